@@ -59,15 +59,17 @@ func F8E4M3ToF32(v uint8) float32 { return f8e4m3[v] }
 // F8E5M2ToF32 widens an 8-bit float of 5 exponent and 2 mantissa bits, which is the upper half of an IEEE 754 half.
 func F8E5M2ToF32(v uint8) float32 { return f8e5m2[v] }
 
-// F32ToF8E4M3 rounds to nearest, ties to even. What would round to more than the largest value, 448, becomes NaN as the
-// format has no infinity.
+// F32ToF8E4M3 rounds to nearest, ties to even. The format has no infinity: what is larger than its largest value, 448,
+// becomes 448. A NaN stays one.
 func F32ToF8E4M3(f float32) uint8 {
 	b := math.Float32bits(f)
 	sign := uint8(b>>24) & 0x80
 	b &= 0x7fffffff
 	switch {
-	case b >= 0x43f00000: // 480, the successor of 448 if the format had it, infinity and NaN
+	case b > 0x7f800000:
 		return sign | 0x7f
+	case b >= 0x43e00000: // 448
+		return sign | 0x7e
 	case b < 0x3c800000: // less than 2⁻⁶: subnormal; adding 2¹⁴ leaves multiples of 2⁻⁹ in the mantissa
 		f := math.Float32frombits(b) + 0x1p14
 		return sign | uint8(math.Float32bits(f)-0x46800000)
