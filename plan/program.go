@@ -27,8 +27,8 @@ type Program struct {
 	Extents []Extent
 }
 
-// An Op is an operation of a program, with the places of its operands. In of
-// the embedded operation holds no meaning here.
+// An Op is an operation of a program, with the places of its operands, which
+// Operand of its Steps counts. In of the embedded operation is empty.
 type Op struct {
 	ir.Op
 	Out  Operand

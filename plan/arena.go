@@ -1,0 +1,118 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/weir-run/weir/ir"
+)
+
+// An arena is where the activations are.
+type arena struct {
+	size, lowerBound int64
+	offsets          []int64 // by value
+}
+
+// A lifetime is the time during which memory holds values, from the operation
+// that makes the first to the one that reads the last, both included. Time
+// -1 is before the first operation.
+type lifetime struct {
+	value    ir.Value // the first
+	from, to int
+	size, at int64
+}
+
+// placeValues gives every activation its place in the arena.
+func placeValues(s *schedule) *arena {
+	home := shareMemory(s)
+	lives := lifetimes(s, home)
+	a := &arena{offsets: make([]int64, len(s.values)), lowerBound: lowerBound(lives, len(s.ops))}
+	a.size = packLifetimes(lives)
+	for _, l := range lives {
+		a.offsets[l.value] = l.at
+	}
+	for v := range a.offsets {
+		a.offsets[v] = a.offsets[home[v]]
+	}
+	return a
+}
+
+// lifetimes returns how long each home of values is in use. Inputs are there
+// from the beginning and outputs to the end.
+func lifetimes(s *schedule, home []ir.Value) []*lifetime {
+	of := make([]*lifetime, len(s.values))
+	var lives []*lifetime
+	touch := func(v ir.Value, t int) {
+		if s.values[v].Kind == ir.Weight {
+			return
+		}
+		h := home[v]
+		if of[h] == nil {
+			of[h] = &lifetime{value: h, from: t, size: aligned(s.bytes(h))}
+			lives = append(lives, of[h])
+		}
+		of[h].to = t
+	}
+	for _, v := range s.inputs {
+		touch(v, -1)
+	}
+	for t, op := range s.ops {
+		for _, arg := range op.args {
+			touch(arg.of, t)
+		}
+		touch(op.out.of, t)
+	}
+	for _, out := range s.outputs {
+		touch(out.window.of, len(s.ops))
+	}
+	return lives
+}
+
+// lowerBound returns the largest sum of sizes that are in use at once.
+func lowerBound(lives []*lifetime, ops int) int64 {
+	change := make([]int64, ops+3) // by time, of which the first is -1
+	for _, l := range lives {
+		change[l.from+1] += l.size
+		change[l.to+2] -= l.size
+	}
+	var sum, most int64
+	for _, c := range change {
+		sum += c
+		most = max(most, sum)
+	}
+	return most
+}
+
+// packLifetimes gives each lifetime its place so that no two that overlap in
+// time overlap in memory, and returns the memory they need. The largest are
+// placed first, each into the smallest gap that holds it, as in "Efficient
+// Memory Management for Deep Neural Net Inference" (Pisarchyk and Lee, 2020),
+// greedy by size.
+func packLifetimes(lives []*lifetime) int64 {
+	bySize := slices.Clone(lives)
+	slices.SortStableFunc(bySize, func(a, b *lifetime) int {
+		return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.from, b.from))
+	})
+	var size int64
+	var placed []*lifetime // by place
+	for _, l := range bySize {
+		best, bestGap, end := int64(-1), int64(0), int64(0)
+		for _, p := range placed {
+			if p.from > l.to || p.to < l.from {
+				continue
+			}
+			if gap := p.at - end; gap >= l.size && (best < 0 || gap < bestGap) {
+				best, bestGap = end, gap
+			}
+			end = max(end, p.at+p.size)
+		}
+		if best < 0 {
+			best = end
+		}
+		l.at = best
+		size = max(size, best+l.size)
+		i, _ := slices.BinarySearchFunc(placed, best, func(p *lifetime, at int64) int { return cmp.Compare(p.at, at) })
+		placed = slices.Insert(placed, i, l)
+	}
+	return size
+}
