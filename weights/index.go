@@ -1,0 +1,101 @@
+package weights
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// parseIndex reads the JSON of a sharded checkpoint's index and returns the file name of each tensor's shard. The names
+// are those of files in the index's own folder.
+func parseIndex(text []byte) (map[string]string, error) {
+	if !utf8.Valid(text) {
+		return nil, errors.New("the index is not valid UTF-8")
+	}
+	var index struct {
+		WeightMap map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(text, &index); err != nil {
+		return nil, fmt.Errorf("the index is not the JSON expected: %w", jsonError(err))
+	}
+	if len(index.WeightMap) == 0 {
+		return nil, errors.New("this is no index of a sharded checkpoint: it has no weight_map, or an empty one")
+	}
+	for name, shard := range index.WeightMap {
+		if shard == "" || shard == "." || shard == ".." || strings.ContainsAny(shard, `/\:`) || !filepath.IsLocal(shard) {
+			return nil, fmt.Errorf("tensor %s is said to be in %s: a shard must be a file beside the index", quote(name), quote(shard))
+		}
+	}
+	return index.WeightMap, nil
+}
+
+// openIndex opens the shards that the index at path names and checks that each tensor is in its shard. Tensors that the
+// index does not name are left out.
+func openIndex(path string) (*Set, error) {
+	text, err := readIndex(path)
+	if err != nil {
+		return nil, err
+	}
+	shardOf, err := parseIndex(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	s := &Set{}
+	if err := s.openShards(path, shardOf); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// readIndex reads the index, which may be as long as a header.
+func readIndex(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxHeader+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxHeader {
+		return nil, fmt.Errorf("%s: the index is longer than %d bytes", path, maxHeader)
+	}
+	return text, nil
+}
+
+func (s *Set) openShards(index string, shardOf map[string]string) error {
+	shards := map[string]*File{}
+	for _, shard := range slices.Compact(slices.Sorted(maps.Values(shardOf))) {
+		f, err := Open(filepath.Join(filepath.Dir(index), shard))
+		if errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s: a shard is missing: %w", index, err)
+		}
+		if err != nil {
+			return err
+		}
+		shards[shard] = f
+		s.files, s.owned = append(s.files, f), append(s.owned, f)
+		if s.metadata == nil {
+			s.metadata = f.Metadata()
+		}
+	}
+	s.refs = make(map[string]Ref, len(shardOf))
+	for _, name := range slices.Sorted(maps.Keys(shardOf)) {
+		f := shards[shardOf[name]]
+		ref, ok := f.Lookup(name)
+		if !ok {
+			return fmt.Errorf("%s: tensor %s is said to be in %s, which has no such tensor", index, quote(name), f.Path())
+		}
+		s.refs[name] = ref
+	}
+	s.sort()
+	return nil
+}

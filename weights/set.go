@@ -1,0 +1,146 @@
+package weights
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// Set is a namespace of tensors, which may come from several files. A name in a Set need not be the one in the tensor's
+// file: views strip prefixes and additions give them. The zero Set is empty and ready to use. A Set may be read by
+// several goroutines as long as nothing is added to it.
+type Set struct {
+	refs     map[string]Ref
+	names    []string // sorted
+	metadata map[string]string
+	files    []*File
+	owned    []*File // what Close closes
+}
+
+// OpenSet opens checkpoints as one namespace. A path is that of a safetensors file or, for a checkpoint in shards, of its
+// index (*.safetensors.index.json), whose shards lie beside it. Two tensors of one name are an error.
+func OpenSet(paths ...string) (*Set, error) {
+	s := &Set{}
+	for _, path := range paths {
+		if err := s.open(path); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
+}
+
+func (s *Set) open(path string) error {
+	var part *Set
+	var err error
+	if strings.EqualFold(filepath.Ext(path), ".json") {
+		part, err = openIndex(path)
+	} else {
+		part, err = openSingle(path)
+	}
+	if err != nil {
+		return err
+	}
+	s.owned = append(s.owned, part.owned...)
+	return s.Add("", part)
+}
+
+func openSingle(path string) (*Set, error) {
+	f, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{metadata: f.Metadata(), files: []*File{f}, owned: []*File{f}}
+	s.refs = make(map[string]Ref, len(f.Refs()))
+	for _, r := range f.Refs() {
+		s.refs[r.Name] = r
+	}
+	s.sort()
+	return s, nil
+}
+
+func (s *Set) sort() { s.names = slices.Sorted(maps.Keys(s.refs)) }
+
+// Lookup returns the tensor of that name.
+func (s *Set) Lookup(name string) (Ref, bool) {
+	r, ok := s.refs[name]
+	return r, ok
+}
+
+// Len returns the number of tensors.
+func (s *Set) Len() int { return len(s.names) }
+
+// Names returns the tensors' names in lexical order. The slice is not to be changed.
+func (s *Set) Names() []string { return s.names }
+
+// Files returns the files that the tensors lie in. The slice is not to be changed.
+func (s *Set) Files() []*File { return s.files }
+
+// Metadata returns a copy of the files' metadata. Where files disagree, the one opened or added first has its way.
+func (s *Set) Metadata() map[string]string {
+	m := make(map[string]string, len(s.metadata))
+	maps.Copy(m, s.metadata)
+	return m
+}
+
+// HasPrefix reports whether the name of any tensor begins with prefix.
+func (s *Set) HasPrefix(prefix string) bool {
+	i := sort.SearchStrings(s.names, prefix)
+	return i < len(s.names) && strings.HasPrefix(s.names[i], prefix)
+}
+
+// Sub returns a view of the tensors whose names begin with prefix, under the rest of their names. To close the view does
+// nothing: it is valid until s is closed.
+func (s *Set) Sub(prefix string) *Set {
+	view := &Set{refs: map[string]Ref{}, metadata: s.metadata}
+	inView := map[*File]bool{}
+	for i := sort.SearchStrings(s.names, prefix); i < len(s.names) && strings.HasPrefix(s.names[i], prefix); i++ {
+		name, ref := s.names[i][len(prefix):], s.refs[s.names[i]]
+		view.refs[name] = ref
+		view.names = append(view.names, name) // in order, as what follows one prefix is
+		inView[ref.File] = true
+	}
+	for _, f := range s.files {
+		if inView[f] {
+			view.files = append(view.files, f)
+		}
+	}
+	return view
+}
+
+// Add adds all tensors of other, with prefix before their names. Other keeps its files: s is valid until other is
+// closed. A name that s has already is an error, after which s is as before.
+func (s *Set) Add(prefix string, other *Set) error {
+	for _, name := range other.names {
+		if there, twice := s.refs[prefix+name]; twice {
+			return fmt.Errorf("tensor %s is in two files: %s and %s", quote(prefix+name), there.File.Path(), other.refs[name].File.Path())
+		}
+	}
+	refs := make(map[string]Ref, len(s.refs)+len(other.refs))
+	maps.Copy(refs, s.refs)
+	for name, ref := range other.refs {
+		refs[prefix+name] = ref
+	}
+	metadata := other.Metadata()
+	maps.Copy(metadata, s.metadata)
+	s.refs, s.metadata = refs, metadata
+	for _, f := range other.files {
+		if !slices.Contains(s.files, f) {
+			s.files = append(s.files, f)
+		}
+	}
+	s.sort()
+	return nil
+}
+
+// Close closes the files that s opened. Closing it again does nothing.
+func (s *Set) Close() error {
+	var errs []error
+	for _, f := range s.owned {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
