@@ -26,8 +26,13 @@ func Compile(g *ir.Graph, o Options) (*Program, error) {
 		return nil, err
 	}
 	order := weightOrder(s)
+	fuse(s)
+	tiles, err := cutRows(s, o.MaxExtent)
+	if err != nil {
+		return nil, fmt.Errorf("cannot plan %s: %w", g.Name, err)
+	}
+	w := packWeights(s, order, tiles, o.MaxExtent)
 	p := &Program{Name: g.Name}
-	w := packWeights(s, order, nil, o.MaxExtent)
 	p.Extents = w.extents
 	a := placeValues(s)
 	p.Arena, p.LowerBound = a.size, a.lowerBound
@@ -64,6 +69,10 @@ func (s *schedule) operand(w window, a *arena, l *weightLayout) Operand {
 		return o
 	}
 	at := l.at[w.of][0]
+	if tile := l.tileBytes[w.of]; tile > 0 {
+		at = l.at[w.of][o.Offset/tile]
+		o.Offset %= tile
+	}
 	o.Name, o.Extent, o.Part = info.Name, at.extent, at.part
 	return o
 }

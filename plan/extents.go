@@ -33,8 +33,9 @@ type place struct{ extent, part int }
 
 // A weightLayout says where the weights are.
 type weightLayout struct {
-	extents []Extent
-	at      map[ir.Value][]place // one for each tile of rows
+	extents   []Extent
+	at        map[ir.Value][]place // one for each tile of rows
+	tileBytes map[ir.Value]int64   // of weights that are cut into tiles
 }
 
 // packWeights puts the weights into extents. The weights of consecutive
@@ -43,7 +44,7 @@ type weightLayout struct {
 // weights of one operation share one if they fit. A weight of more than the
 // largest size is cut into the tiles that cutRows has chosen.
 func packWeights(s *schedule, order [][]ir.Value, tiles map[ir.Value]int, maxExtent int64) *weightLayout {
-	l := &weightLayout{at: map[ir.Value][]place{}}
+	l := &weightLayout{at: map[ir.Value][]place{}, tileBytes: map[ir.Value]int64{}}
 	var end int64 // of the last part of the last extent
 	put := func(v ir.Value, from, n int64) {
 		e := &l.extents[len(l.extents)-1]
@@ -69,6 +70,7 @@ func packWeights(s *schedule, order [][]ir.Value, tiles map[ir.Value]int, maxExt
 			step := n
 			if rows := tiles[v]; rows > 0 {
 				step = int64(rows) * (n / int64(s.values[v].Shape[0]))
+				l.tileBytes[v] = step
 			}
 			for from := int64(0); from < n; from += step {
 				m := min(step, n-from)
