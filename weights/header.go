@@ -179,23 +179,21 @@ func byteLength(dt dtype.DType, shape []int) (int64, error) {
 	if len(shape) > maxRank {
 		return 0, fmt.Errorf("%d dimensions, at most %d are possible", len(shape), maxRank)
 	}
-	length, empty := uint64(dt.Size()), false
 	for i, d := range shape {
 		if d < 0 {
 			return 0, fmt.Errorf("shape %v: dimension %d is negative", shape, i)
 		}
-		if d == 0 {
-			empty = true
-			continue
-		}
+	}
+	if slices.Contains(shape, 0) {
+		return 0, nil
+	}
+	length := uint64(dt.Size())
+	for _, d := range shape {
 		over, product := bits.Mul64(length, uint64(d))
 		if over != 0 || product > maxFile {
 			return 0, fmt.Errorf("shape %v of %v is larger than any file", shape, dt)
 		}
 		length = product
-	}
-	if empty {
-		return 0, nil
 	}
 	return int64(length), nil
 }
