@@ -1,6 +1,7 @@
 """Tiny text encoders with random weights: CLIP-L by transformers, OpenCLIP by open_clip.
 
     python testdata/golden/clip.py
+    made: clip_l.safetensors open_clip.safetensors
 """
 
 import os

@@ -2,6 +2,8 @@
 three sets of names it is published with, and SRVGG compact.
 
     python testdata/golden/esrgan.py
+    made: esrgan_x1.safetensors esrgan_x2.safetensors esrgan_x4.safetensors realesrgan_x4.safetensors
+    made: realesrgan_x2.safetensors srvgg_x4.safetensors srvgg_x2.safetensors
 """
 
 import os

@@ -1,6 +1,7 @@
 """Tokens and prompt weights from the reference implementations.
 
     python testdata/golden/tokenizer.py COMFYUI
+    made: tokenizer.json
 
 COMFYUI is a checkout of ComfyUI, whose prompt weight parser is run; the tokens
 come from transformers' CLIPTokenizer with the vocabulary of the package.
