@@ -204,18 +204,24 @@ func (h *header) place(start, size int64) error {
 	slices.SortFunc(h.refs, func(a, b Ref) int {
 		return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Length, b.Length), cmp.Compare(a.Name, b.Name))
 	})
-	end, last := start, "the header"
+	end := start
+	before := func(i int) string { // what ends where tensor i should begin
+		if i == 0 {
+			return "the header"
+		}
+		return "tensor " + quote(h.refs[i-1].Name)
+	}
 	for i := range h.refs {
 		r := &h.refs[i]
 		h.byName[r.Name] = i
 		r.Offset += start
 		switch {
 		case r.Offset < end:
-			return fmt.Errorf("tensor %s begins at byte %d, within %s, which ends at byte %d", quote(r.Name), r.Offset, last, end)
+			return fmt.Errorf("tensor %s begins at byte %d, within %s, which ends at byte %d", quote(r.Name), r.Offset, before(i), end)
 		case r.Offset > end:
-			return fmt.Errorf("tensor %s begins at byte %d, but %s ends at byte %d: the %d bytes between belong to no tensor", quote(r.Name), r.Offset, last, end, r.Offset-end)
+			return fmt.Errorf("tensor %s begins at byte %d, but %s ends at byte %d: the %d bytes between belong to no tensor", quote(r.Name), r.Offset, before(i), end, r.Offset-end)
 		}
-		end, last = r.Offset+r.Length, "tensor "+quote(r.Name)
+		end = r.Offset + r.Length
 	}
 	if end > size {
 		cut := h.refs[slices.IndexFunc(h.refs, func(r Ref) bool { return r.Offset+r.Length > size })]
@@ -223,7 +229,7 @@ func (h *header) place(start, size int64) error {
 			end, size, quote(cut.Name), cut.DType, cut.Shape, cut.Offset, cut.Offset+cut.Length)
 	}
 	if end < size {
-		return fmt.Errorf("the header describes %d bytes, the file has %d: the %d bytes after %s belong to no tensor; download or copy the file again", end, size, size-end, last)
+		return fmt.Errorf("the header describes %d bytes, the file has %d: the %d bytes after %s belong to no tensor; download or copy the file again", end, size, size-end, before(len(h.refs)))
 	}
 	return nil
 }
