@@ -78,6 +78,9 @@ var kindNames = [numKinds]string{
 // String returns the name of the operation in lower case.
 func (k Kind) String() string { return name(kindNames[:], int(k), "Kind") }
 
+// MarshalText returns the name, so that plans are readable as JSON.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // IsView reports whether the operation only looks at its input differently.
 func (k Kind) IsView() bool { return k >= Reshape && k <= Expand }
 
@@ -148,16 +151,19 @@ var funcNames = [numFuncs]string{
 // String returns the name of the function in lower case.
 func (f Func) String() string { return name(funcNames[:], int(f), "Func") }
 
+// MarshalText returns the name, so that plans are readable as JSON.
+func (f Func) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
 // Binary reports whether the function has a second operand.
 func (f Func) Binary() bool { return f >= Add && f < numFuncs }
 
 // A Step is one elementwise function applied to a running value.
 type Step struct {
 	Func Func
-	A, B float32
+	A, B float32 `json:",omitzero"`
 	// Operand is the index in In of the second operand of a binary function,
 	// which is broadcast to the shape of the output. It is 0 for unary ones.
-	Operand int
+	Operand int `json:",omitzero"`
 }
 
 // A PadMode says what Pad puts around a tensor.
@@ -174,6 +180,9 @@ var padNames = []string{"zero", "edge", "reflect"}
 
 // String returns the name of the mode.
 func (m PadMode) String() string { return name(padNames, int(m), "PadMode") }
+
+// MarshalText returns the name, so that plans are readable as JSON.
+func (m PadMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // A ResampleMode is an interpolation, as in torch.nn.functional.interpolate
 // with align_corners=False and antialias=False.
@@ -192,6 +201,9 @@ var resampleNames = []string{"nearest", "nearest-exact", "bilinear", "bicubic"}
 // String returns the name of the mode.
 func (m ResampleMode) String() string { return name(resampleNames, int(m), "ResampleMode") }
 
+// MarshalText returns the name, so that plans are readable as JSON.
+func (m ResampleMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
 // A Reduction says how Reduce combines elements.
 type Reduction uint8
 
@@ -206,6 +218,9 @@ var reductionNames = []string{"sum", "mean", "max"}
 
 // String returns the name of the reduction.
 func (r Reduction) String() string { return name(reductionNames, int(r), "Reduction") }
+
+// MarshalText returns the name, so that plans are readable as JSON.
+func (r Reduction) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // Attrs are the constants of an operation. Each operation reads those that
 // its description in [Kind] names; the others are zero.
