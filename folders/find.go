@@ -1,0 +1,148 @@
+package folders
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// ErrNotFound is wrapped by the errors of names that no file has.
+var ErrNotFound = errors.New("file not found")
+
+// Find returns the path of the file of that name in the first of the category's folders that has it. The error lists
+// the folders that were searched and names like the one given.
+func (r *Roots) Find(category, name string) (string, error) {
+	folders := r.Folders(category)
+	if len(folders) == 0 {
+		return "", fmt.Errorf("no category %q of models: there are %s", category, strings.Join(r.Categories(), ", "))
+	}
+	found, err := find(folders, name)
+	if errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("%s: %w%s", canonical(category), err, r.hint(category, name))
+	}
+	return found, err
+}
+
+// FindInput returns the path of a picture by the name that nodes give it: one in Input, or in the folder that an
+// annotation names, as in "x.png [output]".
+func (r *Roots) FindInput(name string) (string, error) {
+	folder, file := r.Input, name
+	for kind, dir := range map[string]string{"input": r.Input, "output": r.Output, "temp": r.Temp} {
+		if rest, ok := strings.CutSuffix(name, "["+kind+"]"); ok {
+			folder, file = dir, strings.TrimSuffix(rest, " ")
+		}
+	}
+	found, err := find([]string{folder}, file)
+	if errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("%w%s", err, meant(near(file, walk(folder, always))))
+	}
+	return found, err
+}
+
+// find returns the path of the file of that name in the first folder that has it.
+func find(folders []string, name string) (string, error) {
+	var searched []string
+	for _, folder := range folders {
+		candidate, err := Within(folder, name)
+		if err != nil {
+			return "", err
+		}
+		info, err := os.Stat(candidate)
+		switch {
+		case err == nil && !info.IsDir():
+			return candidate, nil
+		case err == nil:
+			searched = append(searched, folder+" (where it is a folder)")
+			continue
+		case !errors.Is(err, fs.ErrNotExist):
+			searched = append(searched, fmt.Sprintf("%s (%v)", folder, err))
+			continue
+		}
+		if _, err := os.Lstat(candidate); err == nil {
+			folder += " (where it is a link to nothing)"
+		} else if _, err := os.Stat(folder); err != nil {
+			folder += " (no such folder)"
+		}
+		searched = append(searched, folder)
+	}
+	return "", fmt.Errorf("%w: %q; searched %s", ErrNotFound, name, strings.Join(searched, ", "))
+}
+
+// hint says what else there is when a category has no file of that name.
+func (r *Roots) hint(category, name string) string {
+	here := r.List(category)
+	if hint := meant(near(name, here)); hint != "" {
+		return hint
+	}
+	base := path.Base(slashed(name))
+	for _, other := range r.Categories() {
+		for _, file := range r.List(other) {
+			if path.Base(file) == base && other != canonical(category) {
+				return fmt.Sprintf("; there is %q in %s", file, other)
+			}
+		}
+	}
+	if len(here) == 0 {
+		return "; no models are there"
+	}
+	const most = 5
+	if len(here) > most {
+		return fmt.Sprintf("; there are %d models, such as %s", len(here), quoted(here[:most]))
+	}
+	return "; there are " + quoted(here)
+}
+
+func meant(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.ReplaceAll(quoted(names), ", ", " or ") + "?"
+}
+
+func quoted(names []string) string {
+	q := make([]string, len(names))
+	for i, name := range names {
+		q[i] = fmt.Sprintf("%q", name)
+	}
+	return strings.Join(q, ", ")
+}
+
+// near returns up to three of the names that are most like name: with the same last part in another folder, or with few
+// letters changed.
+func near(name string, names []string) []string {
+	type candidate struct {
+		name     string
+		distance int
+	}
+	var found []candidate
+	want := stem(name)
+	limit := max(2, len(want)/3)
+	for _, n := range names {
+		if d := levenshtein.ComputeDistance(want, stem(n)); d <= limit {
+			found = append(found, candidate{n, d})
+		}
+	}
+	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Compare(a.distance, b.distance) })
+	var best []string
+	for _, c := range found[:min(3, len(found))] {
+		best = append(best, c.name)
+	}
+	return best
+}
+
+// stem returns what is compared of a name: its last part, without extension and case, and not more than a file system
+// allows.
+func stem(name string) string {
+	base := path.Base(slashed(name))
+	base = strings.ToLower(strings.TrimSuffix(base, path.Ext(base)))
+	return base[:min(len(base), 255)]
+}
+
+func slashed(name string) string { return strings.ReplaceAll(name, `\`, "/") }

@@ -1,0 +1,64 @@
+package folders
+
+import (
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// List returns the names of the models of a category, sorted: safetensors files and the indexes of sharded ones, in
+// all of its folders and their subfolders, with slashes between the parts. Links are followed. What cannot be read is
+// left out.
+func (r *Roots) List(category string) []string {
+	var names []string
+	for _, folder := range r.Folders(category) {
+		names = append(names, walk(folder, isModel)...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// isModel reports whether a file of that name can be opened as a model.
+func isModel(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasSuffix(name, ".safetensors") || strings.HasSuffix(name, ".sft") ||
+		strings.HasSuffix(name, ".safetensors.index.json")
+}
+
+func always(string) bool { return true }
+
+// walk returns the files in folder and below that match accepts, by their names within folder. Hidden files and folders
+// are left out.
+func walk(folder string, match func(name string) bool) []string {
+	var names []string
+	var visit func(dir, prefix string, above []string)
+	visit = func(dir, prefix string, above []string) {
+		// A link may lead back to where it came from.
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil || slices.Contains(above, real) {
+			return
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return
+		}
+		above = append(slices.Clip(above), real)
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), ".") {
+				continue
+			}
+			info, err := os.Stat(filepath.Join(dir, e.Name()))
+			switch {
+			case err != nil:
+			case info.IsDir():
+				visit(filepath.Join(dir, e.Name()), path.Join(prefix, e.Name()), above)
+			case match(e.Name()):
+				names = append(names, path.Join(prefix, e.Name()))
+			}
+		}
+	}
+	visit(folder, "", nil)
+	return names
+}
