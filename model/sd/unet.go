@@ -1,0 +1,208 @@
+package sd
+
+import (
+	"fmt"
+
+	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/ir"
+	"github.com/weir-run/weir/model/nn"
+)
+
+// A UNetConfig is the denoiser of Stable Diffusion: residual blocks with
+// transformers on a pyramid of resolutions. Everything but the heads comes
+// from the names and shapes of its weights.
+type UNetConfig struct {
+	In, Out  int // channels of the latent
+	Channels int // at the highest resolution
+	Context  int // features of the text
+	// Vector is the number of features of the vector that SDXL is conditioned
+	// on besides the text: the pooled text and six embedded sizes. 0 without.
+	Vector int
+	// Input and Output are the blocks on the way down and up; Middle is the
+	// depth of the transformer between them, 0 without one.
+	Input, Output []Block
+	Middle        int
+	// Heads is the number of attention heads, or 0 when every head has HeadDim
+	// features.
+	Heads, HeadDim int
+}
+
+// A Block is one of input_blocks or output_blocks.
+type Block struct {
+	Res   bool // begins with a residual block
+	Depth int  // of its transformer, 0 without one
+	// Resize says that the block ends by halving the resolution (of the input
+	// blocks) or doubling it (of the output blocks).
+	Resize bool
+}
+
+// sizeDim is the number of features each of SDXL's six sizes is embedded in.
+const sizeDim = 256
+
+// Pooled returns the number of features of the pooled text in Vector.
+func (c UNetConfig) Pooled() int { return c.Vector - 6*sizeDim }
+
+// Scale returns how often the resolution is halved: the latent's height and
+// width should be multiples of 1<<Scale.
+func (c UNetConfig) Scale() int {
+	n := 0
+	for _, b := range c.Input {
+		if b.Resize {
+			n++
+		}
+	}
+	return n
+}
+
+// UNet builds the denoiser from the weights at "model.diffusion_model.". Its
+// inputs are the latent x[batch,In,height,width], the timestep t[batch], the
+// text context[batch,tokens,Context] and, if there is a Vector, the pooled
+// text pooled[batch,Pooled] and sizes[batch,6]: height, width, crop top, crop
+// left, target height, target width, in pixels. Its output is
+// y[batch,Out,height,width].
+func UNet(s nn.Scope, c UNetConfig, batch, height, width, tokens int) {
+	g := s.Graph()
+	u := unet{s, g, c, ir.None, g.Input("context", dtype.F32, batch, tokens, c.Context)}
+	h := g.Input("x", dtype.F32, batch, c.In, height, width)
+	u.emb = u.embedding(g.Input("t", dtype.F32, batch), batch)
+
+	var skips []ir.Value
+	for i, b := range c.Input {
+		s := s.Sub(fmt.Sprintf("input_blocks.%d.", i))
+		switch {
+		case i == 0:
+			h = s.Conv("0", h, same)
+		case b.Res:
+			h = u.block(s, h, b)
+		default:
+			h = s.Conv("0.op", h, ir.ConvOptions{Stride: []int{2}, Pad: []int{1}})
+		}
+		skips = append(skips, h)
+	}
+
+	middle := s.Sub("middle_block.")
+	h = u.res(middle.Sub("0."), h)
+	if c.Middle > 0 {
+		h = u.transformer(middle.Sub("1."), h, c.Middle)
+		h = u.res(middle.Sub("2."), h)
+	} else {
+		h = u.res(middle.Sub("1."), h)
+	}
+
+	for i, b := range c.Output {
+		s := s.Sub(fmt.Sprintf("output_blocks.%d.", i))
+		skip := skips[len(skips)-1]
+		skips = skips[:len(skips)-1]
+		h = u.block(s, g.Concat(1, u.fit(h, skip), skip), b)
+		if b.Resize {
+			at := "1."
+			if b.Depth > 0 {
+				at = "2."
+			}
+			size := g.Shape(h)
+			h = g.Resample(h, ir.Nearest, 2*size[2], 2*size[3])
+			if len(skips) > 0 {
+				h = u.fit(h, skips[len(skips)-1])
+			}
+			h = s.Conv(at+"conv", h, same)
+		}
+	}
+	h = g.SiLU(s.GroupNorm("out.0", h, 32, 1e-5))
+	g.Output("y", s.Conv("out.2", h, same))
+}
+
+// same keeps the resolution under a 3×3 convolution.
+var same = ir.ConvOptions{Pad: []int{1}}
+
+// unet is what every block of a denoiser needs.
+type unet struct {
+	s       nn.Scope
+	g       *ir.Graph
+	c       UNetConfig
+	emb     ir.Value // the embedded timestep, before each block's own layer
+	context ir.Value
+}
+
+// fit makes h as large as its skip. Resolutions that are odd on the way down
+// come back one pixel larger or smaller.
+func (u unet) fit(h, skip ir.Value) ir.Value {
+	hs, ss := u.g.Shape(h), u.g.Shape(skip)
+	if hs[2] == ss[2] && hs[3] == ss[3] {
+		return h
+	}
+	return u.g.Resample(h, ir.Nearest, ss[2], ss[3])
+}
+
+// embedding is the timestep, and in SDXL the pooled text and the sizes, as
+// every residual block sees it.
+func (u unet) embedding(t ir.Value, batch int) ir.Value {
+	g, s := u.g, u.s
+	emb := g.Sinusoid(t, u.c.Channels, 10000)
+	emb = s.Linear("time_embed.2", g.SiLU(s.Linear("time_embed.0", emb)))
+	if u.c.Vector > 0 {
+		pooled := g.Input("pooled", dtype.F32, batch, u.c.Pooled())
+		sizes := g.Reshape(g.Input("sizes", dtype.F32, batch, 6), batch*6)
+		vector := g.Concat(1, pooled, g.Reshape(g.Sinusoid(sizes, sizeDim, 10000), batch, 6*sizeDim))
+		emb = g.Add(emb, s.Linear("label_emb.0.2", g.SiLU(s.Linear("label_emb.0.0", vector))))
+	}
+	return g.SiLU(emb)
+}
+
+// block is a residual block and its transformer.
+func (u unet) block(s nn.Scope, h ir.Value, b Block) ir.Value {
+	h = u.res(s.Sub("0."), h)
+	if b.Depth > 0 {
+		h = u.transformer(s.Sub("1."), h, b.Depth)
+	}
+	return h
+}
+
+// res is two normalized convolutions, with the timestep added between them.
+func (u unet) res(s nn.Scope, x ir.Value) ir.Value {
+	g := u.g
+	h := s.Conv("in_layers.2", g.SiLU(s.GroupNorm("in_layers.0", x, 32, 1e-5)), same)
+	emb := s.Linear("emb_layers.1", u.emb)
+	h = g.Add(h, g.Reshape(emb, append(g.Shape(emb)[:2:2], 1, 1)...))
+	h = s.Conv("out_layers.3", g.SiLU(s.GroupNorm("out_layers.0", h, 32, 1e-5)), same)
+	if s.Has("skip_connection.weight") {
+		x = s.Conv("skip_connection", x, ir.ConvOptions{})
+	}
+	return g.Add(h, x)
+}
+
+// transformer attends, for each pixel, to the other pixels and to the text.
+func (u unet) transformer(s nn.Scope, x ir.Value, depth int) ir.Value {
+	g := u.g
+	shape := g.Shape(x)
+	h := g.Reshape(s.GroupNorm("norm", x, 32, 1e-6), shape[0], shape[1], -1)
+	h = s.Linear("proj_in", g.Permute(h, 0, 2, 1))
+	for i := range depth {
+		h = u.transformerBlock(s.Sub(fmt.Sprintf("transformer_blocks.%d.", i)), h)
+	}
+	h = g.Permute(s.Linear("proj_out", h), 0, 2, 1)
+	return g.Add(g.Reshape(h, shape...), x)
+}
+
+func (u unet) transformerBlock(s nn.Scope, x ir.Value) ir.Value {
+	h := s.LayerNorm("norm1", x, 1e-5)
+	x = u.g.Add(x, u.attention(s.Sub("attn1."), h, h))
+	h = s.LayerNorm("norm2", x, 1e-5)
+	x = u.g.Add(x, u.attention(s.Sub("attn2."), h, u.context))
+	h = s.LayerNorm("norm3", x, 1e-5)
+	return u.g.Add(x, u.feedForward(s.Sub("ff.net."), h))
+}
+
+func (u unet) attention(s nn.Scope, x, context ir.Value) ir.Value {
+	q, k, v := s.Linear("to_q", x), s.Linear("to_k", context), s.Linear("to_v", context)
+	heads := u.c.Heads
+	if heads == 0 {
+		heads = u.g.Shape(q)[2] / u.c.HeadDim
+	}
+	return s.Linear("to_out.0", u.g.Attention(q, k, v, ir.AttentionOptions{Heads: heads}))
+}
+
+// feedForward is a gated layer: half of the features gate the other half.
+func (u unet) feedForward(s nn.Scope, x ir.Value) ir.Value {
+	parts := u.g.Split(s.Linear("0.proj", x), -1, 2)
+	return s.Linear("2", u.g.Mul(parts[0], u.g.GELU(parts[1])))
+}
