@@ -1,0 +1,84 @@
+// Package node has the built-in nodes, with ComfyUI's class names, inputs,
+// defaults and outputs.
+package node
+
+import (
+	"fmt"
+
+	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/workflow"
+)
+
+// A Latent is a LATENT: a batch of pictures in a model's own space. Nodes pass
+// a *Latent and never change one that they were given.
+type Latent struct {
+	Batch, Channels, Height, Width int
+	// Samples has the shape [batch, channels, height, width].
+	Samples []float32
+	// NoiseMask marks with 1 what sampling may change; nil stands for all. Its
+	// size is that of a picture and not of the latent.
+	NoiseMask *media.Mask
+	// BatchIndex says which place in its first batch each latent had, which
+	// decides its noise; nil stands for 0, 1, 2, ...
+	BatchIndex []int
+	// Empty says that the samples are zeros that only tell the size, so that a
+	// sampler may replace them by those of its model's number of channels and of
+	// its VAE's factor.
+	Empty bool
+	// Downscale is the number of pixels that one value of an empty latent
+	// stands for in each direction.
+	Downscale int
+}
+
+// Conditioning is a CONDITIONING: what a picture should show, in parts that are
+// all applied.
+type Conditioning []Cond
+
+// A Cond is one part of a Conditioning.
+type Cond struct {
+	// Embed has the shape [tokens, width].
+	Embed         []float32
+	Tokens, Width int
+	// Pooled is the summary of the whole text that some models take; nil for
+	// none.
+	Pooled []float32
+	// Start and End limit the part to a range of the sampling, from 0 (all
+	// noise) to 1 (no noise).
+	Start, End float64
+	// Strength weighs the part against others.
+	Strength float64
+	// Mask limits the part to where it is 1; nil for everywhere.
+	Mask *media.Mask
+}
+
+// NewCond returns a part that applies fully, always and everywhere.
+func NewCond(embed []float32, tokens, width int, pooled []float32) Cond {
+	return Cond{Embed: embed, Tokens: tokens, Width: width, Pooled: pooled, End: 1, Strength: 1}
+}
+
+// Input returns a linked input as what it should be, for example
+// Input[*Latent](c, "samples"). A node that has nothing to give, such as a
+// checkpoint without a VAE, gives nil, which is an error here.
+func Input[T any](c *workflow.Call, name string) (T, error) {
+	v, ok := c.Value(name).(T)
+	if ok {
+		return v, nil
+	}
+	in := c.Schema.Input(name)
+	if c.Value(name) == nil {
+		return v, fmt.Errorf("input %s: the linked node has no %s to give", name, in.Type)
+	}
+	return v, fmt.Errorf("input %s: expected %s, found %T", name, in.Type, c.Value(name))
+}
+
+// maxResolution bounds widths and heights in pixels, in ComfyUI too.
+const maxResolution = 16384
+
+// Folders says where files are. Package folders implements it.
+type Folders interface {
+	// Input, Output and Temp are the folders of pictures that workflows read,
+	// save and show.
+	Input() string
+	Output() string
+	Temp() string
+}
