@@ -21,7 +21,7 @@ func Compile(g *ir.Graph, o Options) (*Program, error) {
 	if o.MaxExtent == 0 {
 		o.MaxExtent = defaultMaxExtent
 	}
-	s, err := lower(dropDead(g))
+	s, err := lower(halve(dropDead(g)))
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,8 @@ func packWeights(s *schedule, order [][]ir.Value, tiles map[ir.Value]int, maxExt
 		for _, v := range group {
 			together += aligned(s.bytes(v))
 		}
-		if len(l.extents) == 0 || aligned(end)+together > maxExtent/4 {
+		tiny := end <= maxExtent/64 // too little to be moved by itself
+		if len(l.extents) == 0 || aligned(end)+together > maxExtent/4 && !(tiny && aligned(end)+together <= maxExtent) {
 			open()
 		}
 		for _, v := range group {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +39,9 @@ func randomGraph(seed uint64) *graphMaker {
 	for range 3 + m.IntN(25) {
 		m.g.In(fmt.Sprintf("op%d", len(m.g.Ops)), func() {
 			v := m.makers()[m.IntN(len(m.makers()))](m.pick())
+			if v != ir.None && m.IntN(4) == 0 {
+				v = m.unary(v)
+			}
 			if v != ir.None && m.g.Shape(v).Elems() <= 2048 {
 				m.values = append(m.values, v)
 			}
@@ -154,11 +158,17 @@ func (m *graphMaker) conv(x ir.Value) ir.Value {
 	return m.g.Conv(x, m.weight(shape...), m.maybe(out), o)
 }
 
-func (m *graphMaker) attention(x ir.Value) ir.Value {
-	s := m.g.Shape(x)
-	if len(s) != 3 {
-		return ir.None
+// sequence returns x with three dimensions.
+func (m *graphMaker) sequence(x ir.Value) ir.Value {
+	if s := m.g.Shape(x); len(s) != 3 {
+		return m.g.Reshape(x, 1, -1, s[len(s)-1])
 	}
+	return x
+}
+
+func (m *graphMaker) attention(x ir.Value) ir.Value {
+	x = m.sequence(x)
+	s := m.g.Shape(x)
 	o := ir.AttentionOptions{Heads: 2, KVHeads: 1 + m.IntN(2), Causal: m.IntN(3) == 0}
 	q := m.project(x, 4)
 	k, v := m.project(x, 2*o.KVHeads), m.project(x, 3*o.KVHeads)
@@ -214,10 +224,10 @@ func (m *graphMaker) embedding(x ir.Value) ir.Value {
 }
 
 func (m *graphMaker) rope(x ir.Value) ir.Value {
-	s := m.g.Shape(x)
-	if len(s) != 3 || s[2]%4 != 0 {
-		return ir.None
+	if x = m.sequence(x); m.g.Shape(x)[2]%4 != 0 {
+		x = m.project(x, 4)
 	}
+	s := m.g.Shape(x)
 	angles := ir.Shape{s[1], s[2] / 4}
 	if m.IntN(2) == 0 {
 		angles = append(ir.Shape{s[0]}, angles...)
@@ -268,7 +278,7 @@ func (m *graphMaker) reduce(x ir.Value) ir.Value {
 
 func (m *graphMaker) reshape(x ir.Value) ir.Value {
 	s := m.g.Shape(x)
-	n, shape := s.Elems(), []int{}
+	n, shape := s.Elems(), []int{1}
 	for len(shape) < 4 && n > 1 {
 		d := 2 + m.IntN(3)
 		if n%d != 0 {
@@ -358,8 +368,8 @@ func (m *graphMaker) residual(x ir.Value) ir.Value {
 	s := m.g.Shape(x)
 	y := m.project(m.g.SiLU(m.norm(x)), 3)
 	y = m.project(m.g.GELU(y), s[len(s)-1])
-	if m.IntN(2) == 0 { // the projection as a convolution does it
-		y = m.g.Reshape(m.g.Reshape(y, -1), s...)
+	if m.IntN(2) == 0 { // the addition in another shape
+		x, y = m.g.Reshape(x, -1, s[0]), m.g.Reshape(y, -1, s[0])
 	}
 	if m.IntN(2) == 0 {
 		return m.g.Add(y, x)
@@ -368,7 +378,20 @@ func (m *graphMaker) residual(x ir.Value) ir.Value {
 }
 
 func (m *graphMaker) gated(x ir.Value) ir.Value {
-	p := m.g.Split(m.project(x, 6), -1, 2)
+	y := m.project(x, 6)
+	switch m.IntN(4) {
+	case 0: // with a side path
+		y = m.g.Add(y, m.g.Affine(m.project(m.project(x, 1), 6), 0.5, 0))
+	case 1:
+		y = m.g.Add(y, m.weight(6))
+	case 2:
+		y = m.g.Mul(y, m.g.Slice(x, -1, 0, 1))
+	}
+	p := m.g.Split(y, -1, 2)
+	if m.IntN(4) == 0 {
+		p = []ir.Value{m.g.Slice(y, -1, 4, 6), m.g.Reshape(m.g.Slice(y, -1, 0, 4), append(m.g.Shape(y)[:len(m.g.Shape(y))-1:len(m.g.Shape(y))-1], 4)...)}
+		return m.g.Mul(p[0], m.g.Slice(m.g.Unary(ir.Sigmoid, p[1]), -1, 1, 3))
+	}
 	if m.IntN(2) == 0 {
 		return m.g.Binary(ir.Mul, m.g.GELU(p[1]), p[0])
 	}
@@ -426,7 +449,12 @@ type coverage struct {
 	shared, tiled, copies, numbers, finite int
 }
 
-func (c *coverage) check(seed uint64) error {
+func (c *coverage) check(seed uint64) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
 	m := randomGraph(seed)
 	o := Options{MaxExtent: []int64{0, 64, 128, 500}[m.IntN(4)]}
 	p, err := Compile(m.g, o)
