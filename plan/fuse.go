@@ -3,7 +3,6 @@ package plan
 import (
 	"slices"
 
-	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/ir"
 )
 
@@ -79,8 +78,7 @@ func commutative(f ir.Func) bool {
 // Elementwise op, which start from it.
 func (f *fusion) append(op *operation, start int) (*operation, bool) {
 	from := op.args[start]
-	if f.maker[from.of] < 0 || f.uses[from.of] != 1 || !from.contiguous() || from.shape.Elems() != f.values[from.of].Shape.Elems() ||
-		f.values[from.of].DType != dtype.F32 {
+	if f.maker[from.of] < 0 || f.uses[from.of] != 1 || !from.contiguous() || from.shape.Elems() != f.values[from.of].Shape.Elems() {
 		return nil, false
 	}
 	maker := f.ops[f.maker[from.of]]

@@ -23,7 +23,8 @@ type Program struct {
 	// once. No plan of these operations in this order can use less.
 	LowerBound int64
 
-	// Extents are the weights in the order of their first use.
+	// Extents are the weights in the order in which the graph first uses them,
+	// which fusion may turn around between neighbours.
 	Extents []Extent
 }
 

@@ -64,7 +64,9 @@ func lower(g *ir.Graph) (*schedule, error) {
 			l.windows[op.Out] = l.view(op, g.Shape(op.Out))
 			continue
 		}
-		l.add(op, g.Shape(op.Out))
+		if err := l.add(op, g.Shape(op.Out)); err != nil {
+			return nil, fmt.Errorf("cannot plan %s: %w", g.Name, err)
+		}
 	}
 	for _, out := range g.Outputs {
 		w := l.windows[out.Value]
@@ -104,20 +106,24 @@ func (l *lowering) view(op *ir.Op, shape ir.Shape) window {
 }
 
 // add appends an operation that computes.
-func (l *lowering) add(op *ir.Op, shape ir.Shape) {
+func (l *lowering) add(op *ir.Op, shape ir.Shape) error {
 	n := &operation{Op: *op, out: whole(op.Out, shape), args: make([]window, len(op.In))}
 	for i, v := range op.In {
 		w := l.windows[v]
 		switch {
 		case op.Kind == ir.Elementwise && i == 0, isStepOperand(op.Steps, i):
 			w = w.expand(shape)
-		case !w.fits(op.Kind.InputLayout(i)):
+		case w.fits(op.Kind.InputLayout(i)):
+		case op.Kind == ir.Embedding && i == 0:
+			return fmt.Errorf("%s %s: the ids %v must be contiguous, not have the strides %v", op.Kind, op.Name, w.shape, w.strides)
+		default:
 			w = l.copy(v, op.Name)
 		}
 		n.args[i] = w.canonical()
 	}
 	l.windows[op.Out] = n.out
 	l.ops = append(l.ops, n)
+	return nil
 }
 
 // isStepOperand reports whether a step reads operand i.
@@ -125,18 +131,13 @@ func isStepOperand(steps []ir.Step, i int) bool {
 	return slices.ContainsFunc(steps, func(s ir.Step) bool { return s.Func.Binary() && s.Operand == i })
 }
 
-// copy returns a contiguous copy of a value. Numbers become float32, as all
-// activations, except int32, which are token ids.
+// copy returns a contiguous copy of a value, float32 as all activations.
 func (l *lowering) copy(v ir.Value, name string) window {
 	if w, ok := l.copies[v]; ok {
 		return w
 	}
 	src := l.windows[v]
-	info := ir.ValueInfo{Kind: ir.Activation, Name: name, Shape: src.shape}
-	if dt := l.values[src.of].DType; dt == dtype.I32 {
-		info.DType = dt
-	}
-	l.values = append(l.values, info)
+	l.values = append(l.values, ir.ValueInfo{Kind: ir.Activation, Name: name, DType: dtype.F32, Shape: src.shape})
 	w := whole(ir.Value(len(l.values)-1), src.shape)
 	op := ir.Op{Kind: ir.Elementwise, Name: name, Out: w.of}
 	l.ops = append(l.ops, &operation{Op: op, out: w, args: []window{src.canonical()}})
