@@ -27,7 +27,7 @@ func placeValues(s *schedule) *arena {
 	home := shareMemory(s)
 	lives := lifetimes(s, home)
 	a := &arena{offsets: make([]int64, len(s.values)), lowerBound: lowerBound(lives, len(s.ops))}
-	a.size = packLifetimes(lives)
+	a.size = packLifetimes(lives, a.lowerBound)
 	for _, l := range lives {
 		a.offsets[l.value] = l.at
 	}
@@ -87,32 +87,61 @@ func lowerBound(lives []*lifetime, ops int) int64 {
 // time overlap in memory, and returns the memory they need. The largest are
 // placed first, each into the smallest gap that holds it, as in "Efficient
 // Memory Management for Deep Neural Net Inference" (Pisarchyk and Lee, 2020),
-// greedy by size.
-func packLifetimes(lives []*lifetime) int64 {
-	bySize := slices.Clone(lives)
-	slices.SortStableFunc(bySize, func(a, b *lifetime) int {
+// greedy by size. When that needs more than the lower bound, the order in which
+// they begin is tried too, and the better result kept.
+func packLifetimes(lives []*lifetime, bound int64) int64 {
+	order := slices.Clone(lives)
+	slices.SortStableFunc(order, func(a, b *lifetime) int {
 		return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.from, b.from))
 	})
+	size := packInOrder(order)
+	if size == bound {
+		return size
+	}
+	bySize := make([]int64, len(lives))
+	for i, l := range lives {
+		bySize[i] = l.at
+	}
+	slices.SortStableFunc(order, func(a, b *lifetime) int {
+		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.size, a.size))
+	})
+	if n := packInOrder(order); n < size {
+		return n
+	}
+	for i, l := range lives {
+		l.at = bySize[i]
+	}
+	return size
+}
+
+// packInOrder places the lifetimes one after the other and returns the memory
+// they need.
+func packInOrder(lives []*lifetime) int64 {
+	type block struct {
+		at, end  int64
+		from, to int
+	}
+	var placed []block // by place
 	var size int64
-	var placed []*lifetime // by place
-	for _, l := range bySize {
+	for _, l := range lives {
 		best, bestGap, end := int64(-1), int64(0), int64(0)
-		for _, p := range placed {
+		for i := range placed {
+			p := &placed[i]
 			if p.from > l.to || p.to < l.from {
 				continue
 			}
 			if gap := p.at - end; gap >= l.size && (best < 0 || gap < bestGap) {
 				best, bestGap = end, gap
 			}
-			end = max(end, p.at+p.size)
+			end = max(end, p.end)
 		}
 		if best < 0 {
 			best = end
 		}
 		l.at = best
 		size = max(size, best+l.size)
-		i, _ := slices.BinarySearchFunc(placed, best, func(p *lifetime, at int64) int { return cmp.Compare(p.at, at) })
-		placed = slices.Insert(placed, i, l)
+		i, _ := slices.BinarySearchFunc(placed, best, func(p block, at int64) int { return cmp.Compare(p.at, at) })
+		placed = slices.Insert(placed, i, block{best, best + l.size, l.from, l.to})
 	}
 	return size
 }

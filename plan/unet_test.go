@@ -24,7 +24,7 @@ func unetGraph(batch, height, width int) *ir.Graph {
 	x := u.Input("x", dtype.F32, batch, 4, height, width)
 	t := u.Input("t", dtype.F32, batch)
 	u.context = u.Input("context", dtype.F32, batch, 77, 768)
-	u.emb = u.linear("time.2", u.SiLU(u.linear("time.0", u.Sinusoid(t, 320, 10000), 1280)), 1280)
+	u.emb = u.SiLU(u.linear("time.2", u.SiLU(u.linear("time.0", u.Sinusoid(t, 320, 10000), 1280)), 1280))
 
 	x = u.conv("in", x, 320, 3, 1)
 	u.skips = []ir.Value{x}
@@ -69,7 +69,7 @@ func (u *unet) stage(x ir.Value, c int, attend bool) ir.Value {
 func (u *unet) resBlock(name string, x ir.Value, c int) ir.Value {
 	in := u.Shape(x)[1]
 	h := u.conv(name+".conv1", u.SiLU(u.norm(name+".norm1", x)), c, 3, 1)
-	emb := u.linear(name+".emb", u.SiLU(u.emb), c)
+	emb := u.linear(name+".emb", u.emb, c)
 	h = u.Add(h, u.Reshape(emb, u.Shape(emb)[0], c, 1, 1))
 	h = u.conv(name+".conv2", u.SiLU(u.norm(name+".norm2", h)), c, 3, 1)
 	if in != c {
@@ -81,15 +81,15 @@ func (u *unet) resBlock(name string, x ir.Value, c int) ir.Value {
 func (u *unet) transformer(name string, x ir.Value) ir.Value {
 	s := u.Shape(x)
 	b, c := s[0], s[1]
-	h := u.conv(name+".in", u.norm(name+".norm", x), c, 1, 1)
-	h = u.Reshape(u.Permute(h, 0, 2, 3, 1), b, s[2]*s[3], c)
+	h := u.Permute(u.Reshape(u.norm(name+".norm", x), b, c, -1), 0, 2, 1)
+	h = u.linear(name+".in", h, c)
 	y := u.layerNorm(name+".norm1", h)
 	h = u.Add(u.attention(name+".attn1", y, y), h)
 	h = u.Add(u.attention(name+".attn2", u.layerNorm(name+".norm2", h), u.context), h)
 	p := u.Split(u.linear(name+".ff1", u.layerNorm(name+".norm3", h), 8*c), -1, 2)
 	h = u.Add(u.linear(name+".ff2", u.Mul(p[0], u.GELU(p[1])), c), h)
-	h = u.Permute(u.Reshape(h, b, s[2], s[3], c), 0, 3, 1, 2)
-	return u.Add(u.conv(name+".out", h, c, 1, 1), x)
+	h = u.Permute(u.linear(name+".out", h, c), 0, 2, 1)
+	return u.Add(u.Reshape(h, s...), x)
 }
 
 func (u *unet) attention(name string, x, context ir.Value) ir.Value {

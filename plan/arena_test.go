@@ -1,0 +1,72 @@
+package plan
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// randomLifetimes returns lifetimes in an order of n operations: mostly short
+// ones, some that last, and inputs.
+func randomLifetimes(r *rand.Rand, n int) []*lifetime {
+	var lives []*lifetime
+	for range 1 + r.IntN(2*n) {
+		l := &lifetime{from: r.IntN(n+1) - 1, size: int64(1+r.IntN(30)) * Align}
+		l.to = l.from + r.IntN(4)
+		if r.IntN(5) == 0 {
+			l.to += r.IntN(n)
+		}
+		l.to = min(l.to, n)
+		if r.IntN(4) == 0 {
+			l.size *= 16
+		}
+		lives = append(lives, l)
+	}
+	return lives
+}
+
+// TestPackLifetimes packs random lifetimes and compares each with each.
+func TestPackLifetimes(t *testing.T) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	var packed, bound int64
+	for range 400 {
+		n := 1 + r.IntN(60)
+		lives := randomLifetimes(r, n)
+		low := lowerBound(lives, n)
+		size := packLifetimes(lives, low)
+		packed, bound = packed+size, bound+low
+		if low != mostAtOnce(lives, n) || size < low {
+			t.Fatalf("seed %d: size %d, lower bound %d, most at once %d", seed, size, low, mostAtOnce(lives, n))
+		}
+		for i, a := range lives {
+			if a.at < 0 || a.at%Align != 0 || a.at+a.size > size {
+				t.Fatalf("seed %d: %+v is not within %d", seed, *a, size)
+			}
+			for _, b := range lives[:i] {
+				if a.from <= b.to && b.from <= a.to && a.at < b.at+b.size && b.at < a.at+a.size {
+					t.Fatalf("seed %d: %+v and %+v are in the same place at the same time", seed, *a, *b)
+				}
+			}
+		}
+	}
+	if ratio := float64(packed) / float64(bound); ratio > 1.15 {
+		t.Errorf("seed %d: random lifetimes need %.3f times the lower bound", seed, ratio)
+	} else {
+		t.Logf("%.3f times the lower bound", ratio)
+	}
+}
+
+// mostAtOnce counts what is in use at each time.
+func mostAtOnce(lives []*lifetime, n int) int64 {
+	var most int64
+	for at := -1; at <= n; at++ {
+		var sum int64
+		for _, l := range lives {
+			if l.from <= at && at <= l.to {
+				sum += l.size
+			}
+		}
+		most = max(most, sum)
+	}
+	return most
+}
