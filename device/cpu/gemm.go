@@ -25,7 +25,7 @@ type microKernel struct {
 
 // kernel is the micro-kernel that products use. Its panels divide blockM and
 // blockN.
-var kernel = microKernel{4, 4, multiply4x4}
+var kernel = microKernel{2, 4, multiply2x4}
 
 // An operand of a product gives its rows, or columns, as panels.
 type packer interface {
@@ -67,46 +67,89 @@ func multiplyPanels(a, b, c []float32, ldc, m, n, k int) {
 	}
 }
 
-// multiply4x4 is the portable micro-kernel.
-func multiply4x4(a, b, c []float32, ldc int) {
-	var c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33 float32
-	for len(a) >= 4 && len(b) >= 4 {
-		x, y := (*[4]float32)(a), (*[4]float32)(b)
-		b0, b1, b2, b3 := y[0], y[1], y[2], y[3]
-		v := x[0]
-		c00 += v * b0
-		c01 += v * b1
-		c02 += v * b2
-		c03 += v * b3
-		v = x[1]
-		c10 += v * b0
-		c11 += v * b1
-		c12 += v * b2
-		c13 += v * b3
-		v = x[2]
-		c20 += v * b0
-		c21 += v * b1
-		c22 += v * b2
-		c23 += v * b3
-		v = x[3]
-		c30 += v * b0
-		c31 += v * b1
-		c32 += v * b2
-		c33 += v * b3
-		a, b = a[4:], b[4:]
+// multiply2x4 is the portable micro-kernel. Two rows and four columns are what
+// the registers hold without spilling; four turns of the loop in one hide what
+// moving along the panels costs.
+func multiply2x4(a, b, c []float32, ldc int) {
+	var c00, c01, c02, c03, c10, c11, c12, c13 float32
+	for len(a) >= 8 && len(b) >= 16 {
+		x, y := (*[8]float32)(a), (*[16]float32)(b)
+		a0, a1 := x[0], x[1]
+		v := y[0]
+		c00 += a0 * v
+		c10 += a1 * v
+		v = y[1]
+		c01 += a0 * v
+		c11 += a1 * v
+		v = y[2]
+		c02 += a0 * v
+		c12 += a1 * v
+		v = y[3]
+		c03 += a0 * v
+		c13 += a1 * v
+		a0, a1 = x[2], x[3]
+		v = y[4]
+		c00 += a0 * v
+		c10 += a1 * v
+		v = y[5]
+		c01 += a0 * v
+		c11 += a1 * v
+		v = y[6]
+		c02 += a0 * v
+		c12 += a1 * v
+		v = y[7]
+		c03 += a0 * v
+		c13 += a1 * v
+		a0, a1 = x[4], x[5]
+		v = y[8]
+		c00 += a0 * v
+		c10 += a1 * v
+		v = y[9]
+		c01 += a0 * v
+		c11 += a1 * v
+		v = y[10]
+		c02 += a0 * v
+		c12 += a1 * v
+		v = y[11]
+		c03 += a0 * v
+		c13 += a1 * v
+		a0, a1 = x[6], x[7]
+		v = y[12]
+		c00 += a0 * v
+		c10 += a1 * v
+		v = y[13]
+		c01 += a0 * v
+		c11 += a1 * v
+		v = y[14]
+		c02 += a0 * v
+		c12 += a1 * v
+		v = y[15]
+		c03 += a0 * v
+		c13 += a1 * v
+		a, b = a[8:], b[16:]
 	}
-	add4(c, c00, c01, c02, c03)
-	add4(c[ldc:], c10, c11, c12, c13)
-	add4(c[2*ldc:], c20, c21, c22, c23)
-	add4(c[3*ldc:], c30, c31, c32, c33)
-}
-
-func add4(c []float32, v0, v1, v2, v3 float32) {
-	p := (*[4]float32)(c)
-	p[0] += v0
-	p[1] += v1
-	p[2] += v2
-	p[3] += v3
+	for len(a) >= 2 && len(b) >= 4 {
+		x, y := (*[2]float32)(a), (*[4]float32)(b)
+		a0, a1 := x[0], x[1]
+		c00 += a0 * y[0]
+		c01 += a0 * y[1]
+		c02 += a0 * y[2]
+		c03 += a0 * y[3]
+		c10 += a1 * y[0]
+		c11 += a1 * y[1]
+		c12 += a1 * y[2]
+		c13 += a1 * y[3]
+		a, b = a[2:], b[4:]
+	}
+	p, q := (*[4]float32)(c), (*[4]float32)(c[ldc:])
+	p[0] += c00
+	p[1] += c01
+	p[2] += c02
+	p[3] += c03
+	q[0] += c10
+	q[1] += c11
+	q[2] += c12
+	q[3] += c13
 }
 
 // A grid divides an m×n result into tiles.
