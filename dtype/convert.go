@@ -18,7 +18,7 @@ func ToF32(dst []float32, src []byte, dt DType) {
 	le := binary.LittleEndian
 	switch dt {
 	case F32:
-		copy(bytesOf(dst), src)
+		copy(BytesOf(dst), src)
 	case F16:
 		f16ToF32(dst, src)
 	case BF16:
@@ -94,7 +94,7 @@ func FromF32(dst []byte, src []float32, dt DType) {
 	le := binary.LittleEndian
 	switch dt {
 	case F32:
-		copy(dst, bytesOf(src))
+		copy(dst, BytesOf(src))
 	case F16:
 		for i, f := range src {
 			le.PutUint16(dst[2*i:], F32ToF16(f))
@@ -223,9 +223,9 @@ func fromTable(dst []float32, src []byte, table *[256]float32) {
 	}
 }
 
-// bytesOf returns the memory of f.
-func bytesOf(f []float32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(f))), 4*len(f))
+// BytesOf returns the memory of v, which is little-endian on every platform that Weir is built for.
+func BytesOf[T float32 | int32](v []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
 }
 
 // truncate cuts f toward zero and clamps it to lo..hi.

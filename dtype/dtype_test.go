@@ -216,7 +216,7 @@ func TestLengths(t *testing.T) {
 
 func TestViewF32(t *testing.T) {
 	f := []float32{1, 2, 3}
-	b := bytesOf(f)
+	b := BytesOf(f)
 	v, ok := ViewF32(b)
 	if !ok || len(v) != 3 || &v[0] != &f[0] {
 		t.Errorf("ViewF32 of aligned bytes = %v, %v", v, ok)

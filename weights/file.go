@@ -14,6 +14,7 @@ import (
 	"maps"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/edsrzf/mmap-go"
 
@@ -75,6 +76,7 @@ func (r Ref) Bytes() ([]byte, error) {
 // File is an open safetensors file. Its methods may be called from several goroutines, Close after all others.
 type File struct {
 	path   string
+	id     uint64
 	file   *os.File
 	info   fs.FileInfo // as it was when opened
 	header *header
@@ -83,6 +85,13 @@ type File struct {
 	mapped mmap.MMap
 	closed bool
 }
+
+// opened counts the files that were opened.
+var opened atomic.Uint64
+
+// ID returns a number that no other open of a file has in this process, so that what was read from one is never taken
+// for the contents of another.
+func (f *File) ID() uint64 { return f.id }
 
 // Open opens the safetensors file at path. It reads and checks the header and nothing else; see [OpenSet] for sharded
 // checkpoints. The errors say what is wrong with the file and, for other kinds of files, what they are.
@@ -113,7 +122,7 @@ func newFile(path string, f *os.File) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := &File{path: path, file: f, info: info, header: h}
+	file := &File{path: path, id: opened.Add(1), file: f, info: info, header: h}
 	for i := range h.refs {
 		h.refs[i].File = file
 	}
