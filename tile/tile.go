@@ -1,0 +1,131 @@
+// Package tile runs a function of pictures that are too large for it in
+// overlapping tiles, and blends the results, where they overlap, by ramps.
+// The places of the tiles and the ramps are those of ComfyUI, so that tiled
+// results are the same as there.
+package tile
+
+import (
+	"context"
+	"fmt"
+	"math"
+)
+
+// A Picture is planes of the shape [Channels, Height, Width].
+type Picture struct {
+	Channels, Height, Width int
+	Pix                     []float32
+}
+
+// New returns a picture of zeros.
+func New(channels, height, width int) *Picture {
+	return &Picture{channels, height, width, make([]float32, channels*height*width)}
+}
+
+// cut copies a window.
+func (p *Picture) cut(y, x, height, width int) *Picture {
+	out := New(p.Channels, height, width)
+	for c := range p.Channels {
+		for row := range height {
+			copy(out.Pix[(c*height+row)*width:][:width], p.Pix[(c*p.Height+y+row)*p.Width+x:])
+		}
+	}
+	return out
+}
+
+// A Grid says how a picture is cut: into tiles of at most Height×Width that
+// overlap by Overlap, in pixels of what goes in. Scale is how many times
+// larger what comes out is; it may be a fraction.
+type Grid struct {
+	Height, Width, Overlap int
+	Scale                  float64
+}
+
+// Tiles returns the number of tiles that a picture of a size is cut into.
+func (g Grid) Tiles(height, width int) int {
+	return len(places(height, g.Height, g.Overlap)) * len(places(width, g.Width, g.Overlap))
+}
+
+// Run cuts a picture, applies f to every tile, and joins the results to a
+// picture that is Scale times as large. A picture that fits in one tile goes
+// through f as a whole. done, if it is not nil, is called after each tile.
+func (g Grid) Run(ctx context.Context, in *Picture, f func(context.Context, *Picture) (*Picture, error), done func()) (*Picture, error) {
+	if g.Overlap < 0 || g.Height <= g.Overlap || g.Width <= g.Overlap {
+		return nil, fmt.Errorf("tiles of %d×%d cannot overlap by %d", g.Width, g.Height, g.Overlap)
+	}
+	var sum *Picture
+	var weight []float32 // [height, width]: the sum of the ramps
+	for _, y := range places(in.Height, g.Height, g.Overlap) {
+		for _, x := range places(in.Width, g.Width, g.Overlap) {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			part, err := f(ctx, in.cut(y, x, min(g.Height, in.Height-y), min(g.Width, in.Width-x)))
+			if err != nil {
+				return nil, err
+			}
+			if done != nil {
+				done()
+			}
+			if sum == nil {
+				sum = New(part.Channels, g.scaled(in.Height), g.scaled(in.Width))
+				weight = make([]float32, sum.Height*sum.Width)
+			}
+			sum.add(weight, part, g.scaled(y), g.scaled(x), g.scaled(g.Overlap))
+		}
+	}
+	for i := range sum.Pix {
+		sum.Pix[i] /= weight[i%len(weight)]
+	}
+	return sum, nil
+}
+
+func (g Grid) scaled(n int) int { return int(math.RoundToEven(float64(n) * g.Scale)) }
+
+// places returns where tiles begin in a dimension. The last is moved back so
+// that it is not narrower than the overlap.
+func places(size, tile, overlap int) []int {
+	if size <= tile {
+		return []int{0}
+	}
+	var out []int
+	for at := 0; at < size-overlap; at += tile - overlap {
+		out = append(out, max(0, min(size-overlap, at)))
+	}
+	return out
+}
+
+// add adds a tile at a place, weighted by a ramp at each of its edges, and the
+// ramps to the weights.
+func (p *Picture) add(weight []float32, part *Picture, y, x, feather int) {
+	rows, columns := ramp(part.Height, feather), ramp(part.Width, feather)
+	// What rounding has moved over the edge is cut.
+	height, width := min(part.Height, p.Height-y), min(part.Width, p.Width-x)
+	for i := range height {
+		for j := range width {
+			w := rows[i] * columns[j]
+			at := (y+i)*p.Width + x + j
+			weight[at] += w
+			for c := range p.Channels {
+				p.Pix[c*p.Height*p.Width+at] += part.Pix[(c*part.Height+i)*part.Width+j] * w
+			}
+		}
+	}
+}
+
+// ramp rises from both ends over feather values; a tile that is not wider than
+// that has none.
+func ramp(n, feather int) []float32 {
+	out := make([]float32, n)
+	for i := range out {
+		out[i] = 1
+	}
+	if feather >= n {
+		return out
+	}
+	for t := range feather {
+		a := float32(t+1) / float32(feather)
+		out[t] *= a
+		out[n-1-t] *= a
+	}
+	return out
+}
