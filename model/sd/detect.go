@@ -5,6 +5,7 @@ package sd
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -151,7 +152,7 @@ func (c *Checkpoint) latentFormat(s source) error {
 	for key, to := range map[string]*float32{MetadataScale: &c.Scale, MetadataShift: &c.Shift} {
 		if text, ok := s.metadata[key]; ok {
 			v, err := strconv.ParseFloat(text, 32)
-			if err != nil {
+			if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 				return fmt.Errorf("metadata %s is %q, expected a number", key, text)
 			}
 			*to = float32(v)
