@@ -48,3 +48,35 @@ var openCLIPNames = names{
 		}
 	},
 }
+
+// A Matrix is a weight of a layer, or some of its rows, with the name that
+// transformers gives the layer it belongs to.
+type Matrix struct {
+	Name   string // such as "text_model.encoder.layers.0.self_attn.q_proj"
+	Weight string // the tensor, after the encoder's prefix
+	// From and Rows, when Rows > 0, are the rows that the layer is.
+	From, Rows int
+}
+
+// Matrices returns the linear layers of the encoder, whatever names its own
+// weights have.
+func (c Config) Matrices() []Matrix {
+	var out []Matrix
+	for i := range c.Layers {
+		n := c.names.layer(i)
+		add := func(name, weight string, from, rows int) {
+			out = append(out, Matrix{fmt.Sprintf("text_model.encoder.layers.%d.%s", i, name), weight, from, rows})
+		}
+		for k, attention := range []struct{ name, own string }{{"q_proj", n.q}, {"k_proj", n.k}, {"v_proj", n.v}} {
+			if n.inProj == "" {
+				add("self_attn."+attention.name, attention.own+".weight", 0, 0)
+			} else {
+				add("self_attn."+attention.name, n.inProj+"_weight", k*c.Width, c.Width)
+			}
+		}
+		add("self_attn.out_proj", n.out+".weight", 0, 0)
+		add("mlp.fc1", n.up+".weight", 0, 0)
+		add("mlp.fc2", n.down+".weight", 0, 0)
+	}
+	return out
+}

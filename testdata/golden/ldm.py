@@ -12,10 +12,10 @@ here = os.path.dirname(os.path.abspath(__file__))
 def randomize(module, seed):
     """Random weights that float16 holds exactly, so that a file of half the size has them all."""
     g = torch.Generator().manual_seed(seed)
-    for p in module.parameters():
+    for name, p in module.named_parameters():
         if p.ndim < 2:
-            # Weights of norms are 1 at first, biases 0.
-            p.data = (p.data + torch.randn(p.shape, generator=g) * 0.2).half().float()
+            # Weights of norms are around 1, biases around 0.
+            p.data = (torch.randn(p.shape, generator=g) * 0.2 + (0 if name.endswith("bias") else 1)).half().float()
         else:
             p.data = (torch.randn(p.shape, generator=g) / p[0].numel() ** 0.5).half().float()
 
