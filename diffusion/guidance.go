@@ -1,0 +1,99 @@
+package diffusion
+
+import (
+	"context"
+	"math"
+)
+
+// A guide denoises with a network that is guided by conditions (Ho and
+// Salimans 2022, Classifier-Free Diffusion Guidance).
+type guide struct {
+	Network
+	job *Job
+}
+
+// denoise returns what x is taken for without its noise.
+func (g *guide) denoise(ctx context.Context, x []float32, sigma float64) ([]float32, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	guided := math.Abs(g.job.CFG-1) > 1e-9*max(math.Abs(g.job.CFG), 1)
+	positive := g.active(g.job.Positive, sigma)
+	var negative []Cond
+	if guided {
+		negative = g.active(g.job.Negative, sigma)
+	}
+	predictions, err := g.predict(ctx, x, sigma, append(positive[:len(positive):len(positive)], negative...))
+	if err != nil {
+		return nil, err
+	}
+	p := g.mean(positive, predictions[:len(positive)])
+	if !guided {
+		return p, nil
+	}
+	n := g.mean(negative, predictions[len(positive):])
+	return sum(term{1 - g.job.CFG, n}, term{g.job.CFG, p}), nil
+}
+
+// active returns the conditions that apply at a noise level.
+func (g *guide) active(all []Cond, sigma float64) []Cond {
+	var out []Cond
+	for _, c := range all {
+		if sigma <= g.job.Table.At(c.Start) && sigma >= g.job.Table.At(c.End) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// predict returns x denoised under each condition.
+func (g *guide) predict(ctx context.Context, x []float32, sigma float64, conds []Cond) ([][]float32, error) {
+	if len(conds) == 0 {
+		return nil, nil
+	}
+	payloads := make([]any, len(conds))
+	for i, c := range conds {
+		payloads[i] = c.Payload
+	}
+	scale := 1 / math.Sqrt(sigma*sigma+1)
+	out, err := g.Predict(ctx, sum(term{scale, x}), float32(g.job.Table.Timestep(sigma)), payloads)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range out {
+		if g.job.Table.Prediction == Velocity {
+			out[i] = sum(term{scale * scale, x}, term{-sigma * scale, p})
+		} else {
+			out[i] = sum(term{1, x}, term{-sigma, p})
+		}
+	}
+	return out, nil
+}
+
+// mean returns the average of what was denoised under several conditions,
+// weighed by their strengths and masks. Where none applies it is 0.
+func (g *guide) mean(conds []Cond, denoised [][]float32) []float32 {
+	shape := g.job.Shape
+	n, area := shape.Elems(), shape[2]*shape[3]
+	if len(conds) == 1 && conds[0].Mask == nil && conds[0].Strength != 0 {
+		return denoised[0]
+	}
+	total, out := make([]float32, n), make([]float32, n)
+	for k, c := range conds {
+		for i := range out {
+			w := c.Strength
+			if c.Mask != nil {
+				at := i / (shape[1] * area) * area % len(c.Mask)
+				w *= c.Mask[at+i%area]
+			}
+			total[i] += w
+			out[i] += w * denoised[k][i]
+		}
+	}
+	for i, w := range total {
+		if w != 0 {
+			out[i] /= w
+		}
+	}
+	return out
+}

@@ -1,0 +1,401 @@
+package diffusion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/weir-run/weir/internal/golden"
+)
+
+func TestTable(t *testing.T) {
+	f := golden.Open(t, "samplers")
+	table := StableDiffusion(Epsilon, false)
+	got := make([]float32, len(table.sigmas))
+	for i, s := range table.sigmas {
+		got[i] = float32(s)
+	}
+	golden.Check(t, "noise levels", got, f.F32("table"), 1e-7)
+	for _, ts := range []float64{0, 1, 500, 999} {
+		if got := table.Timestep(table.Sigma(ts)); got != ts {
+			t.Errorf("timestep %v has the level %v, whose timestep is %v", ts, table.Sigma(ts), got)
+		}
+	}
+	if z := StableDiffusion(Velocity, true); z.Max() < 4000 || z.Min() != table.Min() {
+		t.Errorf("with zero signal at the end, levels go from %v to %v", z.Min(), z.Max())
+	}
+}
+
+func TestSchedules(t *testing.T) {
+	f := golden.Open(t, "samplers")
+	table := StableDiffusion(Epsilon, false)
+	n := 0
+	for _, ref := range f.Refs() {
+		part := strings.Split(ref.Name, ".")
+		if part[0] != "schedule" {
+			continue
+		}
+		n++
+		var steps int
+		fmt.Sscan(part[2], &steps)
+		sigmas, err := table.Sigmas(part[1], steps)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		got := make([]float32, len(sigmas))
+		for i, s := range sigmas {
+			got[i] = float32(s)
+		}
+		golden.Check(t, ref.Name, got, f.F32(ref.Name), 1e-5)
+		if !slices.IsSortedFunc(sigmas, func(a, b float64) int { return -int(math.Copysign(1, a-b)) }) || sigmas[len(sigmas)-1] != 0 {
+			t.Errorf("%s is not descending to 0: %v", ref.Name, sigmas)
+		}
+	}
+	if n != 6*len(schedulers) {
+		t.Errorf("%d schedules were compared", n)
+	}
+	if _, err := table.Sigmas("karas", 5); err == nil || !strings.Contains(err.Error(), "karras") {
+		t.Errorf("an unknown scheduler: %v", err)
+	}
+	if _, err := table.Sigmas("karras", 0); err == nil {
+		t.Error("no steps must be refused")
+	}
+}
+
+func TestBrownianIsTorchsdes(t *testing.T) {
+	f := golden.Open(t, "samplers")
+	b := newBrownian(1<<40+5, float64(float32(0.03)), float64(float32(14.6)), 20)
+	n := 0
+	for _, ref := range f.Refs() {
+		var from, to float64
+		rest, ok := strings.CutPrefix(ref.Name, "brownian.")
+		if !ok {
+			continue
+		}
+		n++
+		// The two numbers have a point each: "14.6.7.0".
+		part := strings.Split(rest, ".")
+		fmt.Sscan(part[0]+"."+part[1], &from)
+		fmt.Sscan(part[2]+"."+part[3], &to)
+		golden.Check(t, ref.Name, b.noise(float64(float32(from)), float64(float32(to))), f.F32(ref.Name), 1e-4)
+	}
+	if n != 6 {
+		t.Errorf("%d differences were compared", n)
+	}
+}
+
+// known is the network whose denoised states are those of the golden: the
+// posterior mean of values that are +a or -a with a deviation of s.
+type known struct {
+	table *Table
+	calls int
+	fail  error
+	stop  func(call int)
+}
+
+func (k *known) Predict(_ context.Context, x []float32, ts float32, payloads []any) ([][]float32, error) {
+	const a, s = 0.8, 0.3
+	k.calls++
+	if k.stop != nil {
+		k.stop(k.calls)
+	}
+	if k.fail != nil {
+		return nil, k.fail
+	}
+	sigma := k.table.Sigma(float64(ts))
+	var all [][]float32
+	for _, p := range payloads {
+		shift, _ := p.(float64)
+		out := make([]float32, len(x))
+		for i, v := range x {
+			full := float64(v) * math.Sqrt(sigma*sigma+1)
+			d := s*s + sigma*sigma
+			x0 := (s*s*full+sigma*sigma*a*math.Tanh(a*full/d))/d + shift
+			if k.table.Prediction == Velocity {
+				out[i] = float32((full/(sigma*sigma+1) - x0) * math.Sqrt(sigma*sigma+1) / sigma)
+			} else {
+				out[i] = float32((full - x0) / sigma)
+			}
+		}
+		all = append(all, out)
+	}
+	return all, nil
+}
+
+// TestSamplers runs the samplers themselves with the exact denoiser, for which
+// no level is rounded to a timestep.
+func TestSamplers(t *testing.T) {
+	f := golden.Open(t, "samplers")
+	table := StableDiffusion(Epsilon, false)
+	n := 0
+	for _, s := range samplers {
+		for _, scheduler := range []string{"normal", "karras"} {
+			job := Job{Table: table, Scheduler: scheduler, Steps: 9, Denoise: 1}
+			own, err := job.sigmas(s.discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The golden's levels, which differ in the last bit: paths of noise
+			// differ by the root of that.
+			var sigmas []float64
+			for i, v := range f.F32("sigmas." + s.name + "." + scheduler) {
+				sigmas = append(sigmas, float64(v))
+				if math.Abs(own[i]-sigmas[i]) > 1e-5*sigmas[i] {
+					t.Fatalf("%s, %s: the levels are %v, want those of the golden", s.name, scheduler, own)
+				}
+			}
+			steps := 0
+			st := &state{
+				ctx: t.Context(), sigmas: sigmas, seed: 77,
+				x: sum(term{math.Sqrt(1 + sigmas[0]*sigmas[0]), Randn(77, 2*4*6*5)}),
+				denoise: func(_ context.Context, x []float32, sigma float64) ([]float32, error) {
+					const a, s = 0.8, 0.3
+					out := make([]float32, len(x))
+					v := s*s + sigma*sigma
+					for i, x := range x {
+						out[i] = float32((s*s*float64(x) + sigma*sigma*a*math.Tanh(a*float64(x)/v)) / v)
+					}
+					return out, nil
+				},
+				progress: func(step int, _ []float32) {
+					if step != steps {
+						t.Errorf("%s: step %d was reported as %d", s.name, steps, step)
+					}
+					steps++
+				},
+			}
+			got, err := s.sampler(st)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden.Check(t, s.name+" "+scheduler, got, f.F32("sampler."+s.name+"."+scheduler), 1e-4)
+			if steps != len(sigmas)-1 {
+				t.Errorf("%s: %d of %d steps were reported", s.name, steps, len(sigmas)-1)
+			}
+			n++
+		}
+	}
+	if n != 34 {
+		t.Errorf("%d trajectories were compared", n)
+	}
+}
+
+func job(table *Table) Job {
+	shape := Shape{2, 4, 6, 5}
+	return Job{
+		Table: table, Sampler: "euler", Scheduler: "normal", Steps: 12, Denoise: 1, CFG: 1, Seed: 3, Shape: shape,
+		Latents: make([]float32, shape.Elems()), Positive: []Cond{{Payload: 0.0, Strength: 1, End: 1}},
+	}
+}
+
+func mustSample(t *testing.T, n Network, j Job) []float32 {
+	t.Helper()
+	out, err := Sample(t.Context(), n, j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestPredictions samples the same pictures with networks that predict noise
+// and velocity. They differ where a level is not quite that of a timestep.
+func TestPredictions(t *testing.T) {
+	e, v := StableDiffusion(Epsilon, false), StableDiffusion(Velocity, false)
+	for _, s := range Samplers() {
+		a, b := job(e), job(v)
+		a.Sampler, b.Sampler = s, s
+		golden.Check(t, s, mustSample(t, &known{table: e}, a), mustSample(t, &known{table: v}, b), 2e-3)
+	}
+}
+
+// TestSplit runs the first and the last steps apart: together they are the
+// whole.
+func TestSplit(t *testing.T) {
+	table := StableDiffusion(Epsilon, false)
+	for _, s := range []string{"euler", "heun", "dpm_2", "ddim"} {
+		whole := job(table)
+		whole.Sampler = s
+		first, last := whole, whole
+		first.End = 5
+		last.Start, last.NoNoise = 5, true
+		want := mustSample(t, &known{table: table}, whole)
+		last.Latents = mustSample(t, &known{table: table}, first)
+		golden.Check(t, s, mustSample(t, &known{table: table}, last), want, 1e-6)
+		first.FullDenoise = true
+		if clean := mustSample(t, &known{table: table}, first); slices.Equal(clean, last.Latents) {
+			t.Errorf("%s: with full denoise the noise is left on", s)
+		}
+	}
+}
+
+// TestDenoise starts from a picture: with little noise it stays as it is.
+func TestDenoise(t *testing.T) {
+	table := StableDiffusion(Epsilon, false)
+	j := job(table)
+	for i := range j.Latents {
+		j.Latents[i] = 0.8 - 1.6*float32(i%2)
+	}
+	j.Denoise = 0.05
+	k := &known{table: table}
+	out := mustSample(t, k, j)
+	if k.calls != 12 {
+		t.Errorf("12 steps at denoise 0.05 called the network %d times", k.calls)
+	}
+	for i := range out {
+		if (out[i] > 0) != (j.Latents[i] > 0) {
+			t.Fatalf("value %d went from %v to %v", i, j.Latents[i], out[i])
+		}
+	}
+	j.Denoise = 0
+	if got := mustSample(t, k, j); !slices.Equal(got, j.Latents) {
+		t.Error("denoise 0 must change nothing")
+	}
+}
+
+func TestMask(t *testing.T) {
+	table := StableDiffusion(Epsilon, false)
+	for _, s := range Samplers() {
+		j := job(table)
+		j.Sampler = s
+		for i := range j.Latents {
+			j.Latents[i] = 5 // what the network would never leave
+		}
+		j.Mask = make([]float32, 2*30)
+		for i := range j.Mask {
+			j.Mask[i] = float32(i % 2)
+		}
+		out := mustSample(t, &known{table: table}, j)
+		changed := 0
+		for i, v := range out {
+			off := math.Abs(float64(v) - 5)
+			if j.Mask[i/(4*30)*30+i%30] == 1 && off > 1 {
+				changed++
+			}
+			if j.Mask[i/(4*30)*30+i%30] == 0 && off > 0.02 {
+				t.Errorf("%s: value %d should be kept and is %v", s, i, v)
+				break
+			}
+		}
+		if changed < 100 {
+			t.Errorf("%s: only %d of 120 values under the mask were changed", s, changed)
+		}
+	}
+}
+
+func TestGuidance(t *testing.T) {
+	table := StableDiffusion(Epsilon, false)
+	k := &known{table: table}
+	g := func(j Job) []float32 {
+		d, err := (&guide{k, &j}).denoise(t.Context(), make([]float32, j.Shape.Elems()), table.Sigma(500))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	// Denoised, x = 0 is 0 plus the payload.
+	cond := func(v float64) Cond { return Cond{Payload: v, Strength: 1, End: 1} }
+	near := func(what string, got float32, want float64) {
+		t.Helper()
+		if math.Abs(float64(got)-want) > 1e-5 {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	j := job(table)
+	j.CFG, j.Positive, j.Negative = 3, []Cond{cond(1)}, []Cond{cond(0.5)}
+	near("guidance", g(j)[0], 0.5+3*(1-0.5))
+	j.CFG = 1
+	near("without guidance", g(j)[0], 1)
+	a, b := cond(1), cond(4)
+	b.Strength = 0.5
+	j.Positive = []Cond{a, b}
+	near("strengths", g(j)[0], (1+0.5*4)/1.5)
+	b.Mask = make([]float32, 30)
+	b.Mask[7] = 1
+	j.Positive = []Cond{a, b}
+	out := g(j)
+	near("outside of the mask", out[0], 1)
+	near("inside of the mask", out[7], (1+0.5*4)/1.5)
+	near("inside, of the second latent", out[4*30+2*30+7], (1+0.5*4)/1.5)
+	late := cond(9)
+	late.Start = 0.9
+	j.Positive = []Cond{a, late}
+	near("out of its range", g(j)[0], 1)
+}
+
+func TestBatchIndex(t *testing.T) {
+	shape := Shape{3, 4, 4, 4}
+	all := Noise(9, shape, []int{0, 1, 2})
+	picked := Noise(9, Shape{2, 4, 4, 4}, []int{2, 0})
+	if !slices.Equal(picked[:64], all[128:]) || !slices.Equal(picked[64:], all[:64]) {
+		t.Error("latents do not get the noise of their places in the batch")
+	}
+	if !slices.Equal(Noise(9, shape, nil), Randn(9, 3*64)) {
+		t.Error("without indices the whole batch is one draw")
+	}
+}
+
+func TestErrors(t *testing.T) {
+	table := StableDiffusion(Epsilon, false)
+	for want, change := range map[string]func(*Job){
+		"there is no sampler \"eular\", only euler": func(j *Job) { j.Sampler = "eular" },
+		"there is no scheduler \"x\"":               func(j *Job) { j.Scheduler = "x" },
+		"0 steps":                                   func(j *Job) { j.Steps = 0 },
+		"latents of the shape":                      func(j *Job) { j.Latents = nil },
+		"the noise mask has 1 values":               func(j *Job) { j.Mask = []float32{1} },
+		"there is no positive condition":            func(j *Job) { j.Positive = nil },
+		"the mask of a condition has 2 values":      func(j *Job) { j.Positive[0].Mask = make([]float32, 2) },
+		"there are 1 batch indices for 2 latents":   func(j *Job) { j.BatchIndex = []int{0} },
+	} {
+		j := job(table)
+		change(&j)
+		if _, err := Sample(t.Context(), &known{table: table}, j); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestCancelAndFailure(t *testing.T) {
+	table := StableDiffusion(Epsilon, false)
+	broken := errors.New("broken")
+	for _, s := range Samplers() {
+		j := job(table)
+		j.Sampler = s
+		ctx, cancel := context.WithCancel(t.Context())
+		k := &known{table: table, stop: func(call int) {
+			if call == 3 {
+				cancel()
+			}
+		}}
+		if _, err := Sample(ctx, k, j); !errors.Is(err, context.Canceled) || k.calls != 3 {
+			t.Errorf("%s: cancelled in call 3 of %d: %v", s, k.calls, err)
+		}
+		if _, err := Sample(t.Context(), &known{table: table, fail: broken}, j); !errors.Is(err, broken) {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+}
+
+// TestFewSteps runs every sampler with every scheduler at 1 to 4 steps: the
+// result is finite.
+func TestFewSteps(t *testing.T) {
+	table := StableDiffusion(Epsilon, false)
+	for _, sampler := range Samplers() {
+		for _, scheduler := range Schedulers() {
+			for steps := 1; steps <= 4; steps++ {
+				j := job(table)
+				j.Sampler, j.Scheduler, j.Steps = sampler, scheduler, steps
+				for i, v := range mustSample(t, &known{table: table}, j) {
+					if !(math.Abs(float64(v)) < 50) {
+						t.Errorf("%s, %s, %d steps: value %d is %v", sampler, scheduler, steps, i, v)
+						break
+					}
+				}
+			}
+		}
+	}
+}

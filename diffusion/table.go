@@ -1,0 +1,94 @@
+package diffusion
+
+import "math"
+
+// A Prediction says what a network predicts.
+type Prediction int
+
+// The predictions.
+const (
+	Epsilon  Prediction = iota // the noise
+	Velocity                   // sqrt(ā)·noise - sqrt(1-ā)·x0 (Salimans and Ho, 2022)
+)
+
+// A Table is the noise that a network was trained with: the noise level sigma
+// of each of its timesteps, ascending.
+type Table struct {
+	Prediction Prediction
+	sigmas     []float64 // exactly representable in float32, as in PyTorch
+	logs       []float64
+}
+
+// timesteps is the number of noise levels of every model of Stable Diffusion.
+const timesteps = 1000
+
+// StableDiffusion returns the noise levels of Stable Diffusion, whose betas
+// are linear in their roots from 0.00085 to 0.012. With zeroSNR they are
+// rescaled so that the last one is pure noise (Lin et al. 2024, Common
+// Diffusion Noise Schedules and Sample Steps are Flawed).
+func StableDiffusion(p Prediction, zeroSNR bool) *Table {
+	lo, hi := math.Sqrt(0.00085), math.Sqrt(0.012)
+	bars := make([]float64, timesteps) // ā, the products of 1-beta
+	bar := 1.0
+	for i := range bars {
+		root := lo + (hi-lo)*float64(i)/(timesteps-1)
+		bar *= 1 - root*root
+		bars[i] = bar
+	}
+	if zeroSNR {
+		first, last := math.Sqrt(bars[0]), math.Sqrt(bars[timesteps-1])
+		for i, b := range bars {
+			root := (math.Sqrt(b) - last) * first / (first - last)
+			bars[i] = root * root
+		}
+		bars[timesteps-1] = 4.8973451890853435e-08 // not quite zero, so that sigma is finite
+	}
+	t := &Table{Prediction: p}
+	for _, b := range bars {
+		sigma := math.Sqrt((1 - b) / b)
+		t.sigmas = append(t.sigmas, float64(float32(sigma)))
+		t.logs = append(t.logs, float64(float32(math.Log(sigma))))
+	}
+	return t
+}
+
+// Min returns the lowest noise level.
+func (t *Table) Min() float64 { return t.sigmas[0] }
+
+// Max returns the highest noise level.
+func (t *Table) Max() float64 { return t.sigmas[len(t.sigmas)-1] }
+
+// Timestep returns the timestep whose noise level is nearest to sigma on a
+// logarithmic scale.
+func (t *Table) Timestep(sigma float64) float64 {
+	log := math.Log(sigma)
+	best := 0
+	for i, l := range t.logs {
+		if math.Abs(log-l) < math.Abs(log-t.logs[best]) {
+			best = i
+		}
+	}
+	return float64(best)
+}
+
+// Sigma returns the noise level at a timestep, which need not be whole, by
+// linear interpolation of logarithms.
+func (t *Table) Sigma(timestep float64) float64 {
+	timestep = min(max(timestep, 0), float64(len(t.sigmas)-1))
+	low := int(timestep)
+	high := min(low+1, len(t.sigmas)-1)
+	w := timestep - float64(low)
+	return float64(float32(math.Exp((1-w)*t.logs[low] + w*t.logs[high])))
+}
+
+// At returns the noise level after a part of the sampling, from 0, which is
+// before all, to 1, after all.
+func (t *Table) At(part float64) float64 {
+	switch {
+	case part <= 0:
+		return math.Inf(1)
+	case part >= 1:
+		return 0
+	}
+	return t.Sigma((1 - part) * float64(len(t.sigmas)-1))
+}
