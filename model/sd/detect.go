@@ -193,7 +193,7 @@ func detectUNet(s source, family Family) (UNetConfig, error) {
 		prefix := fmt.Sprintf("%soutput_blocks.%d.", UNetPrefix, i)
 		b, ok := s.block(prefix, "1.conv.weight")
 		if !ok || !b.Res {
-			return c, fmt.Errorf("the UNet has %d input blocks and no %s...", len(c.Input), prefix)
+			return c, fmt.Errorf("there is no residual block at %s, and the UNet has %d input blocks", prefix, len(c.Input))
 		}
 		b.Resize = b.Resize || s.has(prefix+"2.conv.weight")
 		c.Output = append(c.Output, b)

@@ -151,7 +151,7 @@ func TestDetectRefuses(t *testing.T) {
 		{"no autoencoder", sd15(without(VAEPrefix)), "load one with VAELoader"},
 		{"inpainting", sd15(reshape(first, 320, 9, 3, 3)), "inpainting"},
 		{"no convolution", sd15(reshape(first, 320)), "not a convolution"},
-		{"an output block missing", sd15(without(UNetPrefix + "output_blocks.7.")), "no model.diffusion_model.output_blocks.7."},
+		{"an output block missing", sd15(without(UNetPrefix + "output_blocks.7.")), "no residual block at model.diffusion_model.output_blocks.7."},
 		{"no last convolution", sd15(without(UNetPrefix + "out.2.")), "no tensor model.diffusion_model.out.2.weight"},
 		{"SDXL's UNet with SD 1's encoder", sd15(reshape(UNetPrefix+"label_emb.0.0.weight", 1280, 2816)), "do not belong together"},
 		{"a vector of too few features", sd15(reshape(UNetPrefix+"label_emb.0.0.weight", 1280, 1000)), "vector of 1000 features"},
