@@ -13,7 +13,8 @@ import (
 // a *Latent and never change one that they were given.
 type Latent struct {
 	Batch, Channels, Height, Width int
-	// Samples has the shape [batch, channels, height, width].
+	// Samples has the shape [batch, channels, height, width]. An empty latent
+	// has none.
 	Samples []float32
 	// NoiseMask marks with 1 what sampling may change; nil stands for all. Its
 	// size is that of a picture and not of the latent.
@@ -21,12 +22,12 @@ type Latent struct {
 	// BatchIndex says which place in its first batch each latent had, which
 	// decides its noise; nil stands for 0, 1, 2, ...
 	BatchIndex []int
-	// Empty says that the samples are zeros that only tell the size, so that a
-	// sampler may replace them by those of its model's number of channels and of
-	// its VAE's factor.
+	// Empty says that the latents are zeros of which only the size counts, so
+	// that whoever uses them makes as many channels and values as its model has.
+	// No memory is taken for what a workflow merely claims.
 	Empty bool
-	// Downscale is the number of pixels that one value of an empty latent
-	// stands for in each direction.
+	// Downscale is the number of pixels that one value stands for in each
+	// direction; 0 is 8.
 	Downscale int
 }
 
@@ -73,12 +74,3 @@ func Input[T any](c *workflow.Call, name string) (T, error) {
 
 // maxResolution bounds widths and heights in pixels, in ComfyUI too.
 const maxResolution = 16384
-
-// Folders says where files are. Package folders implements it.
-type Folders interface {
-	// Input, Output and Temp are the folders of pictures that workflows read,
-	// save and show.
-	Input() string
-	Output() string
-	Temp() string
-}

@@ -1,0 +1,64 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/weir-run/weir/folders"
+	"github.com/weir-run/weir/pipeline"
+	"github.com/weir-run/weir/workflow"
+)
+
+// An Env is what nodes work with.
+type Env struct {
+	Folders *folders.Roots
+	Engine  *pipeline.Engine
+}
+
+// Registry returns the classes of all nodes.
+func Registry(env *Env) *workflow.Registry {
+	reg := workflow.NewRegistry()
+	for _, register := range []func(*workflow.Registry, *Env){
+		registerLoaders, registerText, registerConditioning, registerLatents,
+		registerSamplers, registerVAE, registerImages, registerUpscale, registerSave,
+	} {
+		register(reg, env)
+	}
+	return reg
+}
+
+// models describes the choice of a model file of a category.
+func (e *Env) models(input, category string) workflow.Input {
+	in := workflow.Files(input, func() ([]string, error) { return e.Folders.List(category), nil })
+	in.Check = func(v any) error {
+		_, err := e.Folders.Find(category, v.(string))
+		return err
+	}
+	return in
+}
+
+// find returns the path of the model file that an input names.
+func (e *Env) find(c *workflow.Call, input, category string) (string, error) {
+	return e.Folders.Find(category, c.String(input))
+}
+
+// changed returns the fingerprint of the model file that an input names.
+func (e *Env) changed(input, category string) func(context.Context, *workflow.Call) (string, error) {
+	return func(_ context.Context, c *workflow.Call) (string, error) {
+		path, err := e.find(c, input, category)
+		if err != nil {
+			return "", err
+		}
+		return fingerprint(path)
+	}
+}
+
+// fingerprint tells a file's contents apart from what they were.
+func fingerprint(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprint(path, " ", info.Size(), " ", info.ModTime().UnixNano()), nil
+}

@@ -1,0 +1,157 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/resample"
+	"github.com/weir-run/weir/workflow"
+)
+
+// registerImages registers the nodes that load and change pictures.
+func registerImages(reg *workflow.Registry, env *Env) {
+	registerLoadImage(reg, env)
+	register := func(class, name, about string, inputs []workflow.Input, run func(c *workflow.Call, in *media.Image) (*media.Image, error)) {
+		reg.Register(workflow.Schema{
+			Class: class, Name: name, Category: "image", Description: about,
+			Inputs:  append([]workflow.Input{workflow.Link("image", workflow.TypeImage)}, inputs...),
+			Outputs: workflow.Outputs(workflow.TypeImage),
+			Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+				in, err := Input[*media.Image](c, "image")
+				if err != nil {
+					return nil, err
+				}
+				out, err := run(c, in)
+				return []any{out}, err
+			},
+		})
+	}
+	method := workflow.Combo("upscale_method", "nearest-exact", "bilinear", "area", "bicubic", "lanczos")
+	side := func(name string) workflow.Input { return workflow.Int(name, 512, 0, maxResolution) }
+	register("ImageScale", "Upscale Image", "Changes the size of pictures. A width or height of 0 keeps the aspect ratio.",
+		[]workflow.Input{method, side("width"), side("height"), workflow.Combo("crop", "disabled", "center")},
+		func(c *workflow.Call, in *media.Image) (*media.Image, error) {
+			w, h := c.Int("width"), c.Int("height")
+			switch {
+			case w == 0 && h == 0:
+				return in, nil
+			case w == 0:
+				w = max(1, round(float64(in.Width)*float64(h)/float64(in.Height)))
+			case h == 0:
+				h = max(1, round(float64(in.Height)*float64(w)/float64(in.Width)))
+			}
+			return in.Resize(h, w, resample.Method(c.String("upscale_method")), c.String("crop") == "center")
+		})
+	register("ImageScaleBy", "Upscale Image By", "Changes the size of pictures by a factor.",
+		[]workflow.Input{method, workflow.Float("scale_by", 1, 0.01, 8, 0.01)},
+		func(c *workflow.Call, in *media.Image) (*media.Image, error) {
+			by := c.Float("scale_by")
+			return in.Resize(round(float64(in.Height)*by), round(float64(in.Width)*by), resample.Method(c.String("upscale_method")), false)
+		})
+	register("ImageInvert", "Invert Image", "Turns pictures into their negatives.", nil,
+		func(_ *workflow.Call, in *media.Image) (*media.Image, error) {
+			out := media.NewImage(in.Batch, in.Height, in.Width, in.Channels)
+			for i, v := range in.Pix {
+				out.Pix[i] = 1 - v
+			}
+			return out, nil
+		})
+}
+
+// registerLoadImage registers the nodes that read pictures from the folder of
+// inputs.
+func registerLoadImage(reg *workflow.Registry, env *Env) {
+	file := workflow.Files("image", func() ([]string, error) { return pictures(env.Folders.Input), nil })
+	file.Extra = map[string]any{"image_upload": true}
+	file.Check = func(v any) error {
+		_, err := env.Folders.FindInput(v.(string))
+		return err
+	}
+	changed := func(_ context.Context, c *workflow.Call) (string, error) {
+		path, err := env.Folders.FindInput(c.String("image"))
+		if err != nil {
+			return "", err
+		}
+		return fingerprint(path)
+	}
+	load := func(c *workflow.Call) (*media.Image, *media.Mask, error) {
+		path, err := env.Folders.FindInput(c.String("image"))
+		if err != nil {
+			return nil, nil, err
+		}
+		return media.Load(path)
+	}
+	reg.Register(workflow.Schema{
+		Class: "LoadImage", Name: "Load Image", Category: "image",
+		Description: "Loads a picture. The mask is what is transparent in it.",
+		Inputs:      []workflow.Input{file},
+		Outputs:     workflow.Outputs(workflow.TypeImage, workflow.TypeMask),
+		Changed:     changed,
+		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+			m, mask, err := load(c)
+			if err != nil {
+				return nil, err
+			}
+			if mask == nil {
+				mask = media.NewMask(1, 64, 64) // as ComfyUI has it
+			}
+			return []any{m, mask}, nil
+		},
+	})
+	reg.Register(workflow.Schema{
+		Class: "LoadImageMask", Name: "Load Image (as Mask)", Category: "mask",
+		Description: "Loads a channel of a picture as a mask.",
+		Inputs:      []workflow.Input{file, workflow.Combo("channel", "alpha", "red", "green", "blue")},
+		Outputs:     workflow.Outputs(workflow.TypeMask),
+		Changed:     changed,
+		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+			m, mask, err := load(c)
+			if err != nil {
+				return nil, err
+			}
+			channel := slices.Index([]string{"red", "green", "blue"}, c.String("channel"))
+			if channel < 0 {
+				if mask == nil {
+					mask = media.NewMask(1, m.Height, m.Width)
+				}
+				return []any{mask}, nil
+			}
+			out := media.NewMask(1, m.Height, m.Width)
+			for i := range out.Pix {
+				out.Pix[i] = m.Pix[3*i+channel]
+			}
+			return []any{out}, nil
+		},
+	})
+}
+
+// pictures returns the names of the files in a folder that look like
+// pictures.
+func pictures(folder string) []string {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil // there need not be such a folder
+	}
+	var names []string
+	for _, e := range entries {
+		switch strings.ToLower(filepath.Ext(e.Name())) {
+		case ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif":
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// picturesOf returns a linked input of pictures with three channels.
+func picturesOf(c *workflow.Call, name string) (*media.Image, error) {
+	m, err := Input[*media.Image](c, name)
+	if err == nil && m.Channels < 3 {
+		err = fmt.Errorf("input %s: pictures of %d channels, expected 3", name, m.Channels)
+	}
+	return m, err
+}

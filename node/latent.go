@@ -1,0 +1,149 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/resample"
+	"github.com/weir-run/weir/workflow"
+)
+
+// emptyDownscale and emptyChannels are those of empty latents until a model
+// says otherwise.
+const (
+	emptyDownscale = 8
+	emptyChannels  = 4
+)
+
+// registerLatents registers the nodes that make and change latents.
+func registerLatents(reg *workflow.Registry, _ *Env) {
+	register := func(class, name, about string, inputs []workflow.Input, run func(c *workflow.Call) (*Latent, error)) {
+		reg.Register(workflow.Schema{
+			Class: class, Name: name, Category: "latent", Description: about, Inputs: inputs,
+			Outputs: workflow.Outputs(workflow.TypeLatent),
+			Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+				out, err := run(c)
+				return []any{out}, err
+			},
+		})
+	}
+	side := func(name string) workflow.Input { return workflow.Int(name, 512, 16, maxResolution).By(8) }
+	register("EmptyLatentImage", "Empty Latent Image", "Says how large and how many the pictures are to be.",
+		[]workflow.Input{side("width"), side("height"), workflow.Int("batch_size", 1, 1, 4096)},
+		func(c *workflow.Call) (*Latent, error) {
+			return &Latent{
+				Batch: c.Int("batch_size"), Channels: emptyChannels,
+				Height: c.Int("height") / emptyDownscale, Width: c.Int("width") / emptyDownscale,
+				Empty: true, Downscale: emptyDownscale,
+			}, nil
+		})
+	samples := workflow.Link("samples", workflow.TypeLatent)
+	register("SetLatentNoiseMask", "Set Latent Noise Mask", "Lets sampling change only what the mask marks.",
+		[]workflow.Input{samples, workflow.Link("mask", workflow.TypeMask)},
+		func(c *workflow.Call) (*Latent, error) {
+			in, err := Input[*Latent](c, "samples")
+			if err != nil {
+				return nil, err
+			}
+			mask, err := Input[*media.Mask](c, "mask")
+			if err != nil {
+				return nil, err
+			}
+			out := *in
+			out.NoiseMask = mask
+			return &out, nil
+		})
+	method := workflow.Combo("upscale_method", "nearest-exact", "bilinear", "area", "bicubic", "bislerp")
+	target := func(name string) workflow.Input { return workflow.Int(name, 512, 0, maxResolution).By(8) }
+	register("LatentUpscale", "Upscale Latent", "Changes the size of latents. A width or height of 0 keeps the aspect ratio.",
+		[]workflow.Input{samples, method, target("width"), target("height"), workflow.Combo("crop", "disabled", "center")},
+		func(c *workflow.Call) (*Latent, error) {
+			in, err := Input[*Latent](c, "samples")
+			if err != nil {
+				return nil, err
+			}
+			w, h := c.Int("width"), c.Int("height")
+			if w == 0 && h == 0 {
+				return in, nil
+			}
+			if w == 0 {
+				h = max(64, h)
+				w = max(64, round(float64(in.Width)*float64(h)/float64(in.Height)))
+			} else if h == 0 {
+				w = max(64, w)
+				h = max(64, round(float64(in.Height)*float64(w)/float64(in.Width)))
+			} else {
+				w, h = max(64, w), max(64, h)
+			}
+			scale := in.downscale()
+			return in.resize(h/scale, w/scale, resample.Method(c.String("upscale_method")), c.String("crop") == "center")
+		})
+	register("LatentUpscaleBy", "Upscale Latent By", "Changes the size of latents by a factor.",
+		[]workflow.Input{samples, method, workflow.Float("scale_by", 1.5, 0.01, 8, 0.01)},
+		func(c *workflow.Call) (*Latent, error) {
+			in, err := Input[*Latent](c, "samples")
+			if err != nil {
+				return nil, err
+			}
+			by := c.Float("scale_by")
+			return in.resize(round(float64(in.Height)*by), round(float64(in.Width)*by), resample.Method(c.String("upscale_method")), false)
+		})
+}
+
+// round rounds halves to even, as Python does.
+func round(v float64) int { return int(math.RoundToEven(v)) }
+
+// downscale returns how many pixels a value of the latent stands for in each
+// direction.
+func (l *Latent) downscale() int {
+	if l.Downscale == 0 {
+		return emptyDownscale
+	}
+	return l.Downscale
+}
+
+// resize returns the latents at another size.
+func (l *Latent) resize(height, width int, method resample.Method, crop bool) (*Latent, error) {
+	if height < 1 || width < 1 {
+		return nil, fmt.Errorf("the latent would have a size of %d×%d", width, height)
+	}
+	out := *l
+	out.Height, out.Width = height, width
+	if l.Empty {
+		return &out, nil
+	}
+	out.Samples = nil
+	n := l.Channels * l.Height * l.Width
+	for b := range l.Batch {
+		data, err := media.ResizePlanes(l.Samples[b*n:(b+1)*n], l.Channels, l.Height, l.Width, height, width, method, crop)
+		if err != nil {
+			return nil, err
+		}
+		out.Samples = append(out.Samples, data...)
+	}
+	return &out, nil
+}
+
+// maxLatent bounds the values of a batch of latents, 4 GiB.
+const maxLatent = 1 << 30
+
+// filled returns an empty latent as zeros with a model's number of channels
+// and its autoencoder's factor, and any other as it is.
+func (l *Latent) filled(channels, factor int) (*Latent, error) {
+	if !l.Empty {
+		return l, nil
+	}
+	out := *l
+	out.Empty, out.Channels, out.Downscale = false, channels, factor
+	out.Height, out.Width = l.Height*l.downscale()/factor, l.Width*l.downscale()/factor
+	if out.Height < 1 || out.Width < 1 {
+		return nil, fmt.Errorf("a picture of %d×%d is smaller than one value of the latent, %d×%d", l.Width*l.downscale(), l.Height*l.downscale(), factor, factor)
+	}
+	if float64(out.Batch)*float64(channels)*float64(out.Height)*float64(out.Width) > maxLatent {
+		return nil, fmt.Errorf("%d latents of %d×%d are too many for the memory: use a smaller batch or size", out.Batch, out.Width, out.Height)
+	}
+	out.Samples = make([]float32, out.Batch*channels*out.Height*out.Width)
+	return &out, nil
+}

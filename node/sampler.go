@@ -1,0 +1,161 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/weir-run/weir/diffusion"
+	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/pipeline"
+	"github.com/weir-run/weir/resample"
+	"github.com/weir-run/weir/workflow"
+)
+
+// registerSamplers registers the nodes that turn noise into latents.
+func registerSamplers(reg *workflow.Registry, _ *Env) {
+	var (
+		model    = workflow.Link("model", workflow.TypeModel)
+		positive = workflow.Link("positive", workflow.TypeConditioning).Tip("What the picture is to show.")
+		negative = workflow.Link("negative", workflow.TypeConditioning).Tip("What it is not to show.")
+		latent   = workflow.Link("latent_image", workflow.TypeLatent)
+		steps    = workflow.Int("steps", 20, 1, 10000)
+		cfg      = workflow.Float("cfg", 8, 0, 100, 0.1).Tip("How closely the picture follows the prompt.")
+		sampler  = workflow.Combo("sampler_name", diffusion.Samplers()...)
+		schedule = workflow.Combo("scheduler", diffusion.Schedulers()...)
+	)
+	reg.Register(workflow.Schema{
+		Class: "KSampler", Name: "KSampler", Category: "sampling",
+		Description: "Takes the noise off latents step by step.",
+		Inputs: []workflow.Input{
+			model, workflow.Seed("seed"), steps, cfg, sampler, schedule, positive, negative, latent,
+			workflow.Float("denoise", 1, 0, 1, 0.01).Tip("Below 1 the latents are changed only so much."),
+		},
+		Outputs: workflow.Outputs(workflow.TypeLatent),
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			out, err := sample(ctx, c, diffusion.Job{Seed: c.Seed("seed"), Denoise: c.Float("denoise")})
+			return []any{out}, err
+		},
+	})
+	toggle := func(name, def string) workflow.Input {
+		return workflow.Combo(name, "enable", "disable").Or(def)
+	}
+	seed := workflow.Seed("noise_seed")
+	reg.Register(workflow.Schema{
+		Class: "KSamplerAdvanced", Name: "KSampler (Advanced)", Category: "sampling",
+		Description: "Runs a part of the steps of a sampling.",
+		Inputs: []workflow.Input{
+			model, toggle("add_noise", "enable"), seed, steps, cfg, sampler, schedule, positive, negative, latent,
+			workflow.Int("start_at_step", 0, 0, 10000), workflow.Int("end_at_step", 10000, 0, 10000),
+			toggle("return_with_leftover_noise", "disable"),
+		},
+		Outputs: workflow.Outputs(workflow.TypeLatent),
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			job := diffusion.Job{
+				Seed: c.Seed("noise_seed"), Denoise: 1, NoNoise: c.String("add_noise") == "disable",
+				Start: c.Int("start_at_step"), End: c.Int("end_at_step"),
+				FullDenoise: c.String("return_with_leftover_noise") == "disable",
+			}
+			if job.End <= job.Start { // no step at all
+				latent, err := Input[*Latent](c, "latent_image")
+				return []any{latent}, err
+			}
+			out, err := sample(ctx, c, job)
+			return []any{out}, err
+		},
+	})
+}
+
+// sample runs a job whose seed, noise and range of steps are set.
+func sample(ctx context.Context, c *workflow.Call, job diffusion.Job) (*Latent, error) {
+	model, err := Input[*pipeline.Model](c, "model")
+	if err != nil {
+		return nil, err
+	}
+	latent, err := Input[*Latent](c, "latent_image")
+	if err != nil {
+		return nil, err
+	}
+	config := model.Checkpoint()
+	if latent, err = latent.filled(config.UNet.In, config.VAE.Factor()); err != nil {
+		return nil, err
+	}
+	if latent.Channels != config.UNet.In {
+		return nil, fmt.Errorf("input latent_image: latents of %d channels, the model has %d: encode the picture with the model's own VAE", latent.Channels, config.UNet.In)
+	}
+	job.Table = model.Table()
+	job.Sampler, job.Scheduler = c.String("sampler_name"), c.String("scheduler")
+	job.Steps, job.CFG = c.Int("steps"), c.Float("cfg")
+	job.Shape = diffusion.Shape{latent.Batch, latent.Channels, latent.Height, latent.Width}
+	job.BatchIndex = latent.BatchIndex
+	// Latents that are all zero stand for nothing and stay so.
+	job.Latents = latent.Samples
+	if slices.ContainsFunc(latent.Samples, func(v float32) bool { return v != 0 }) {
+		job.Latents = model.In(latent.Samples)
+	}
+	if job.Mask, err = latent.maskAt(latent.NoiseMask); err != nil {
+		return nil, err
+	}
+	for name, conds := range map[string]*[]diffusion.Cond{"positive": &job.Positive, "negative": &job.Negative} {
+		if *conds, err = conditions(c, name, latent); err != nil {
+			return nil, err
+		}
+	}
+	job.Progress = func(step, steps int, denoised []float32) {
+		c.Progress(step, steps, func() any {
+			preview := *latent
+			preview.Samples = model.Out(denoised)
+			return &preview
+		})
+	}
+	samples, err := diffusion.Sample(ctx, model.Network(job.Shape), job)
+	if err != nil {
+		return nil, err
+	}
+	out := *latent
+	out.Samples = model.Out(samples)
+	return &out, nil
+}
+
+// conditions returns a linked conditioning as it is sampled.
+func conditions(c *workflow.Call, name string, l *Latent) ([]diffusion.Cond, error) {
+	in, err := Input[Conditioning](c, name)
+	if err != nil {
+		return nil, err
+	}
+	// SDXL is told the size of the picture.
+	height, width := float32(l.Height*l.downscale()), float32(l.Width*l.downscale())
+	var out []diffusion.Cond
+	for _, cond := range in {
+		mask, err := l.maskAt(cond.Mask)
+		if err != nil {
+			return nil, fmt.Errorf("input %s: %w", name, err)
+		}
+		out = append(out, diffusion.Cond{
+			Payload: &pipeline.Cond{
+				Embed: cond.Embed, Tokens: cond.Tokens, Width: cond.Width, Pooled: cond.Pooled,
+				Sizes: [6]float32{height, width, 0, 0, height, width},
+			},
+			Strength: float32(cond.Strength), Mask: mask, Start: cond.Start, End: cond.End,
+		})
+	}
+	return out, nil
+}
+
+// maskAt returns a mask at the size of the latents, [batch, height, width]:
+// masks are repeated for latents that have none of their own.
+func (l *Latent) maskAt(m *media.Mask) ([]float32, error) {
+	if m == nil {
+		return nil, nil
+	}
+	small, err := m.Resize(l.Height, l.Width, resample.Bilinear)
+	if err != nil {
+		return nil, err
+	}
+	n := l.Height * l.Width
+	var out []float32
+	for b := range l.Batch {
+		out = append(out, small.Pix[b%small.Batch*n:][:n]...)
+	}
+	return out, nil
+}

@@ -1,0 +1,53 @@
+package node
+
+import (
+	"context"
+
+	"github.com/weir-run/weir/pipeline"
+	"github.com/weir-run/weir/workflow"
+)
+
+// registerUpscale registers the nodes that enlarge pictures by a network.
+func registerUpscale(reg *workflow.Registry, env *Env) {
+	reg.Register(workflow.Schema{
+		Class: "UpscaleModelLoader", Name: "Load Upscale Model", Category: "loaders",
+		Description: "Opens an upscaler: ESRGAN, Real-ESRGAN or Real-ESRGAN compact.",
+		Inputs:      []workflow.Input{env.models("model_name", "upscale_models")},
+		Outputs:     workflow.Outputs(workflow.TypeUpscaleModel),
+		Changed:     env.changed("model_name", "upscale_models"),
+		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+			path, err := env.find(c, "model_name", "upscale_models")
+			if err != nil {
+				return nil, err
+			}
+			u, err := env.Engine.Upscaler(path)
+			if err != nil {
+				return nil, err
+			}
+			return []any{u}, nil
+		},
+	})
+	reg.Register(workflow.Schema{
+		Class: "ImageUpscaleWithModel", Name: "Upscale Image (using Model)", Category: "image/upscaling",
+		Description: "Enlarges pictures by a network.",
+		Inputs:      []workflow.Input{workflow.Link("upscale_model", workflow.TypeUpscaleModel), workflow.Link("image", workflow.TypeImage)},
+		Outputs:     workflow.Outputs(workflow.TypeImage),
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			u, err := Input[*pipeline.Upscaler](c, "upscale_model")
+			if err != nil {
+				return nil, err
+			}
+			m, err := picturesOf(c, "image")
+			if err != nil {
+				return nil, err
+			}
+			out, err := u.Upscale(ctx, m, progress(c))
+			return []any{out}, err
+		},
+	})
+}
+
+// progress reports parts of the work as a node's progress.
+func progress(c *workflow.Call) func(part, parts int) {
+	return func(part, parts int) { c.Progress(part, parts, nil) }
+}

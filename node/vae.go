@@ -1,0 +1,184 @@
+package node
+
+import (
+	"context"
+	"math"
+
+	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/pipeline"
+	"github.com/weir-run/weir/resample"
+	"github.com/weir-run/weir/workflow"
+)
+
+// registerVAE registers the nodes that turn latents into pictures and back.
+func registerVAE(reg *workflow.Registry, _ *Env) {
+	samples, pixels := workflow.Link("samples", workflow.TypeLatent), workflow.Link("pixels", workflow.TypeImage)
+	vae := workflow.Link("vae", workflow.TypeVAE)
+	reg.Register(workflow.Schema{
+		Class: "VAEDecode", Name: "VAE Decode", Category: "latent",
+		Description: "Turns latents into pictures, in tiles if the memory asks for it.",
+		Inputs:      []workflow.Input{samples, vae},
+		Outputs:     workflow.Outputs(workflow.TypeImage),
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			v, l, err := latentsFor(c)
+			if err != nil {
+				return nil, err
+			}
+			m, err := v.Decode(ctx, l, progress(c))
+			return []any{m}, err
+		},
+	})
+	reg.Register(workflow.Schema{
+		Class: "VAEDecodeTiled", Name: "VAE Decode (Tiled)", Category: "_for_testing",
+		Description: "Turns latents into pictures in tiles.",
+		Inputs: []workflow.Input{
+			samples, vae,
+			workflow.Int("tile_size", 512, 64, 4096).By(32),
+			workflow.Int("overlap", 64, 0, 4096).By(32),
+			workflow.Int("temporal_size", 64, 8, 4096).By(4).Opt().Tip("Only for video."),
+			workflow.Int("temporal_overlap", 8, 4, 4096).By(4).Opt().Tip("Only for video."),
+		},
+		Outputs: workflow.Outputs(workflow.TypeImage),
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			v, l, err := latentsFor(c)
+			if err != nil {
+				return nil, err
+			}
+			size, overlap := c.Int("tile_size"), c.Int("overlap")
+			if size < 4*overlap {
+				overlap = size / 4
+			}
+			m, err := v.DecodeTiled(ctx, l, pipeline.Tiling{Size: size, Overlap: overlap}, progress(c))
+			return []any{m}, err
+		},
+	})
+	reg.Register(workflow.Schema{
+		Class: "VAEEncode", Name: "VAE Encode", Category: "latent",
+		Description: "Turns pictures into latents.",
+		Inputs:      []workflow.Input{pixels, vae},
+		Outputs:     workflow.Outputs(workflow.TypeLatent),
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			v, err := Input[*pipeline.VAE](c, "vae")
+			if err != nil {
+				return nil, err
+			}
+			m, err := picturesOf(c, "pixels")
+			if err != nil {
+				return nil, err
+			}
+			l, err := encode(ctx, c, v, m)
+			return []any{l}, err
+		},
+	})
+	reg.Register(workflow.Schema{
+		Class: "VAEEncodeForInpaint", Name: "VAE Encode (for Inpainting)", Category: "latent/inpaint",
+		Description: "Turns pictures into latents whose masked part is empty and is to be filled by sampling.",
+		Inputs:      []workflow.Input{pixels, vae, workflow.Link("mask", workflow.TypeMask), workflow.Int("grow_mask_by", 6, 0, 64)},
+		Outputs:     workflow.Outputs(workflow.TypeLatent),
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			v, err := Input[*pipeline.VAE](c, "vae")
+			if err != nil {
+				return nil, err
+			}
+			m, err := picturesOf(c, "pixels")
+			if err != nil {
+				return nil, err
+			}
+			mask, err := Input[*media.Mask](c, "mask")
+			if err != nil {
+				return nil, err
+			}
+			l, err := encodeForInpaint(ctx, c, v, m, mask)
+			return []any{l}, err
+		},
+	})
+}
+
+// latentsFor returns the linked autoencoder, and latents as it takes them.
+func latentsFor(c *workflow.Call) (*pipeline.VAE, pipeline.Latents, error) {
+	v, err := Input[*pipeline.VAE](c, "vae")
+	if err != nil {
+		return nil, pipeline.Latents{}, err
+	}
+	l, err := Input[*Latent](c, "samples")
+	if err != nil {
+		return nil, pipeline.Latents{}, err
+	}
+	if l, err = l.filled(v.Channels(), v.Factor()); err != nil {
+		return nil, pipeline.Latents{}, err
+	}
+	return v, pipeline.Latents{Batch: l.Batch, Channels: l.Channels, Height: l.Height, Width: l.Width, Samples: l.Samples}, nil
+}
+
+func encode(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m *media.Image) (*Latent, error) {
+	l, err := v.Encode(ctx, m, progress(c))
+	if err != nil {
+		return nil, err
+	}
+	return &Latent{Batch: l.Batch, Channels: l.Channels, Height: l.Height, Width: l.Width, Samples: l.Samples, Downscale: v.Factor()}, nil
+}
+
+// encodeForInpaint greys out what is masked, so that nothing of it shows in
+// the latents, and grows the mask that sampling changes.
+func encodeForInpaint(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m *media.Image, mask *media.Mask) (*Latent, error) {
+	mask, err := mask.Resize(m.Height, m.Width, resample.Bilinear)
+	if err != nil {
+		return nil, err
+	}
+	f := v.Factor()
+	height, width := m.Height/f*f, m.Width/f*f
+	top, left := m.Height%f/2, m.Width%f/2
+	grey := media.NewImage(m.Batch, height, width, 3)
+	marked := media.NewMask(mask.Batch, height, width)
+	for b := range mask.Batch {
+		for y := range height {
+			for x := range width {
+				v := mask.Pix[(b*m.Height+top+y)*m.Width+left+x]
+				marked.Pix[(b*height+y)*width+x] = float32(math.RoundToEven(float64(v)))
+			}
+		}
+	}
+	for b := range m.Batch {
+		for y := range height {
+			for x := range width {
+				keep := 1 - marked.Pix[(b%mask.Batch*height+y)*width+x]
+				from := ((b*m.Height+top+y)*m.Width + left + x) * m.Channels
+				for k := range 3 {
+					grey.Pix[((b*height+y)*width+x)*3+k] = (m.Pix[from+k]-0.5)*keep + 0.5
+				}
+			}
+		}
+	}
+	l, err := encode(ctx, c, v, grey)
+	if err != nil {
+		return nil, err
+	}
+	l.NoiseMask = grow(marked, c.Int("grow_mask_by"))
+	return l, nil
+}
+
+// grow marks all that lies within a square of the given width around what is
+// marked. A square of even width reaches one further up and left.
+func grow(m *media.Mask, by int) *media.Mask {
+	if by == 0 {
+		return m
+	}
+	before := by / 2 // the padding of the convolution that ComfyUI grows with
+	out := media.NewMask(m.Batch, m.Height, m.Width)
+	for b := range m.Batch {
+		for y := range m.Height {
+			for x := range m.Width {
+				if m.Pix[(b*m.Height+y)*m.Width+x] == 0 {
+					continue
+				}
+				// This value is under the square of each place from here on.
+				for v := max(y-(by-1)+before, 0); v <= min(y+before, m.Height-1); v++ {
+					for u := max(x-(by-1)+before, 0); u <= min(x+before, m.Width-1); u++ {
+						out.Pix[(b*m.Height+v)*m.Width+u] = 1
+					}
+				}
+			}
+		}
+	}
+	return out
+}

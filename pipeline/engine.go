@@ -1,0 +1,200 @@
+// Package pipeline joins weights, models, plans and the pager into what people
+// work with: text encoders, denoisers, autoencoders and upscalers.
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/weir-run/weir/device"
+	"github.com/weir-run/weir/device/cpu"
+	"github.com/weir-run/weir/pager"
+	"github.com/weir-run/weir/plan"
+	"github.com/weir-run/weir/run"
+	"github.com/weir-run/weir/weights"
+)
+
+// Options are the choices of an engine. The zero value is right for most.
+type Options struct {
+	// VRAM, when it is not 0, gives the CPU a memory of its own of that many
+	// bytes, which weights and activations must share as on a graphics card.
+	VRAM int64
+	// Threads is how many cores are used; 0 means all.
+	Threads int
+}
+
+// An Engine holds a device, its pager, the open files and the programs that
+// were planned. All models of an engine share its memory. It is safe for
+// concurrent use.
+type Engine struct {
+	dev       device.Device
+	pager     *pager.Pager
+	maxExtent int64
+	programs  programs
+
+	mu    sync.Mutex
+	files map[string]*weights.Set
+	stale []*weights.Set // replaced on disk, but models may still refer to them
+}
+
+// New returns an engine on the CPU. Close ends it.
+func New(o Options) *Engine {
+	dev := cpu.New(cpu.Options{Threads: o.Threads, VRAM: o.VRAM})
+	e := &Engine{dev: dev, pager: pager.New(dev, o.VRAM), maxExtent: 64 << 20, files: map[string]*weights.Set{}}
+	if o.VRAM > 0 {
+		// Eight extents fit at least, so that some stay while others stream.
+		e.maxExtent = max(min(e.maxExtent, o.VRAM/8), 64<<10)
+	}
+	return e
+}
+
+// Device returns the device that models run on.
+func (e *Engine) Device() device.Device { return e.dev }
+
+// Stats returns the pager's counters.
+func (e *Engine) Stats() pager.Stats { return e.pager.Stats() }
+
+// Close frees all memory and closes all files. Nothing may be running.
+func (e *Engine) Close() error {
+	e.programs.clear()
+	e.pager.Close()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var errs []error
+	for _, s := range e.files {
+		errs = append(errs, s.Close())
+	}
+	for _, s := range e.stale {
+		errs = append(errs, s.Close())
+	}
+	e.files, e.stale = map[string]*weights.Set{}, nil
+	return errors.Join(append(errs, e.dev.Close())...)
+}
+
+// open opens a file of weights, once: its header alone is read. A file that
+// was replaced or written to since is opened anew.
+func (e *Engine) open(path string) (*weights.Set, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s, ok := e.files[path]; ok {
+		if unchanged(s) {
+			return s, nil
+		}
+		e.stale = append(e.stale, s)
+		delete(e.files, path)
+	}
+	s, err := weights.OpenSet(path)
+	if err != nil {
+		return nil, err
+	}
+	e.files[path] = s
+	return s, nil
+}
+
+func unchanged(s *weights.Set) bool {
+	for _, f := range s.Files() {
+		if f.Check() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// fits reports whether a program can run without being starved: beside its
+// activations there is room for its weights or at least for a few extents of
+// them to be streamed through.
+func (e *Engine) fits(p *plan.Program) bool {
+	info := e.dev.Info()
+	if info.Kind == device.Unified {
+		// Weights are file-backed and cost nothing that others need.
+		return p.Arena <= info.Free/4*3
+	}
+	var largest int64
+	for _, use := range p.Uses() {
+		var n int64
+		for _, x := range use {
+			n += p.Extents[x].Bytes
+		}
+		largest = max(largest, n)
+	}
+	return p.Arena+min(p.WeightBytes(), 2*largest) <= e.pager.Budget()
+}
+
+// programs keeps the programs that were bound last, by what they depend on.
+type programs struct {
+	mu    sync.Mutex
+	bound map[string]*program
+	clock int64
+}
+
+type program struct {
+	*run.Model
+	users int
+	used  int64
+}
+
+// maxPrograms is how many are kept. One takes about a megabyte and none of the
+// weights.
+const maxPrograms = 32
+
+// get returns the program for a key, made by bind if there is none, and the
+// function to let go of it.
+func (ps *programs) get(key string, bind func() (*run.Model, error)) (*run.Model, func(), error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.bound == nil {
+		ps.bound = map[string]*program{}
+	}
+	p := ps.bound[key]
+	if p == nil {
+		m, err := bind()
+		if err != nil {
+			return nil, nil, err
+		}
+		p = &program{Model: m}
+		ps.bound[key] = p
+	}
+	ps.clock++
+	p.used = ps.clock
+	p.users++
+	ps.trim()
+	return p.Model, func() {
+		ps.mu.Lock()
+		defer ps.mu.Unlock()
+		p.users--
+		ps.trim()
+	}, nil
+}
+
+// trim releases the programs that were used longest ago.
+func (ps *programs) trim() {
+	for len(ps.bound) > maxPrograms {
+		var oldest string
+		for key, p := range ps.bound {
+			if p.users == 0 && (oldest == "" || p.used < ps.bound[oldest].used) {
+				oldest = key
+			}
+		}
+		if oldest == "" {
+			return
+		}
+		ps.bound[oldest].Release()
+		delete(ps.bound, oldest)
+	}
+}
+
+func (ps *programs) clear() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, p := range ps.bound {
+		p.Release()
+	}
+	ps.bound = nil
+}
+
+// errNotFit is the error of a program that cannot run in the memory there is.
+func (e *Engine) errNotFit(what string, p *plan.Program) error {
+	return fmt.Errorf("%s: the activations need %d MiB beside the weights in use, and the memory is %d MiB: %w",
+		what, p.Arena>>20, e.pager.Budget()>>20, device.ErrNoMemory)
+}

@@ -1,0 +1,167 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/weir-run/weir/diffusion"
+	"github.com/weir-run/weir/model/lora"
+	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/run"
+)
+
+// A Model is a denoiser with its LoRAs. It is immutable and safe for
+// concurrent use.
+type Model struct {
+	part
+	config *sd.Checkpoint
+	base   lora.Base // the checkpoint that the model came with
+}
+
+// Checkpoint returns what the model's checkpoint was recognised as.
+func (m *Model) Checkpoint() *sd.Checkpoint { return m.config }
+
+// A Cond is what a denoiser is told to show.
+type Cond struct {
+	Embed         []float32 // [Tokens, Width]
+	Tokens, Width int
+	// Pooled is the summary of the text and Sizes the sizes in pixels that SDXL
+	// is told: height, width, crop top, crop left, target height and width.
+	Pooled []float32
+	Sizes  [6]float32
+}
+
+// Predict returns, for each of the conditions, what the network predicts of
+// the latents x, which have the shape [batch, channels, height, width] and are
+// scaled to its liking, at timestep t. Conditions run as one batch when the
+// memory allows it, otherwise in as many runs as it takes; the results are the
+// same.
+func (m *Model) Predict(ctx context.Context, x []float32, shape diffusion.Shape, t float32, conds []*Cond) ([][]float32, error) {
+	for _, c := range conds {
+		if err := m.check(c); err != nil {
+			return nil, err
+		}
+	}
+	out := make([][]float32, len(conds))
+	for from := 0; from < len(conds); {
+		to := from + 1
+		for to < len(conds) && conds[to].Tokens == conds[from].Tokens {
+			to++
+		}
+		got, err := m.predict(ctx, x, shape, t, conds[from:to])
+		if err != nil {
+			return nil, err
+		}
+		copy(out[from:], got)
+		from = to
+	}
+	return out, nil
+}
+
+func (m *Model) check(c *Cond) error {
+	u := m.config.UNet
+	if c.Width != u.Context {
+		return fmt.Errorf("%s reads text of %d features, and the prompt was encoded with %d: use the text encoder of the same checkpoint", m.name, u.Context, c.Width)
+	}
+	if u.Vector > 0 && len(c.Pooled) != u.Pooled() {
+		return fmt.Errorf("%s reads a pooled text of %d features, and the prompt has %d: use the text encoder of the same checkpoint", m.name, u.Pooled(), len(c.Pooled))
+	}
+	return nil
+}
+
+// predict runs conditions of the same number of tokens, in the largest batches
+// that fit: all, those of one condition, or one latent at a time.
+func (m *Model) predict(ctx context.Context, x []float32, shape diffusion.Shape, t float32, conds []*Cond) ([][]float32, error) {
+	batch, tokens := shape[0], conds[0].Tokens
+	n := batch * len(conds)
+	for _, size := range []int{n, batch, 1} {
+		n = size
+		fits, p, err := m.fits(m.network(n, shape, tokens))
+		if err != nil {
+			return nil, err
+		}
+		if fits {
+			break
+		}
+		if n == 1 {
+			return nil, m.engine.errNotFit(m.name, p)
+		}
+	}
+	item := shape[1] * shape[2] * shape[3]
+	out := make([]float32, 0, len(conds)*batch*item)
+	for from := 0; from < batch*len(conds); from += n {
+		in := run.Inputs{}
+		var xs, ts, contexts, pooled, sizes []float32
+		for i := from; i < from+n; i++ {
+			c := conds[i/batch]
+			xs = append(xs, x[i%batch*item:(i%batch+1)*item]...)
+			ts = append(ts, t)
+			contexts = append(contexts, c.Embed...)
+			pooled = append(pooled, c.Pooled...)
+			sizes = append(sizes, c.Sizes[:]...)
+		}
+		in["x"], in["t"], in["context"], in["pooled"], in["sizes"] = xs, ts, contexts, pooled, sizes
+		key, b := m.network(n, shape, tokens)
+		y, err := m.run(ctx, key, b, in)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, y["y"]...)
+	}
+	results := make([][]float32, len(conds))
+	for i := range results {
+		results[i] = out[i*batch*item : (i+1)*batch*item]
+	}
+	return results, nil
+}
+
+func (m *Model) network(n int, shape diffusion.Shape, tokens int) (string, build) {
+	return fmt.Sprint("unet ", n, shape[2], shape[3], tokens), func(s nn.Scope) {
+		sd.UNet(s.Sub(sd.UNetPrefix), m.config.UNet, n, shape[2], shape[3], tokens)
+	}
+}
+
+// Network returns the model as package diffusion samples it, for latents of a
+// shape. Payloads are *Cond.
+func (m *Model) Network(shape diffusion.Shape) diffusion.Network { return network{m, shape} }
+
+type network struct {
+	*Model
+	shape diffusion.Shape
+}
+
+func (n network) Predict(ctx context.Context, x []float32, t float32, payloads []any) ([][]float32, error) {
+	conds := make([]*Cond, len(payloads))
+	for i, p := range payloads {
+		conds[i] = p.(*Cond)
+	}
+	return n.Model.Predict(ctx, x, n.shape, t, conds)
+}
+
+// Table returns the noise levels that the model was trained with.
+func (m *Model) Table() *diffusion.Table {
+	p := diffusion.Epsilon
+	if m.config.VPrediction {
+		p = diffusion.Velocity
+	}
+	return diffusion.StableDiffusion(p, m.config.ZeroSNR)
+}
+
+// In returns latents of an autoencoder in the model's scale.
+func (m *Model) In(samples []float32) []float32 {
+	out := make([]float32, len(samples))
+	for i, v := range samples {
+		out[i] = (v - m.config.Shift) * m.config.Scale
+	}
+	return out
+}
+
+// Out returns latents in the model's scale as an autoencoder has them.
+func (m *Model) Out(samples []float32) []float32 {
+	out := make([]float32, len(samples))
+	for i, v := range samples {
+		out[i] = v/m.config.Scale + m.config.Shift
+	}
+	return out
+}

@@ -1,0 +1,132 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/ir"
+	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/plan"
+	"github.com/weir-run/weir/run"
+	"github.com/weir-run/weir/weights"
+)
+
+// A part is a network of a checkpoint, such as its UNet, with the LoRAs on it.
+// It is a value that is never changed.
+type part struct {
+	engine *Engine
+	name   string // for errors, such as "UNet of flower.safetensors"
+	set    *weights.Set
+	loras  []application
+}
+
+// An application is a LoRA on a part.
+type application struct {
+	lora     *LoRA
+	adapters adapters
+	strength float32
+}
+
+// adapters are the additions of a LoRA by weight, with the names of its file.
+type adapters = map[string][]nn.Adapter
+
+// build declares a graph.
+type build func(s nn.Scope)
+
+// plan builds and plans a graph of the part.
+func (p part) plan(b build) (*plan.Program, error) {
+	g := ir.New(p.name)
+	b(nn.NewScope(g, source{p}))
+	return plan.Compile(g, plan.Options{MaxExtent: p.engine.maxExtent})
+}
+
+// bound returns the program of a graph, which is planned and bound once for
+// each key, and the function to let go of it. Programs depend on which LoRAs
+// there are, but not on their strengths.
+func (p part) bound(key string, b build) (*run.Model, func(), error) {
+	var id strings.Builder
+	fmt.Fprintf(&id, "%s/%s", p.name, key)
+	for _, f := range p.set.Files() {
+		fmt.Fprintf(&id, "/%d", f.ID())
+	}
+	for _, a := range p.loras {
+		fmt.Fprintf(&id, "+%d", a.lora.set.Files()[0].ID())
+	}
+	return p.engine.programs.get(id.String(), func() (*run.Model, error) {
+		program, err := p.plan(b)
+		if err != nil {
+			return nil, err
+		}
+		return run.Bind(program, tensors{p}, p.engine.pager)
+	})
+}
+
+// run runs a graph of the part.
+func (p part) run(ctx context.Context, key string, b build, in run.Inputs) (run.Outputs, error) {
+	m, release, err := p.bound(key, b)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	for i, a := range p.loras {
+		in[strengthName(i)] = []float32{a.strength}
+	}
+	return m.Run(ctx, in, nil)
+}
+
+// fits is for graphs that can do with less memory in another way: it
+// reports whether the program fits, before anything runs.
+func (p part) fits(key string, b build) (bool, *plan.Program, error) {
+	m, release, err := p.bound(key, b)
+	if err != nil {
+		return false, nil, err
+	}
+	defer release()
+	return p.engine.fits(m.Program()), m.Program(), nil
+}
+
+// The weights of LoRA number i are known under its prefix.
+func loraPrefix(i int) string   { return fmt.Sprintf("lora %d: ", i) }
+func strengthName(i int) string { return fmt.Sprintf("strength of lora %d", i) }
+
+// tensors finds the weights of a part and of its LoRAs.
+type tensors struct{ part }
+
+// Lookup returns the tensor of a name.
+func (t tensors) Lookup(name string) (weights.Ref, bool) {
+	if strings.HasPrefix(name, "lora ") {
+		for i, a := range t.loras {
+			if rest, ok := strings.CutPrefix(name, loraPrefix(i)); ok {
+				return a.lora.set.Lookup(rest)
+			}
+		}
+	}
+	return t.set.Lookup(name)
+}
+
+// source shows a part's weights to the packages that build models.
+type source struct{ part }
+
+// Lookup returns the dtype and shape of a weight.
+func (s source) Lookup(name string) (dtype.DType, ir.Shape, bool) {
+	ref, ok := tensors(s).Lookup(name)
+	return ref.DType, ref.Shape, ok
+}
+
+// Adapters returns the LoRAs on a weight.
+func (s source) Adapters(weight string) []nn.Adapter {
+	var out []nn.Adapter
+	for i, a := range s.loras {
+		for _, adapter := range a.adapters[weight] {
+			adapter.Down, adapter.Up = loraPrefix(i)+adapter.Down, loraPrefix(i)+adapter.Up
+			if adapter.Mid != "" {
+				adapter.Mid = loraPrefix(i) + adapter.Mid
+			}
+			adapter.Strength = strengthName(i)
+			out = append(out, adapter)
+		}
+	}
+	return out
+}

@@ -1,0 +1,90 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/model/esrgan"
+	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/run"
+	"github.com/weir-run/weir/tile"
+)
+
+// An Upscaler enlarges pictures. It is immutable and safe for concurrent use.
+type Upscaler struct {
+	part
+	config esrgan.Config
+}
+
+// Upscaler opens an upscaler.
+func (e *Engine) Upscaler(path string) (*Upscaler, error) {
+	set, err := e.open(path)
+	if err != nil {
+		return nil, err
+	}
+	u := &Upscaler{part: part{engine: e, name: "upscaler " + filepath.Base(path), set: set}}
+	if u.config, err = esrgan.Detect(source{u.part}); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if u.config.In != 3 || u.config.Out != 3 {
+		return nil, fmt.Errorf("%s: the upscaler reads %d and writes %d channels, expected 3", path, u.config.In, u.config.Out)
+	}
+	return u, nil
+}
+
+// Scale returns how many times larger the pictures become.
+func (u *Upscaler) Scale() int { return u.config.Scale }
+
+const (
+	upscaleTile, upscaleOverlap = 512, 32
+	smallestUpscaleTile         = 64
+)
+
+// Upscale enlarges pictures, in tiles of 512 pixels that overlap by 32 or, if
+// those do not fit in the memory, in smaller ones. done, if it is not nil, is
+// called after each tile.
+func (u *Upscaler) Upscale(ctx context.Context, m *media.Image, done func(part, parts int)) (*media.Image, error) {
+	size := upscaleTile
+	for {
+		fits, p, err := u.fits(u.network(min(size, m.Height), min(size, m.Width)))
+		if err != nil {
+			return nil, err
+		}
+		if fits {
+			break
+		}
+		if size /= 2; size < smallestUpscaleTile {
+			return nil, u.engine.errNotFit(u.name, p)
+		}
+	}
+	grid := tile.Grid{Height: size, Width: size, Overlap: min(upscaleOverlap, size/4), Scale: float64(u.config.Scale)}
+	count := counter(m.Batch*grid.Tiles(m.Height, m.Width), done)
+	out := &media.Image{Batch: m.Batch, Height: m.Height * u.config.Scale, Width: m.Width * u.config.Scale, Channels: 3}
+	for i := range m.Batch {
+		in := &tile.Picture{Channels: 3, Height: m.Height, Width: m.Width, Pix: m.Picture(i).Planar(3)}
+		large, err := grid.Run(ctx, in, u.upscaleOne, count)
+		if err != nil {
+			return nil, err
+		}
+		for i, x := range large.Pix {
+			large.Pix[i] = min(max(x, 0), 1)
+		}
+		out.Pix = append(out.Pix, media.FromPlanar(large.Pix, 1, 3, out.Height, out.Width).Pix...)
+	}
+	return out, nil
+}
+
+func (u *Upscaler) network(height, width int) (string, build) {
+	return fmt.Sprint("upscale ", height, width), func(s nn.Scope) { esrgan.Upscale(s, u.config, 1, height, width) }
+}
+
+func (u *Upscaler) upscaleOne(ctx context.Context, x *tile.Picture) (*tile.Picture, error) {
+	key, b := u.network(x.Height, x.Width)
+	out, err := u.run(ctx, key, b, run.Inputs{"x": x.Pix})
+	if err != nil {
+		return nil, err
+	}
+	return &tile.Picture{Channels: 3, Height: x.Height * u.config.Scale, Width: x.Width * u.config.Scale, Pix: out["y"]}, nil
+}

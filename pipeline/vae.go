@@ -1,0 +1,288 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/run"
+	"github.com/weir-run/weir/tile"
+)
+
+// A VAE turns latents into pictures and back. It is immutable and safe for
+// concurrent use.
+type VAE struct {
+	part
+	config sd.VAEConfig
+	prefix string // of its weights
+}
+
+// Latents is a batch of latents as the autoencoder has them, before a model's
+// scale: Samples has the shape [Batch, Channels, Height, Width].
+type Latents struct {
+	Batch, Channels, Height, Width int
+	Samples                        []float32
+}
+
+// at returns one latent of the batch.
+func (l Latents) at(i int) *tile.Picture {
+	n := l.Channels * l.Height * l.Width
+	return &tile.Picture{Channels: l.Channels, Height: l.Height, Width: l.Width, Pix: l.Samples[i*n : (i+1)*n]}
+}
+
+// VAE opens an autoencoder that is a file of its own.
+func (e *Engine) VAE(path string) (*VAE, error) {
+	set, err := e.open(path)
+	if err != nil {
+		return nil, err
+	}
+	v := &VAE{part: part{engine: e, name: "VAE " + filepath.Base(path), set: set}}
+	if set.HasPrefix(sd.VAEPrefix) {
+		v.prefix = sd.VAEPrefix
+	}
+	if v.config, err = sd.DetectVAE(source{v.part}, v.prefix); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return v, nil
+}
+
+// Factor returns how many pixels a value of the latent stands for in each
+// direction.
+func (v *VAE) Factor() int { return v.config.Factor() }
+
+// Channels returns the channels of the latents.
+func (v *VAE) Channels() int { return v.config.Latent }
+
+// A Tiling says how large latents or pictures are cut, in pixels of the
+// picture.
+type Tiling struct{ Size, Overlap int }
+
+// smallestTile is the size in latent pixels below which tiles are not cut.
+const smallestTile = 16
+
+// Decode turns latents into pictures. Those whose activations do not fit in
+// the memory are decoded in tiles that do. done, if it is not nil, is called
+// as parts are finished.
+func (v *VAE) Decode(ctx context.Context, l Latents, done func(part, parts int)) (*media.Image, error) {
+	if err := v.checkLatents(l); err != nil {
+		return nil, err
+	}
+	fits, p, err := v.fits(v.decoder(1, l.Height, l.Width))
+	if err != nil {
+		return nil, err
+	}
+	if fits {
+		return v.decode(ctx, l, nil, done)
+	}
+	for size := 64; size >= smallestTile; size /= 2 {
+		// The first of the three passes has tiles half as wide and twice as high.
+		if fits, p, err = v.fits(v.decoder(1, min(size*2, l.Height), min(size/2, l.Width))); err != nil {
+			return nil, err
+		}
+		if fits {
+			return v.decode(ctx, l, v.grids(size, size/4), done)
+		}
+	}
+	return nil, v.engine.errNotFit(v.name, p)
+}
+
+// DecodeTiled turns latents into pictures in tiles. As in ComfyUI, three
+// passes with tiles of different shapes are averaged, so that no seam shows.
+func (v *VAE) DecodeTiled(ctx context.Context, l Latents, t Tiling, done func(part, parts int)) (*media.Image, error) {
+	if err := v.checkLatents(l); err != nil {
+		return nil, err
+	}
+	f := v.Factor()
+	return v.decode(ctx, l, v.grids(t.Size/f, t.Overlap/f), done)
+}
+
+// grids returns the three ways that a latent is cut.
+func (v *VAE) grids(size, overlap int) []tile.Grid {
+	scale := float64(v.Factor())
+	overlap = min(overlap, size/2-1)
+	return []tile.Grid{
+		{Height: size * 2, Width: size / 2, Overlap: overlap, Scale: scale},
+		{Height: size / 2, Width: size * 2, Overlap: overlap, Scale: scale},
+		{Height: size, Width: size, Overlap: overlap, Scale: scale},
+	}
+}
+
+// decode decodes one latent after another, each as the average over the grids,
+// or whole without any.
+func (v *VAE) decode(ctx context.Context, l Latents, grids []tile.Grid, done func(part, parts int)) (*media.Image, error) {
+	tiles := func() (n int) {
+		for _, g := range grids {
+			n += g.Tiles(l.Height, l.Width)
+		}
+		return max(n, 1) * l.Batch
+	}()
+	count := counter(tiles, done)
+	var out []float32
+	for i := range l.Batch {
+		picture, err := average(ctx, l.at(i), grids, v.decodeOne, count)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, picture.Pix...)
+	}
+	for i, x := range out {
+		out[i] = min(max((x+1)/2, 0), 1)
+	}
+	return media.FromPlanar(out, l.Batch, v.config.Image, l.Height*v.Factor(), l.Width*v.Factor()), nil
+}
+
+// counter returns a function that counts parts for a callback.
+func counter(parts int, done func(part, parts int)) func() {
+	n := 0
+	return func() {
+		if n++; done != nil {
+			done(n, parts)
+		}
+	}
+}
+
+// average runs f over every grid and returns the mean, or f of the whole.
+func average(ctx context.Context, in *tile.Picture, grids []tile.Grid, f func(context.Context, *tile.Picture) (*tile.Picture, error), done func()) (*tile.Picture, error) {
+	if len(grids) == 0 {
+		out, err := f(ctx, in)
+		if err == nil {
+			done()
+		}
+		return out, err
+	}
+	var sum *tile.Picture
+	for _, g := range grids {
+		out, err := g.Run(ctx, in, f, done)
+		if err != nil {
+			return nil, err
+		}
+		if sum == nil {
+			sum = out
+			continue
+		}
+		for i, x := range out.Pix {
+			sum.Pix[i] += x
+		}
+	}
+	for i := range sum.Pix {
+		sum.Pix[i] /= float32(len(grids))
+	}
+	return sum, nil
+}
+
+func (v *VAE) decoder(batch, height, width int) (string, build) {
+	return fmt.Sprint("decode ", batch, height, width), func(s nn.Scope) {
+		sd.Decode(s.Sub(v.prefix), v.config, batch, height, width)
+	}
+}
+
+func (v *VAE) decodeOne(ctx context.Context, z *tile.Picture) (*tile.Picture, error) {
+	key, b := v.decoder(1, z.Height, z.Width)
+	out, err := v.run(ctx, key, b, run.Inputs{"z": z.Pix})
+	if err != nil {
+		return nil, err
+	}
+	return &tile.Picture{Channels: v.config.Image, Height: z.Height * v.Factor(), Width: z.Width * v.Factor(), Pix: out["y"]}, nil
+}
+
+func (v *VAE) checkLatents(l Latents) error {
+	if l.Channels != v.config.Latent {
+		return fmt.Errorf("%s reads latents of %d channels, found %d: the latent is of another kind of model", v.name, v.config.Latent, l.Channels)
+	}
+	return nil
+}
+
+// Encode turns pictures into latents. Edges that are no multiple of the
+// factor are cut, equally at both sides. Pictures that do not fit in the
+// memory are encoded in tiles.
+func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts int)) (Latents, error) {
+	if !v.config.Encoder {
+		return Latents{}, errors.New(v.name + " has no encoder, only a decoder")
+	}
+	f := v.Factor()
+	height, width := m.Height/f, m.Width/f
+	if height == 0 || width == 0 {
+		return Latents{}, fmt.Errorf("%s: a picture of %d×%d is smaller than one value of a latent, %d×%d", v.name, m.Width, m.Height, f, f)
+	}
+	grids, err := v.encodeGrids(height*f, width*f)
+	if err != nil {
+		return Latents{}, err
+	}
+	l := Latents{Batch: m.Batch, Channels: v.config.Latent, Height: height, Width: width}
+	tiles := 1
+	for i, g := range grids {
+		if i == 0 {
+			tiles = 0
+		}
+		tiles += g.Tiles(height*f, width*f)
+	}
+	count := counter(tiles*m.Batch, done)
+	for i := range m.Batch {
+		z, err := average(ctx, v.pixels(m.Picture(i), height*f, width*f), grids, v.encodeOne, count)
+		if err != nil {
+			return Latents{}, err
+		}
+		l.Samples = append(l.Samples, z.Pix...)
+	}
+	return l, nil
+}
+
+// encodeGrids returns how a picture must be cut to be encoded, nil for not at
+// all.
+func (v *VAE) encodeGrids(height, width int) ([]tile.Grid, error) {
+	fits, p, err := v.fits(v.encoder(height, width))
+	if err != nil || fits {
+		return nil, err
+	}
+	for size := 512; size >= 8*smallestTile; size /= 2 {
+		if fits, p, err = v.fits(v.encoder(min(size*2, height), min(size/2, width))); err != nil {
+			return nil, err
+		}
+		if fits {
+			var grids []tile.Grid
+			for _, g := range v.grids(size, size/8) {
+				g.Scale = 1 / float64(v.Factor())
+				grids = append(grids, g)
+			}
+			return grids, nil
+		}
+	}
+	return nil, v.engine.errNotFit(v.name, p)
+}
+
+// pixels returns the middle of a picture as the encoder reads it, from -1 to
+// 1.
+func (v *VAE) pixels(m *media.Image, height, width int) *tile.Picture {
+	top, left := (m.Height-height)/2, (m.Width-width)/2
+	planes := m.Planar(v.config.Image)
+	out := tile.New(v.config.Image, height, width)
+	for c := range v.config.Image {
+		for y := range height {
+			row := planes[(c*m.Height+top+y)*m.Width+left:]
+			for x := range width {
+				out.Pix[(c*height+y)*width+x] = row[x]*2 - 1
+			}
+		}
+	}
+	return out
+}
+
+func (v *VAE) encoder(height, width int) (string, build) {
+	return fmt.Sprint("encode ", height, width), func(s nn.Scope) {
+		sd.Encode(s.Sub(v.prefix), v.config, 1, height, width)
+	}
+}
+
+func (v *VAE) encodeOne(ctx context.Context, x *tile.Picture) (*tile.Picture, error) {
+	key, b := v.encoder(x.Height, x.Width)
+	out, err := v.run(ctx, key, b, run.Inputs{"x": x.Pix})
+	if err != nil {
+		return nil, err
+	}
+	f := v.Factor()
+	return &tile.Picture{Channels: v.config.Latent, Height: x.Height / f, Width: x.Width / f, Pix: out["z"]}, nil
+}
