@@ -65,6 +65,9 @@ func New(roots ...string) *Roots {
 	return r
 }
 
+// Add adds a folder to those of a category, behind the others.
+func (r *Roots) Add(category, folder string) { r.add(category, folder, false) }
+
 // add adds a folder to those of a category, before or behind the others.
 func (r *Roots) add(category, folder string, first bool) {
 	category = canonical(category)

@@ -22,6 +22,9 @@ type Options struct {
 	VRAM int64
 	// Threads is how many cores are used; 0 means all.
 	Threads int
+	// Planned, if it is not nil, makes an engine that runs nothing: it is given
+	// each program where it would run, and the results are zeros.
+	Planned func(*plan.Program)
 }
 
 // An Engine holds a device, its pager, the open files and the programs that
@@ -31,6 +34,7 @@ type Engine struct {
 	dev       device.Device
 	pager     *pager.Pager
 	maxExtent int64
+	planned   func(*plan.Program)
 	programs  programs
 
 	mu    sync.Mutex
@@ -41,7 +45,7 @@ type Engine struct {
 // New returns an engine on the CPU. Close ends it.
 func New(o Options) *Engine {
 	dev := cpu.New(cpu.Options{Threads: o.Threads, VRAM: o.VRAM})
-	e := &Engine{dev: dev, pager: pager.New(dev, o.VRAM), maxExtent: 64 << 20, files: map[string]*weights.Set{}}
+	e := &Engine{dev: dev, pager: pager.New(dev, o.VRAM), maxExtent: 64 << 20, planned: o.Planned, files: map[string]*weights.Set{}}
 	if o.VRAM > 0 {
 		// Eight extents fit at least, so that some stay while others stream.
 		e.maxExtent = max(min(e.maxExtent, o.VRAM/8), 64<<10)

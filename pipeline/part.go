@@ -70,10 +70,23 @@ func (p part) run(ctx context.Context, key string, b build, in run.Inputs) (run.
 		return nil, err
 	}
 	defer release()
+	if p.engine.planned != nil {
+		p.engine.planned(m.Program())
+		return zeros(m.Program()), ctx.Err()
+	}
 	for i, a := range p.loras {
 		in[strengthName(i)] = []float32{a.strength}
 	}
 	return m.Run(ctx, in, nil)
+}
+
+// zeros returns results of a program that did not run.
+func zeros(p *plan.Program) run.Outputs {
+	out := run.Outputs{}
+	for _, b := range p.Outputs {
+		out[b.Name] = make([]float32, b.Shape.Elems())
+	}
+	return out
 }
 
 // fits is for graphs that can do with less memory in another way: it

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-run/weir/diffusion"
+	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/internal/synth"
+	"github.com/weir-run/weir/pipeline"
+)
+
+// newBench returns the commands that measure.
+func newBench() *cobra.Command {
+	cmd := &cobra.Command{Use: "bench", Short: "Measure how fast models run here", Args: cobra.NoArgs}
+	cmd.AddCommand(newSynth(), newStep())
+	return cmd
+}
+
+// newSynth returns the command that writes checkpoints to measure with.
+func newSynth() *cobra.Command {
+	var out, dt string
+	var seed uint64
+	var force bool
+	cmd := &cobra.Command{
+		Use:       "synth sd15|sdxl",
+		Short:     "Write a checkpoint of full size with random weights",
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"sd15", "sdxl"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			tensors := map[string]func() []synth.Tensor{"sd15": synth.SD15, "sdxl": synth.SDXL}[args[0]]()
+			d, err := dtype.Parse(strings.ToUpper(dt))
+			if err != nil {
+				return fmt.Errorf("--dtype: %w", err)
+			}
+			if out == "" {
+				out = args[0] + "-synth.safetensors"
+			}
+			if _, err := os.Stat(out); err == nil && !force {
+				return fmt.Errorf("%s exists: name another file with --out, or overwrite it with --force", out)
+			} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			start := time.Now()
+			if err := synth.Write(cmd.Context(), out, tensors, d, seed); err != nil {
+				return err
+			}
+			info, err := os.Stat(out)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d tensors, %s in %.1f s\n", out, len(tensors), size(info.Size()), time.Since(start).Seconds())
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&out, "out", "o", "", "the file to write (default: sd15-synth.safetensors)")
+	f.StringVar(&dt, "dtype", "F16", "number format of the weights: F32, F16, BF16")
+	f.Uint64Var(&seed, "seed", 1, "seed of the random weights")
+	f.BoolVar(&force, "force", false, "overwrite the file")
+	return cmd
+}
+
+// A stepBench times steps of a denoiser.
+type stepBench struct {
+	setup
+	checkpoint    string
+	width, height int
+	steps         int
+	against       string
+}
+
+// newStep returns the command that times a step.
+func newStep() *cobra.Command {
+	var b stepBench
+	cmd := &cobra.Command{
+		Use:   "step --checkpoint FILE",
+		Short: "Time a step of a denoiser with classifier-free guidance",
+		Long: `Time a step of a denoiser with classifier-free guidance. With --against, another
+program is run before and after and the ratio of the times is printed; it must
+print a line "seconds_per_step X". bench/diffusers_step.py is such a program.`,
+		Example: "  weir bench synth sd15\n  weir bench step --checkpoint sd15-synth.safetensors --against \"python bench/diffusers_step.py\"",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return b.run(cmd) },
+	}
+	b.flags(cmd)
+	f := cmd.Flags()
+	f.StringVarP(&b.checkpoint, "checkpoint", "c", "", "path of a checkpoint")
+	f.IntVar(&b.width, "width", 512, "width in pixels")
+	f.IntVar(&b.height, "height", 512, "height in pixels")
+	f.IntVar(&b.steps, "steps", 3, "number of steps to time, after one to warm up")
+	f.StringVar(&b.against, "against", "", "a command to compare with")
+	cobra.CheckErr(cmd.MarkFlagRequired("checkpoint"))
+	return cmd
+}
+
+func (b *stepBench) run(cmd *cobra.Command) (err error) {
+	if b.steps < 1 || b.width < 64 || b.height < 64 {
+		return errors.New("--steps must be at least 1, --width and --height at least 64")
+	}
+	var others []float64
+	if b.against != "" {
+		if err := b.other(cmd, &others); err != nil {
+			return err
+		}
+	}
+	engine, err := b.engine(pipeline.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	times, err := b.times(cmd.Context(), engine)
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	s := engine.Stats()
+	fmt.Fprintf(out, "seconds_per_step %.3f\n", median(times))
+	fmt.Fprintf(out, "activations %s, weights moved %s\n", size(s.Activations), size(s.Moved))
+	if b.against == "" {
+		return nil
+	}
+	if err := b.other(cmd, &others); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "other_seconds_per_step %.3f\nratio %.2f\n", median(others), median(times)/median(others))
+	return nil
+}
+
+// times returns the seconds of each step after the first.
+func (b *stepBench) times(ctx context.Context, engine *pipeline.Engine) ([]float64, error) {
+	c, err := engine.Checkpoint(b.checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	text, err := c.CLIP.Encode(ctx, "a photograph")
+	if err != nil {
+		return nil, err
+	}
+	config := c.Model.Checkpoint()
+	factor := config.VAE.Factor()
+	shape := diffusion.Shape{1, config.UNet.In, b.height / factor, b.width / factor}
+	h, w := float32(b.height), float32(b.width)
+	cond := &pipeline.Cond{Embed: text.Embed, Tokens: text.Tokens, Width: text.Width, Pooled: text.Pooled, Sizes: [6]float32{h, w, 0, 0, h, w}}
+	x := diffusion.Randn(1, shape.Elems())
+	var times []float64
+	for i := range b.steps + 1 {
+		start := time.Now()
+		if _, err := c.Model.Predict(ctx, x, shape, 500, []*pipeline.Cond{cond, cond}); err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			times = append(times, time.Since(start).Seconds())
+		}
+	}
+	return times, nil
+}
+
+// other runs the other program and adds the seconds that it prints.
+func (b *stepBench) other(cmd *cobra.Command, seconds *[]float64) error {
+	c := exec.CommandContext(cmd.Context(), "sh", "-c", b.against)
+	c.Stderr = cmd.ErrOrStderr()
+	text, err := c.Output()
+	if err != nil {
+		return fmt.Errorf("--against %q: %w", b.against, err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "seconds_per_step "); ok {
+			v, err := strconv.ParseFloat(rest, 64)
+			if err != nil || !(v > 0) {
+				return fmt.Errorf("--against %q printed %q, expected a time in seconds", b.against, line)
+			}
+			*seconds = append(*seconds, v)
+			return nil
+		}
+	}
+	return fmt.Errorf("--against %q printed no line \"seconds_per_step X\"", b.against)
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}

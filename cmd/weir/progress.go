@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/weir-run/weir/workflow"
+)
+
+// A progress shows what a run does: bars on a terminal, otherwise lines.
+type progress struct {
+	w        io.Writer
+	terminal bool
+	now      func() time.Time
+
+	bar     *progressbar.ProgressBar
+	started time.Time // the first step of the node that runs
+	printed time.Time // the last line of steps
+}
+
+func newProgress(w io.Writer) *progress {
+	f, ok := w.(*os.File)
+	return &progress{w: w, terminal: ok && term.IsTerminal(int(f.Fd())), now: time.Now}
+}
+
+// title returns what the user calls a node.
+func title(n *workflow.Node) string {
+	if n.Title != "" {
+		return n.Title
+	}
+	return n.Class
+}
+
+// Observe shows an event.
+func (p *progress) Observe(e workflow.Event) {
+	switch e.Kind {
+	case workflow.NodeStarted:
+		p.started, p.printed = p.now(), time.Time{}
+	case workflow.NodeProgress:
+		p.step(e)
+	case workflow.NodeDone, workflow.NodeFailed:
+		p.finish()
+		if e.Kind == workflow.NodeDone && e.Elapsed >= 100*time.Millisecond {
+			fmt.Fprintf(p.w, "%s: %.1f s\n", title(e.Node), e.Elapsed.Seconds())
+		}
+	}
+}
+
+func (p *progress) step(e workflow.Event) {
+	if p.terminal {
+		if p.bar == nil {
+			p.bar = progressbar.NewOptions(e.Total, progressbar.OptionSetWriter(p.w), progressbar.OptionSetDescription(title(e.Node)),
+				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("steps"),
+				progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
+		}
+		// A terminal that has gone away is no reason to stop.
+		_ = p.bar.Set(e.Step)
+		return
+	}
+	now := p.now()
+	if e.Step < e.Total && now.Sub(p.printed) < time.Second || e.Total == 1 {
+		return
+	}
+	p.printed = now
+	each := now.Sub(p.started) / time.Duration(max(e.Step, 1))
+	fmt.Fprintf(p.w, "%s: step %d/%d, %.2f s a step, %.0f s left\n", title(e.Node), e.Step, e.Total,
+		each.Seconds(), (each * time.Duration(e.Total-e.Step)).Seconds())
+}
+
+// finish takes the bar away.
+func (p *progress) finish() {
+	if p.bar != nil {
+		_ = p.bar.Finish()
+		p.bar = nil
+	}
+}
