@@ -2,6 +2,9 @@
 
 Every 16-bit pattern of f16 and bf16 and every 8-bit pattern of the f8 types is widened; edge cases, neighbours of
 rounding ties and seeded random values are narrowed to every type.
+
+    python testdata/golden/dtype.py
+    made: dtype.safetensors
 """
 
 import os

@@ -1,4 +1,8 @@
-"""Makes weights.safetensors with the reference library: all element types, a scalar, an empty tensor, metadata."""
+"""Makes weights.safetensors with the reference library: all element types, a scalar, an empty tensor, metadata.
+
+    python testdata/golden/weights.py
+    made: weights.safetensors
+"""
 
 import os
 
