@@ -9,6 +9,7 @@ import (
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/run"
 	"github.com/weir-run/weir/tile"
 )
@@ -79,15 +80,25 @@ func (v *VAE) Decode(ctx context.Context, l Latents, done func(part, parts int))
 		return v.decode(ctx, l, nil, done)
 	}
 	for size := 64; size >= smallestTile; size /= 2 {
-		// The first of the three passes has tiles half as wide and twice as high.
-		if fits, p, err = v.fits(v.decoder(1, min(size*2, l.Height), min(size/2, l.Width))); err != nil {
+		grids := v.grids(size, size/4)
+		if fits, p, err = v.fitGrids(grids, l.Height, l.Width, func(h, w int) (string, build) { return v.decoder(1, h, w) }); err != nil {
 			return nil, err
 		}
 		if fits {
-			return v.decode(ctx, l, v.grids(size, size/4), done)
+			return v.decode(ctx, l, grids, done)
 		}
 	}
 	return nil, v.engine.errNotFit(v.name, p)
+}
+
+// fitGrids reports whether the largest tiles of all grids fit.
+func (v *VAE) fitGrids(grids []tile.Grid, height, width int, network func(height, width int) (string, build)) (fits bool, p *plan.Program, err error) {
+	for _, g := range grids {
+		if fits, p, err = v.fits(network(min(g.Height, height), min(g.Width, width))); err != nil || !fits {
+			return false, p, err
+		}
+	}
+	return true, p, nil
 }
 
 // DecodeTiled turns latents into pictures in tiles. As in ComfyUI, three
@@ -238,16 +249,15 @@ func (v *VAE) encodeGrids(height, width int) ([]tile.Grid, error) {
 	if err != nil || fits {
 		return nil, err
 	}
-	for size := 512; size >= 8*smallestTile; size /= 2 {
-		if fits, p, err = v.fits(v.encoder(min(size*2, height), min(size/2, width))); err != nil {
+	for size := 64 * v.Factor(); size >= smallestTile*v.Factor(); size /= 2 {
+		grids := v.grids(size, size/8)
+		for i := range grids {
+			grids[i].Scale = 1 / float64(v.Factor())
+		}
+		if fits, p, err = v.fitGrids(grids, height, width, v.encoder); err != nil {
 			return nil, err
 		}
 		if fits {
-			var grids []tile.Grid
-			for _, g := range v.grids(size, size/8) {
-				g.Scale = 1 / float64(v.Factor())
-				grids = append(grids, g)
-			}
 			return grids, nil
 		}
 	}
