@@ -133,7 +133,6 @@ type extent struct {
 	resident bool
 	contents uint64          // the signature of what is resident
 	loading  chan struct{}   // not nil while it is read; closed when that ends
-	err      error           // of the last reading
 	buffer   device.Buffer   // on a discrete device
 	mapped   []device.Buffer // of each part, on a unified one
 	used     int64           // when, by the pager's clock
