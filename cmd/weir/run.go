@@ -25,9 +25,9 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run WORKFLOW",
 		Short: "Run a ComfyUI workflow",
-		Long: `Run a workflow that ComfyUI has exported (Workflow, Export (API)), or the one
-that a PNG made by ComfyUI or Weir carries. Models are found in the folder
-models as ComfyUI lays it out, pictures go to the folder output.`,
+		Long: `Run a workflow that ComfyUI has saved or exported, or the one that a PNG made by
+ComfyUI or Weir carries. Models are found in the folder models as ComfyUI lays
+it out, pictures go to the folder output.`,
 		Example: "  weir run workflow.json\n  weir run picture.png --set KSampler.seed=7 --set Prompt.text=\"a green apple\"",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
