@@ -68,6 +68,26 @@ type state struct {
 // steps returns the number of steps.
 func (s *state) steps() int { return len(s.sigmas) - 1 }
 
+// A step is one step of a sampler: it returns the next state from x, which was
+// denoised as d at the level from.
+type step func(i int, from, to float64, x, d []float32) ([]float32, error)
+
+// each makes all steps, denoising the state before each of them.
+func (s *state) each(f step) ([]float32, error) {
+	x := s.x
+	for i := range s.steps() {
+		d, err := s.eval(x, s.sigmas[i])
+		if err != nil {
+			return nil, err
+		}
+		if x, err = f(i, s.sigmas[i], s.sigmas[i+1], x, d); err != nil {
+			return nil, err
+		}
+		s.progress(i, d)
+	}
+	return x, nil
+}
+
 // eval denoises the state x at sigma.
 func (s *state) eval(x []float32, sigma float64) ([]float32, error) {
 	return s.denoise(s.ctx, x, sigma)
