@@ -1,4 +1,4 @@
-"""LoRAs with random weights, merged into the tiny UNet of unet_sd15.py and the encoders of clip.py, and what these compute then.
+"""LoRAs with random weights, merged into the tiny UNet of unet_sd15.py and the encoders of text_encoders.py, and what these compute then.
 
 The metadata maps the names of modules in diffusers' full-size UNets to those in the original checkpoints.
 

@@ -1,6 +1,6 @@
 """Tiny text encoders with random weights: CLIP-L by transformers, OpenCLIP by open_clip.
 
-    python testdata/golden/clip.py
+    python testdata/golden/text_encoders.py
     made: clip_l.safetensors open_clip.safetensors
 """
 
