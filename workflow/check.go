@@ -35,10 +35,7 @@ func Check(g *Graph, reg *Registry) (*Job, error) {
 	}
 	order, needed := c.order()
 	job := &Job{Graph: g}
-	var invalid Invalid
-	for _, p := range c.problems { // cycles
-		invalid.Problems = append(invalid.Problems, p)
-	}
+	invalid := Invalid{Problems: c.problems} // cycles
 	steps := map[string]*step{}
 	for _, n := range g.Nodes {
 		s, problems, warnings := c.node(n)

@@ -152,7 +152,7 @@ func parseNode(m Member) (*Node, *Problem) {
 	if !ok {
 		return nil, &Problem{Node: m.Key, Message: "expected an object with class_type and inputs, found " + kind(m.Value)}
 	}
-	class, ok := object.Get("class_type")
+	class, _ := object.Get("class_type")
 	n := &Node{ID: m.Key}
 	if n.Class, ok = class.(string); !ok || n.Class == "" {
 		return nil, &Problem{Node: m.Key, Message: "class_type is missing or not a string"}
