@@ -64,7 +64,7 @@ func Decode(data []byte) (*Image, *Mask, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", format, err)
 	}
-	m, mask := convert(picture)
+	m, mask := convert(picture, format)
 	if format == "jpeg" {
 		m = m.oriented(orientation(data))
 	}
@@ -73,7 +73,7 @@ func Decode(data []byte) (*Image, *Mask, error) {
 
 // convert returns the colours as they are without opacity, and what is
 // transparent.
-func convert(picture image.Image) (*Image, *Mask) {
+func convert(picture image.Image, format string) (*Image, *Mask) {
 	bounds := picture.Bounds()
 	m := NewImage(1, bounds.Dy(), bounds.Dx(), 3)
 	opaque := false
@@ -90,7 +90,8 @@ func convert(picture image.Image) (*Image, *Mask) {
 		}
 	}
 	var mask *Mask
-	if !opaque || hasAlpha(picture) {
+	// The decoder of WebP gives opacity to all pictures.
+	if !opaque || format != "webp" && hasAlpha(picture) {
 		mask = NewMask(1, m.Height, m.Width)
 	}
 	for y := range m.Height {

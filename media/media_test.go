@@ -1,0 +1,294 @@
+package media
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/binary"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/resample"
+)
+
+// TestLoadIsPillows reads files of all formats as Pillow has read them.
+func TestLoadIsPillows(t *testing.T) {
+	f := golden.Open(t, "images")
+	for _, name := range []string{"images_rgba.png", "images_palette.png", "images_grey.png", "images_16.png", "images_exif.jpg", "images.webp", "images.bmp", "images.gif"} {
+		m, mask, err := Load(filepath.Join(golden.Dir(), name))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		shape := f.Shape(name)
+		if m.Height != shape[0] || m.Width != shape[1] || m.Channels != 3 {
+			t.Errorf("%s is %d×%d with %d channels, want %v", name, m.Height, m.Width, m.Channels, shape)
+			continue
+		}
+		limit := 0.0
+		if strings.HasSuffix(name, ".jpg") {
+			limit = 3.0 / 255 // decoders round differently
+		}
+		for i, want := range f.F32(name) {
+			if math.Abs(float64(m.Pix[i]-want)) > limit+1e-6 {
+				t.Errorf("%s: value %d is %v, want %v", name, i, m.Pix[i]*255, want*255)
+				break
+			}
+		}
+		_, hasMask := f.Lookup(name + ".mask")
+		if (mask != nil) != hasMask {
+			t.Errorf("%s: there is a mask: %v, want %v", name, mask != nil, hasMask)
+			continue
+		}
+		if mask == nil {
+			continue
+		}
+		for i, want := range f.F32(name + ".mask") {
+			if math.Abs(float64(mask.Pix[i]-want)) > 1e-6 {
+				t.Errorf("%s: value %d of the mask is %v, want %v", name, i, mask.Pix[i], want)
+				break
+			}
+		}
+	}
+}
+
+func TestBytesAreNumPys(t *testing.T) {
+	f := golden.Open(t, "images")
+	want := f.F32("bytes")
+	for i, v := range f.F32("values") {
+		if got := toByte(v); float32(got) != want[i] {
+			t.Errorf("%v became %d, want %v", v, got, want[i])
+		}
+	}
+	if toByte(float32(math.NaN())) != 0 {
+		t.Error("what is not a number must be black")
+	}
+}
+
+func TestWritePNG(t *testing.T) {
+	m := NewImage(2, 3, 5, 3)
+	for i := range m.Pix {
+		m.Pix[i] = float32(i%256) / 255
+	}
+	path := filepath.Join(t.TempDir(), "x.png")
+	texts := []Text{{"prompt", `{"1": "x"}`}, {"workflow", "{}"}}
+	if err := WritePNG(path, m, texts); err != nil {
+		t.Fatal(err)
+	}
+	got, mask, err := Load(path)
+	if err != nil || mask != nil {
+		t.Fatal(err, mask)
+	}
+	for i, v := range got.Pix {
+		if v != float32(toByte(m.Pix[i]))/255 {
+			t.Fatalf("value %d is %v, want %v", i, v, m.Pix[i])
+		}
+	}
+	read, err := ReadText(path)
+	if err != nil || len(read) != 2 || read[0] != texts[0] || read[1] != texts[1] {
+		t.Errorf("read the texts %v, %v", read, err)
+	}
+	// The standard library checks every sum.
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := png.Decode(bytes.NewReader(data)); err != nil {
+		t.Error(err)
+	}
+	files, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(files) != 1 {
+		t.Errorf("there are the files %v, %v", files, err)
+	}
+}
+
+func TestWriteErrors(t *testing.T) {
+	m := NewImage(1, 2, 2, 3)
+	dir := t.TempDir()
+	for want, f := range map[string]func() error{
+		"only ASCII":   func() error { return WritePNG(filepath.Join(dir, "a.png"), m, []Text{{"prompt", "é"}}) },
+		"1 to 79":      func() error { return WritePNG(filepath.Join(dir, "a.png"), m, []Text{{"", "x"}}) },
+		"1 channels":   func() error { return WritePNG(filepath.Join(dir, "a.png"), NewImage(1, 2, 2, 1), nil) },
+		"no such file": func() error { return WritePNG(filepath.Join(dir, "none", "a.png"), m, nil) },
+		"file exists":  func() error { return WritePNG(dir, m, nil) },
+	} {
+		if err := f(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 0 {
+		t.Errorf("the failures left %v, %v", files, err)
+	}
+}
+
+// TestReadTextIsPillows reads texts in every form that Pillow writes.
+func TestReadTextIsPillows(t *testing.T) {
+	texts, err := ReadText(filepath.Join(golden.Dir(), "images_text.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Text{
+		{"prompt", `{"1": "caf\u00e9"}`}, {"zipped", strings.Repeat("a long text ", 50)},
+		{"international", "日本"}, {"both", strings.Repeat("ü", 40)},
+	}
+	if len(texts) != len(want) {
+		t.Fatalf("read %v", texts)
+	}
+	for i := range want {
+		if texts[i] != want[i] {
+			t.Errorf("read %v, want %v", texts[i], want[i])
+		}
+	}
+	if texts, err := ReadText(filepath.Join(golden.Dir(), "images_grey.png")); err != nil || len(texts) != 0 {
+		t.Errorf("read %v, %v", texts, err)
+	}
+	if _, err := ReadText(filepath.Join(golden.Dir(), "images.bmp")); err == nil || !strings.Contains(err.Error(), "images.bmp: this is not a PNG") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// bomb is a PNG whose compressed text is far larger than it.
+func bomb() []byte {
+	out := []byte(pngMagic)
+	head := make([]byte, 13)
+	binary.BigEndian.PutUint32(head, 1)
+	binary.BigEndian.PutUint32(head[4:], 1)
+	head[8], head[9] = 8, 2
+	out = appendChunk(out, "IHDR", head)
+	var z bytes.Buffer
+	w := zlib.NewWriter(&z)
+	block := make([]byte, 1<<20)
+	for range 65 {
+		w.Write(block)
+	}
+	w.Close()
+	return appendChunk(out, "zTXt", append([]byte("prompt\x00\x00"), z.Bytes()...))
+}
+
+func TestTextsAreBounded(t *testing.T) {
+	if _, err := readText(bytes.NewReader(bomb())); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("got %v", err)
+	}
+	// A chunk that claims 2 GiB and has nothing.
+	claim := append([]byte(pngMagic), 0x7f, 0xff, 0xff, 0xff)
+	if texts, err := readText(bytes.NewReader(append(claim, "tEXt"...))); err == nil && len(texts) > 0 {
+		t.Errorf("read %v", texts)
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	dir := t.TempDir()
+	whole, err := os.ReadFile(filepath.Join(golden.Dir(), "images_rgba.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	huge := bytes.Clone(whole)
+	binary.BigEndian.PutUint32(huge[16:], 100000)
+	binary.BigEndian.PutUint32(huge[20:], 100000)
+	copy(huge[8:], appendChunk(nil, "IHDR", huge[16:29]))
+	for name, test := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"text.png": {[]byte("hello"), "no picture of a known format"},
+		"cut.png":  {whole[:len(whole)/2], "png: "},
+		"huge.png": {huge, "claims 100000×100000 pixels"},
+		"empty":    {nil, "no picture of a known format"},
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, test.data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Load(path); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want the path and %q", name, err, test.want)
+		}
+	}
+	if _, _, err := Load(filepath.Join(dir, "none")); !os.IsNotExist(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestOrientations turns a picture of 2×3 distinct pixels in all ways.
+func TestOrientations(t *testing.T) {
+	m := NewImage(1, 2, 3, 1)
+	for i := range m.Pix {
+		m.Pix[i] = float32(i)
+	}
+	// EXIF 2.32, table of tag 274: where row 0 and column 0 are.
+	want := map[int][]float32{
+		1: {0, 1, 2, 3, 4, 5}, 2: {2, 1, 0, 5, 4, 3}, 3: {5, 4, 3, 2, 1, 0}, 4: {3, 4, 5, 0, 1, 2},
+		5: {0, 3, 1, 4, 2, 5}, 6: {3, 0, 4, 1, 5, 2}, 7: {5, 2, 4, 1, 3, 0}, 8: {2, 5, 1, 4, 0, 3},
+	}
+	for o, w := range want {
+		got := m.oriented(o)
+		for i := range w {
+			if got.Pix[i] != w[i] {
+				t.Errorf("orientation %d gives %v, want %v", o, got.Pix, w)
+				break
+			}
+		}
+	}
+}
+
+func TestResizeCrops(t *testing.T) {
+	m := NewImage(1, 4, 10, 3)
+	for i := range m.Pix {
+		m.Pix[i] = float32(i / 3 % 10)
+	}
+	got, err := m.Resize(4, 4, resample.Nearest, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for x := range 4 {
+		if v := got.Pix[3*x]; v != float32(3+x) {
+			t.Errorf("column %d is that of %v, want %d: the middle is kept", x, v, 3+x)
+		}
+	}
+	if _, err := m.Resize(0, 4, resample.Nearest, false); err == nil {
+		t.Error("a height of 0 must be refused")
+	}
+}
+
+func FuzzReadText(f *testing.F) {
+	for _, name := range []string{"images_text.png", "images_grey.png"} {
+		data, err := os.ReadFile(filepath.Join(golden.Dir(), name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(pngMagic))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		texts, err := readText(bytes.NewReader(data))
+		if err != nil && texts != nil {
+			t.Error("an error came with texts")
+		}
+	})
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, name := range []string{"images_rgba.png", "images_palette.png", "images_exif.jpg", "images.webp", "images.bmp", "images.gif"} {
+		data, err := os.ReadFile(filepath.Join(golden.Dir(), name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 1<<16 {
+			return
+		}
+		m, mask, err := Decode(data)
+		if err != nil {
+			return
+		}
+		if len(m.Pix) != m.Width*m.Height*3 || mask != nil && len(mask.Pix) != m.Width*m.Height {
+			t.Errorf("%d×%d pixels with %d values", m.Width, m.Height, len(m.Pix))
+		}
+	})
+}
