@@ -19,10 +19,13 @@ import (
 	_ "golang.org/x/image/webp" //
 )
 
-// Limits of what is decoded.
+// Limits of what is decoded. Decoders take the memory that the header claims,
+// so it must be in proportion to the file: no format packs more pixels than
+// perByte into a byte, but for pictures of a single colour.
 const (
 	maxFile   = 512 << 20
 	maxPixels = 256 << 20
+	perByte   = 8 << 10
 )
 
 // Load reads a picture: PNG, JPEG, WebP, BMP, TIFF, or the first of a GIF,
@@ -59,6 +62,9 @@ func Decode(data []byte) (*Image, *Mask, error) {
 	}
 	if config.Width < 1 || config.Height < 1 || config.Width > maxPixels/config.Height {
 		return nil, nil, fmt.Errorf("the picture claims %d×%d pixels: at most %d million are read", config.Width, config.Height, maxPixels/1000000)
+	}
+	if config.Width*config.Height > perByte*len(data) {
+		return nil, nil, fmt.Errorf("the picture claims %d×%d pixels in a file of %d bytes: it is broken", config.Width, config.Height, len(data))
 	}
 	picture, _, err := image.Decode(bytes.NewReader(data))
 	if err != nil {
