@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -177,8 +179,8 @@ func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.
 	if err != nil {
 		return err
 	}
-	for _, n := range result.Files {
-		for _, f := range n {
+	for _, id := range slices.Sorted(maps.Keys(result.Files)) {
+		for _, f := range result.Files[id] {
 			fmt.Fprintln(cmd.OutOrStdout(), f.Path)
 		}
 	}

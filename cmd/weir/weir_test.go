@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/weights"
+	"github.com/weir-run/weir/workflow"
+)
+
+const (
+	repo       = "../.."
+	emojiFlow  = repo + "/workflows/emoji.json"
+	emojiModel = repo + "/models/checkpoints/emoji.safetensors"
+	upscaler   = repo + "/models/upscale_models/realesr-animevideov3-x4.safetensors"
+	goldens    = repo + "/testdata/golden/"
+)
+
+// weir runs the command and returns what it printed.
+func weir(ctx context.Context, args ...string) (stdout, stderr string, err error) {
+	var out, errs bytes.Buffer
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(&out)
+	root.SetErr(&errs)
+	err = root.ExecuteContext(ctx)
+	return out.String(), errs.String(), err
+}
+
+func must(t *testing.T, args ...string) string {
+	t.Helper()
+	out, errs, err := weir(t.Context(), args...)
+	if err != nil {
+		t.Fatalf("weir %s: %v\n%s", strings.Join(args, " "), err, errs)
+	}
+	return out
+}
+
+func pixels(t *testing.T, path string) []float32 {
+	t.Helper()
+	m, _, err := media.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Pix
+}
+
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	quick := []string{"--root", repo, "--output", dir, "--set", "KSampler.steps=2"}
+	out := must(t, append([]string{"run", emojiFlow}, quick...)...)
+	first := filepath.Join(dir, "emoji_00001_.png")
+	if out != first+"\n" {
+		t.Errorf("printed %q, want the saved file", out)
+	}
+	// The picture carries its workflow, and less memory gives the same.
+	must(t, "run", first, "--root", repo, "--output", dir, "--vram", "8MB", "--threads", "1")
+	if !slices.Equal(pixels(t, first), pixels(t, filepath.Join(dir, "emoji_00002_.png"))) {
+		t.Error("the picture run again with 8 MB is another one")
+	}
+	must(t, append([]string{"run", emojiFlow, "--set", "Prompt.text=green apple"}, quick...)...)
+	if slices.Equal(pixels(t, first), pixels(t, filepath.Join(dir, "emoji_00003_.png"))) {
+		t.Error("another prompt gives the same picture")
+	}
+}
+
+func TestRunErrors(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for want, args := range map[string][]string{
+		"no such file":               {"run", filepath.Join(dir, "none.json")},
+		"carries no workflow":        {"run", goldens + "images_grey.png"},
+		"line 1 column 2":            {"run", write("broken.json", "{")},
+		"expected NODE.INPUT=VALUE":  {"run", emojiFlow, "--set", "steps"},
+		"KSampler has no input step": {"run", emojiFlow, "--set", "KSampler.step=3", "--root", repo},
+		"\"8 apples\" is no size":    {"run", emojiFlow, "--vram", "8 apples"},
+		"unknown flag":               {"run", emojiFlow, "--stepps", "3"},
+		"accepts 1 arg(s)":           {"run"},
+		"no such file or directory":  {"run", emojiFlow, "--extra-model-paths", filepath.Join(dir, "none.yaml")},
+		"emoji.safetensors":          {"run", emojiFlow, "--root", dir},
+	} {
+		_, _, err := weir(t.Context(), args...)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("weir %s: %v, want %q", strings.Join(args, " "), err, want)
+		}
+	}
+	var usage usageError
+	if _, _, err := weir(t.Context(), "run"); !errors.As(err, &usage) {
+		t.Errorf("a missing argument is a mistake in the usage: %v", err)
+	}
+}
+
+// TestCancel interrupts a run: it ends within a second and leaves no file.
+func TestCancel(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	var stopped time.Time
+	timer := time.AfterFunc(700*time.Millisecond, func() { stopped = time.Now(); cancel() })
+	defer timer.Stop()
+	_, _, err := weir(ctx, "run", emojiFlow, "--root", repo, "--output", dir, "--set", "KSampler.steps=500")
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	if late := time.Since(stopped); late > time.Second {
+		t.Errorf("the run ended after %v", late)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+		t.Errorf("there are %v, %v", files, err)
+	}
+}
+
+func TestGenerate(t *testing.T) {
+	dir := t.TempDir()
+	args := func(more ...string) []string {
+		return append([]string{"generate", "--checkpoint", emojiModel, "--prompt", "red apple", "--seed", "5", "--width", "64", "--height", "64",
+			"--steps", "2", "--output", dir, "--root", dir}, more...)
+	}
+	must(t, args()...)
+	must(t, args()...)
+	plain := pixels(t, filepath.Join(dir, "weir_00001_.png"))
+	if !slices.Equal(plain, pixels(t, filepath.Join(dir, "weir_00002_.png"))) {
+		t.Error("the same seed gives another picture")
+	}
+	lora := filepath.Join(dir, "l.safetensors")
+	const name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_v"
+	down, up := make([]float32, 2*96), make([]float32, 128*2)
+	for i := range down {
+		down[i] = float32(i%5) - 2
+	}
+	for i := range up {
+		up[i] = float32(i%3) - 1
+	}
+	if err := weights.Write(t.Context(), lora, nil, []weights.Tensor{
+		weights.F32(name+".lora_down.weight", dtype.F16, []int{2, 96}, down), weights.F32(name+".lora_up.weight", dtype.F16, []int{128, 2}, up),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	must(t, args("--lora", lora+":0.5", "--name", "lora")...)
+	if slices.Equal(plain, pixels(t, filepath.Join(dir, "lora_00001_.png"))) {
+		t.Error("the LoRA changes nothing")
+	}
+	must(t, args("--upscale", upscaler, "--name", "large", "--clip-skip", "2", "--batch", "2", "--negative", "pear")...)
+	if n := len(pixels(t, filepath.Join(dir, "large_00002_.png"))); n != 3*256*256 {
+		t.Errorf("the second large picture has %d values", n)
+	}
+	for want, args := range map[string][]string{
+		"needs --checkpoint and --prompt": {"generate"},
+		"nothing.safetensors":             {"generate", "-c", "nothing.safetensors", "-p", "x", "--root", dir},
+		"sampler_name":                    args("--sampler", "eular"),
+	} {
+		if _, _, err := weir(t.Context(), args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("weir %s: %v, want %q", strings.Join(args, " "), err, want)
+		}
+	}
+}
+
+func TestSplitStrength(t *testing.T) {
+	for in, want := range map[string]struct {
+		name     string
+		strength float64
+	}{
+		"a": {"a", 1}, "a:0.5": {"a", 0.5}, `C:\x.safetensors`: {`C:\x.safetensors`, 1}, `C:\x:-1`: {`C:\x`, -1}, "a:b": {"a:b", 1},
+	} {
+		if name, s := splitStrength(in); name != want.name || s != want.strength {
+			t.Errorf("%s is %s at %v", in, name, s)
+		}
+	}
+}
+
+func TestInspect(t *testing.T) {
+	for file, want := range map[string]struct{ kind, what string }{
+		emojiModel:                      {"checkpoint", "Stable Diffusion 1.x, v prediction"},
+		upscaler:                        {"upscaler", "4"},
+		goldens + "lora.safetensors":    {"lora", ""},
+		goldens + "vae.safetensors":     {"vae", "latents of 4 channels at 1/4"},
+		goldens + "weights.safetensors": {"unknown", "not a checkpoint that is known"},
+	} {
+		var r report
+		if err := json.Unmarshal([]byte(must(t, "inspect", "--json", file)), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Kind != want.kind || !strings.Contains(r.What, want.what) || r.Count != len(r.Tensors) || r.Bytes == 0 {
+			t.Errorf("%s: %s, %s, %d tensors of %d, %d bytes; want %s, %s", file, r.Kind, r.What, r.Count, len(r.Tensors), r.Bytes, want.kind, want.what)
+		}
+		table := must(t, "inspect", file, "--tensors")
+		if !strings.Contains(table, want.kind) || strings.Count(table, "\ntensor ") != r.Count {
+			t.Errorf("%s: the table is\n%s", file, table)
+		}
+	}
+	if _, _, err := weir(t.Context(), "inspect", emojiFlow); err == nil || !strings.Contains(err.Error(), "emoji.json") {
+		t.Errorf("a workflow is no file of weights: %v", err)
+	}
+}
+
+func TestPlan(t *testing.T) {
+	table := must(t, "plan", emojiFlow, "--root", repo, "--vram", "8MB")
+	for _, want := range []string{"UNet of emoji.safetensors", "runs    20", "lower bound", "are streamed in each run", "upscaler realesr"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("the table does not say %q:\n%s", want, table)
+		}
+	}
+	var programs []struct {
+		Runs  int
+		Name  string
+		Arena int64
+		Ops   []struct{ Kind string }
+	}
+	if err := json.Unmarshal([]byte(must(t, "plan", emojiFlow, "--root", repo, "--json")), &programs); err != nil {
+		t.Fatal(err)
+	}
+	if len(programs) != 4 || programs[0].Runs != 2 || programs[1].Arena == 0 || len(programs[1].Ops) < 100 {
+		t.Errorf("%d programs: %+v", len(programs), programs[0])
+	}
+	if ops := must(t, "plan", emojiFlow, "--root", repo, "--ops"); !strings.Contains(ops, "groupnorm") {
+		t.Error("--ops lists no operations")
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	var d diagnosis
+	if err := json.Unmarshal([]byte(must(t, "doctor", "--root", repo, "--json")), &d); err != nil {
+		t.Fatal(err)
+	}
+	if d.Cores < 1 || d.Memory <= 0 || d.Free <= 0 || d.CopyRate <= 0 || d.DiskRate <= 0 || d.DiskFree <= 0 || len(d.Devices) != 1 || d.Models["checkpoints"] < 1 {
+		t.Errorf("found %+v", d)
+	}
+	empty := must(t, "doctor", "--root", t.TempDir())
+	if !strings.Contains(empty, "there are no models") || !strings.Contains(empty, "processor") {
+		t.Errorf("printed\n%s", empty)
+	}
+}
+
+func TestBench(t *testing.T) {
+	out := must(t, "bench", "step", "-c", emojiModel, "--width", "64", "--height", "64", "--steps", "1", "--against", "echo seconds_per_step 0.5")
+	for _, want := range []string{"\nother_seconds_per_step 0.500\n", "\nratio "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("printed no %q:\n%s", want, out)
+		}
+	}
+	exists := filepath.Join(t.TempDir(), "x")
+	if err := os.WriteFile(exists, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for want, args := range map[string][]string{
+		"exists: name another":       {"bench", "synth", "sd15", "-o", exists},
+		"invalid argument \"sd3\"":   {"bench", "synth", "sd3"},
+		"--dtype":                    {"bench", "synth", "sd15", "--dtype", "f7"},
+		"required flag(s)":           {"bench", "step"},
+		"--steps must be at least 1": {"bench", "step", "-c", emojiModel, "--steps", "0"},
+		"printed no line":            {"bench", "step", "-c", emojiModel, "--against", "true"},
+		"exit status 3":              {"bench", "step", "-c", emojiModel, "--against", "exit 3"},
+		"expected a time in seconds": {"bench", "step", "-c", emojiModel, "--against", "echo seconds_per_step fast"},
+	} {
+		if _, _, err := weir(t.Context(), args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("weir %s: %v, want %q", strings.Join(args, " "), err, want)
+		}
+	}
+}
+
+func TestProgressLines(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Unix(0, 0)
+	p := newProgress(&out)
+	p.now = func() time.Time { return now }
+	n := &workflow.Node{ID: "3", Class: "KSampler", Title: "Draw"}
+	p.Observe(workflow.Event{Kind: workflow.NodeStarted, Node: n})
+	for step := 1; step <= 5; step++ {
+		now = now.Add(600 * time.Millisecond)
+		p.Observe(workflow.Event{Kind: workflow.NodeProgress, Node: n, Step: step, Total: 5})
+	}
+	p.Observe(workflow.Event{Kind: workflow.NodeDone, Node: n, Elapsed: 3 * time.Second})
+	p.Observe(workflow.Event{Kind: workflow.NodeDone, Node: &workflow.Node{Class: "Fast"}, Elapsed: time.Millisecond})
+	const want = "Draw: step 1/5, 0.60 s a step, 2 s left\n" +
+		"Draw: step 3/5, 0.60 s a step, 1 s left\n" +
+		"Draw: step 5/5, 0.60 s a step, 0 s left\n" +
+		"Draw: 3.0 s\n"
+	if out.String() != want {
+		t.Errorf("printed\n%swant\n%s", out.String(), want)
+	}
+}
