@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // A Problem is one thing that is wrong with a workflow.
@@ -61,6 +63,9 @@ func (e *NodeError) Error() string { return fmt.Sprintf("node %s (%s): %v", e.No
 // Unwrap returns the node's own error.
 func (e *NodeError) Unwrap() error { return e.Err }
 
+// maxName is longer than any name of a file.
+const maxName = 255
+
 // near returns a hint that names the candidates most like a name, or else the
 // first few there are.
 func near(name string, candidates []string) string {
@@ -70,7 +75,10 @@ func near(name string, candidates []string) string {
 	}
 	var close []scored
 	for _, c := range candidates {
-		d := editDistance(strings.ToLower(name), strings.ToLower(c))
+		if len(name) > maxName || len(c) > maxName {
+			continue // no name of a file, and slow to compare
+		}
+		d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(c))
 		if d <= max(2, len(name)/3) {
 			close = append(close, scored{c, d})
 		}
@@ -92,30 +100,4 @@ func near(name string, candidates []string) string {
 		list += fmt.Sprintf(" and %d more", len(candidates)-most)
 	}
 	return "there are: " + list
-}
-
-// editDistance is the number of characters to insert, delete or replace to
-// turn a into b. Names longer than a file name are all far apart.
-func editDistance(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	if len(x) > 255 || len(y) > 255 {
-		return 255
-	}
-	row := make([]int, len(y)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range x {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range y {
-			cost := diagonal
-			if x[i] != y[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(y)]
 }
