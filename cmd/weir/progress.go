@@ -52,22 +52,22 @@ func (p *progress) Observe(e workflow.Event) {
 }
 
 func (p *progress) step(e workflow.Event) {
+	now := p.now()
+	each := now.Sub(p.started) / time.Duration(max(e.Step, 1))
 	if p.terminal {
 		if p.bar == nil {
-			p.bar = progressbar.NewOptions(e.Total, progressbar.OptionSetWriter(p.w), progressbar.OptionSetDescription(title(e.Node)),
-				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("steps"),
+			p.bar = progressbar.NewOptions(e.Total, progressbar.OptionSetWriter(p.w), progressbar.OptionShowCount(),
 				progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
 		}
+		p.bar.Describe(fmt.Sprintf("%s, %.2f s a step", title(e.Node), each.Seconds()))
 		// A terminal that has gone away is no reason to stop.
 		_ = p.bar.Set(e.Step)
 		return
 	}
-	now := p.now()
 	if e.Step < e.Total && now.Sub(p.printed) < time.Second || e.Total == 1 {
 		return
 	}
 	p.printed = now
-	each := now.Sub(p.started) / time.Duration(max(e.Step, 1))
 	fmt.Fprintf(p.w, "%s: step %d/%d, %.2f s a step, %.0f s left\n", title(e.Node), e.Step, e.Total,
 		each.Seconds(), (each * time.Duration(e.Total-e.Step)).Seconds())
 }
