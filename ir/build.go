@@ -3,8 +3,6 @@ package ir
 import (
 	"math"
 	"slices"
-
-	"github.com/weir-run/weir/dtype"
 )
 
 // Linear returns x·wᵀ + bias for x[...,K], w[N,K] and bias[N], which may be
@@ -147,8 +145,8 @@ func (g *Graph) norm(kind Kind, x, weight, bias Value, axis int, a Attrs) Value 
 // Embedding gathers the rows of table[V,K] that ids[...] name.
 func (g *Graph) Embedding(ids, table Value) Value {
 	is, ts := g.Shape(ids), g.Shape(table)
-	if dt := g.Values[ids].DType; len(ts) != 2 || dt != dtype.I32 {
-		return g.bad(Embedding, is, "indices of %v in the table %s %v: expected %v and two dimensions", dt, g.Values[table].Name, ts, dtype.I32)
+	if len(ts) != 2 {
+		return g.bad(Embedding, is, "the table %s %v must have two dimensions", g.Values[table].Name, ts)
 	}
 	return g.emit(Embedding, append(slices.Clone(is), ts[1]), Attrs{}, nil, ids, table)
 }

@@ -59,7 +59,7 @@ func TestMistakes(t *testing.T) {
 		"slice":                                                            func(g *Graph, x, _ Value) { g.Slice(x, 1, 4, 9) },
 		"permute":                                                          func(g *Graph, x, _ Value) { g.Permute(x, 0, 1, 1, 2) },
 		"concat":                                                           func(g *Graph, x, w Value) { g.Concat(0, x, w) },
-		"embedding":                                                        func(g *Graph, x, w Value) { g.Embedding(x, w) },
+		"embedding":                                                        func(g *Graph, x, _ Value) { g.Embedding(x, x) },
 		"input x is declared as":                                           func(g *Graph, _, _ Value) { g.Input("x", dtype.F32, 3) },
 	} {
 		g := New("broken")
