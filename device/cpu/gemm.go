@@ -13,19 +13,8 @@ const (
 	blockN = 256 // columns of a tile at most
 	blockK = 256 // depth of a block
 
-	maxPanel = 16 // the largest number of rows or columns of a panel
+	maxPanel = 32 // the largest number of rows or columns of a panel
 )
-
-// A microKernel adds the product of a panel of A, a[k][rows], and a panel of
-// B, b[k][columns], to rows×columns elements of c, whose rows are ldc apart.
-type microKernel struct {
-	rows, columns int
-	run           func(a, b, c []float32, ldc int)
-}
-
-// kernel is the micro-kernel that products use. Its panels divide blockM and
-// blockN.
-var kernel = microKernel{2, 4, multiply2x4}
 
 // An operand of a product gives its rows, or columns, as panels.
 type packer interface {
@@ -65,91 +54,6 @@ func multiplyPanels(a, b, c []float32, ldc, m, n, k int) {
 			kernel.run(a[i*k:][:k*kernel.rows], panelB, c[i*ldc+j:], ldc)
 		}
 	}
-}
-
-// multiply2x4 is the portable micro-kernel. Two rows and four columns are what
-// the registers hold without spilling; four turns of the loop in one hide what
-// moving along the panels costs.
-func multiply2x4(a, b, c []float32, ldc int) {
-	var c00, c01, c02, c03, c10, c11, c12, c13 float32
-	for len(a) >= 8 && len(b) >= 16 {
-		x, y := (*[8]float32)(a), (*[16]float32)(b)
-		a0, a1 := x[0], x[1]
-		v := y[0]
-		c00 += a0 * v
-		c10 += a1 * v
-		v = y[1]
-		c01 += a0 * v
-		c11 += a1 * v
-		v = y[2]
-		c02 += a0 * v
-		c12 += a1 * v
-		v = y[3]
-		c03 += a0 * v
-		c13 += a1 * v
-		a0, a1 = x[2], x[3]
-		v = y[4]
-		c00 += a0 * v
-		c10 += a1 * v
-		v = y[5]
-		c01 += a0 * v
-		c11 += a1 * v
-		v = y[6]
-		c02 += a0 * v
-		c12 += a1 * v
-		v = y[7]
-		c03 += a0 * v
-		c13 += a1 * v
-		a0, a1 = x[4], x[5]
-		v = y[8]
-		c00 += a0 * v
-		c10 += a1 * v
-		v = y[9]
-		c01 += a0 * v
-		c11 += a1 * v
-		v = y[10]
-		c02 += a0 * v
-		c12 += a1 * v
-		v = y[11]
-		c03 += a0 * v
-		c13 += a1 * v
-		a0, a1 = x[6], x[7]
-		v = y[12]
-		c00 += a0 * v
-		c10 += a1 * v
-		v = y[13]
-		c01 += a0 * v
-		c11 += a1 * v
-		v = y[14]
-		c02 += a0 * v
-		c12 += a1 * v
-		v = y[15]
-		c03 += a0 * v
-		c13 += a1 * v
-		a, b = a[8:], b[16:]
-	}
-	for len(a) >= 2 && len(b) >= 4 {
-		x, y := (*[2]float32)(a), (*[4]float32)(b)
-		a0, a1 := x[0], x[1]
-		c00 += a0 * y[0]
-		c01 += a0 * y[1]
-		c02 += a0 * y[2]
-		c03 += a0 * y[3]
-		c10 += a1 * y[0]
-		c11 += a1 * y[1]
-		c12 += a1 * y[2]
-		c13 += a1 * y[3]
-		a, b = a[2:], b[4:]
-	}
-	p, q := (*[4]float32)(c), (*[4]float32)(c[ldc:])
-	p[0] += c00
-	p[1] += c01
-	p[2] += c02
-	p[3] += c03
-	q[0] += c10
-	q[1] += c11
-	q[2] += c12
-	q[3] += c13
 }
 
 // A grid divides an m×n result into tiles.
@@ -233,12 +137,31 @@ func (m *matrix) pack(w *worker, dst []float32, base, from, n, k0, k, r int) {
 			m.packBeside(panel, offsets[0], full, r)
 			continue
 		}
-		for i := range full {
+		i := 0
+		for ; i+8 <= full; i += 8 {
+			m.packEight(w, panel[i:], (*[8]int)(offsets[i:]), k, r)
+		}
+		for ; i < full; i++ {
 			row := m.slice(w.line[:], offsets[i], m.stride, k)
 			for j, at := 0, i; j < len(row) && at < len(panel); j, at = j+1, at+r {
 				panel[at] = row[j]
 			}
 		}
+	}
+}
+
+// packEight packs eight rows at once, so that whole pieces of the panel's
+// lines are written.
+func (m *matrix) packEight(w *worker, panel []float32, offsets *[8]int, k, r int) {
+	var rows [8][]float32
+	for i, off := range offsets {
+		rows[i] = m.slice(w.lines[i/4][i%4*blockK:][:blockK], off, m.stride, k)[:k]
+	}
+	r0, r1, r2, r3, r4, r5, r6, r7 := rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]
+	for j := range r0 {
+		to := (*[8]float32)(panel[j*r:])
+		to[0], to[1], to[2], to[3] = r0[j], r1[j], r2[j], r3[j]
+		to[4], to[5], to[6], to[7] = r4[j], r5[j], r6[j], r7[j]
 	}
 }
 
