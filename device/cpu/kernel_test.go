@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -8,9 +9,15 @@ import (
 	"testing"
 )
 
-// TestMain runs all tests with each micro-kernel.
+// TestMain runs all tests with each micro-kernel or, in short, with the
+// fastest.
 func TestMain(m *testing.M) {
-	for _, k := range microKernels() {
+	flag.Parse()
+	all := microKernels()
+	if testing.Short() {
+		all = all[:1]
+	}
+	for _, k := range all {
 		kernel = k
 		fmt.Println("micro-kernel", k.name)
 		if code := m.Run(); code != 0 {
