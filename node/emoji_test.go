@@ -186,10 +186,10 @@ func TestPictureRunsAgain(t *testing.T) {
 func TestFirstAndLastSteps(t *testing.T) {
 	b := newBench(t, pipeline.Options{})
 	whole := b.run(b.emoji("KSampler.steps=4"))
-	split := `"5": {"class_type": "KSamplerAdvanced", "inputs": {"add_noise": "enable", "noise_seed": 42, "steps": 4, "cfg": 6.0,
+	split := `"5": {"class_type": "KSamplerAdvanced", "inputs": {"add_noise": "enable", "noise_seed": 42, "steps": 4, "cfg": 2.5,
 		"sampler_name": "euler", "scheduler": "normal", "start_at_step": 0, "end_at_step": 2, "return_with_leftover_noise": "enable",
 		"model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["4", 0]}},
-	"55": {"class_type": "KSamplerAdvanced", "inputs": {"add_noise": "disable", "noise_seed": 1, "steps": 4, "cfg": 6.0,
+	"55": {"class_type": "KSamplerAdvanced", "inputs": {"add_noise": "disable", "noise_seed": 1, "steps": 4, "cfg": 2.5,
 		"sampler_name": "euler", "scheduler": "normal", "start_at_step": 2, "end_at_step": 10000, "return_with_leftover_noise": "disable",
 		"model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["5", 0]}},`
 	text := b.emoji().String()

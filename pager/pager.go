@@ -85,6 +85,7 @@ type Pager struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when memory may have become free
+	waiting int           // how many goroutines wait for anything
 	budget  int64
 	table   map[string]*extent
 	passes  map[*Pass]bool
@@ -214,6 +215,9 @@ func (p *Pager) drop(e *extent) {
 
 // notify wakes all who wait for memory.
 func (p *Pager) notify() {
+	if p.waiting == 0 {
+		return
+	}
 	close(p.changed)
 	p.changed = make(chan struct{})
 }

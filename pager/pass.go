@@ -98,7 +98,7 @@ func (ps *Pass) Acquire(ctx context.Context, i int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ps.at = i
-	faulted := map[*extent]bool{}
+	var faulted map[*extent]bool
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -108,6 +108,9 @@ func (ps *Pass) Acquire(ctx context.Context, i int) error {
 			break
 		}
 		if !faulted[missing] {
+			if faulted == nil {
+				faulted = map[*extent]bool{}
+			}
 			faulted[missing] = true
 			p.stats.Faults++
 		}
@@ -165,8 +168,12 @@ func (ps *Pass) fault(ctx context.Context, e *extent, i int) error {
 
 // wait lets go of the lock until the channel is closed.
 func (p *Pager) wait(ctx context.Context, c <-chan struct{}) error {
+	p.waiting++
 	p.mu.Unlock()
-	defer p.mu.Lock()
+	defer func() {
+		p.mu.Lock()
+		p.waiting--
+	}()
 	select {
 	case <-c:
 		return nil

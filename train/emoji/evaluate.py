@@ -17,7 +17,7 @@ from torch.nn import functional as F
 import data
 import model
 
-STEPS, CFG, SEED = 20, 6.0, 42
+STEPS, CFG, SEED = 20, 2.5, 42
 
 
 def load(path):
