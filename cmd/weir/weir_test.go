@@ -106,18 +106,19 @@ func TestRunErrors(t *testing.T) {
 	}
 }
 
-// TestCancel interrupts a run: it ends within a second and leaves no file.
+// TestCancel interrupts a run: it ends at once and leaves no file.
 func TestCancel(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	var stopped time.Time
 	timer := time.AfterFunc(700*time.Millisecond, func() { stopped = time.Now(); cancel() })
 	defer timer.Stop()
-	_, _, err := weir(ctx, "run", emojiFlow, "--root", repo, "--output", dir, "--set", "KSampler.steps=500")
+	_, _, err := weir(ctx, "run", emojiFlow, "--root", repo, "--output", dir, "--set", "KSampler.steps=10000")
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
-	if late := time.Since(stopped); late > time.Second {
+	// Ten times what is promised, for machines that are busy; all steps take far longer.
+	if late := time.Since(stopped); late > 10*time.Second {
 		t.Errorf("the run ended after %v", late)
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
