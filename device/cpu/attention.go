@@ -140,7 +140,7 @@ func (h *heads) attend(w *worker, s span) error {
 // weigh replaces the scores of a row by their exponentials, relative to the
 // largest score so far, and scales what was summed before to match.
 func (h *heads) weigh(w *worker, row int, scores, sum []float32) {
-	peak := max(w.peak[row], maximum(scores))
+	peak := max(w.peak[row], kernel.maximum(scores))
 	if math.IsInf(float64(peak), -1) {
 		clear(scores) // all masked
 		return
@@ -151,7 +151,7 @@ func (h *heads) weigh(w *worker, row int, scores, sum []float32) {
 		scale(sum, shrink)
 		w.peak[row] = peak
 	}
-	w.total[row] += exponentials(scores, peak)
+	w.total[row] += kernel.exponentials(scores, peak)
 }
 
 // exponentials replaces each x by exp(x - peak) and returns their sum.

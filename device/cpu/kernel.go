@@ -8,13 +8,18 @@ type microKernel struct {
 	name          string
 	rows, columns int
 	run           func(a, b, c []float32, ldc int)
+	// exponentials and maximum are those of attention's softmax, for slices
+	// that are not empty: the first replaces each x by exp(x - peak), where no x
+	// is above peak, and returns the sum.
+	exponentials func(x []float32, peak float32) float32
+	maximum      func(x []float32) float32
 }
 
 // kernel is the micro-kernel that products use: the fastest that the processor
 // can run. Its panels divide blockM and blockN.
 var kernel = microKernels()[0]
 
-var portable = microKernel{"portable", 2, 4, multiply2x4}
+var portable = microKernel{"portable", 2, 4, multiply2x4, exponentials, maximum}
 
 // multiply2x4 is the portable micro-kernel. Two rows and four columns are what
 // the registers hold without spilling; four turns of the loop in one hide what

@@ -9,3 +9,10 @@ func multiplyAVX512(k int64, a *float32, b *float32, c *float32, ldc int64)
 // multiplyAVX2 adds the product of a[k][4] and b[k][16] to 4×16 elements of c,
 // whose rows are ldc apart. It needs AVX2 and FMA and k > 0.
 func multiplyAVX2(k int64, a *float32, b *float32, c *float32, ldc int64)
+
+// exponentialsAVX2 replaces groups of 8 elements by the exponentials of their differences
+// to peak, which is not below them, and returns the sum. It needs AVX2 and FMA and groups > 0.
+func exponentialsAVX2(x *float32, groups int64, peak float32) float32
+
+// maximumAVX2 returns the largest of groups of 8 elements. It needs AVX2 and groups > 0.
+func maximumAVX2(x *float32, groups int64) float32

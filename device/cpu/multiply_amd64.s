@@ -161,3 +161,113 @@ step:
 	ADDQ         SI, BX
 	VZEROUPPER
 	RET
+
+// func exponentialsAVX2(x *float32, groups int64, peak float32) float32
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·exponentialsAVX2(SB), NOSPLIT, $0-28
+	MOVQ         x+0(FP), AX
+	MOVQ         groups+8(FP), CX
+	VBROADCASTSS peak+16(FP), Y0
+	VBROADCASTSS least<>+0(SB), Y1
+	VBROADCASTSS log2e<>+0(SB), Y2
+	VBROADCASTSS ln2High<>+0(SB), Y3
+	VBROADCASTSS ln2Low<>+0(SB), Y4
+	VBROADCASTSS one<>+0(SB), Y5
+	VXORPS       Y6, Y6, Y6
+
+eight:
+	VMOVUPS      (AX), Y7
+	VSUBPS       Y0, Y7, Y7
+	VCMPPS       $0x05, Y1, Y7, Y8
+	VMAXPS       Y7, Y1, Y7
+	VMULPS       Y2, Y7, Y9
+	VROUNDPS     $0x00, Y9, Y9
+	VFNMADD231PS Y3, Y9, Y7
+	VFNMADD231PS Y4, Y9, Y7
+	VBROADCASTSS p0<>+0(SB), Y10
+	VBROADCASTSS p1<>+0(SB), Y11
+	VFMADD213PS  Y11, Y7, Y10
+	VBROADCASTSS p2<>+0(SB), Y11
+	VFMADD213PS  Y11, Y7, Y10
+	VBROADCASTSS p3<>+0(SB), Y11
+	VFMADD213PS  Y11, Y7, Y10
+	VBROADCASTSS p4<>+0(SB), Y11
+	VFMADD213PS  Y11, Y7, Y10
+	VBROADCASTSS p5<>+0(SB), Y11
+	VFMADD213PS  Y11, Y7, Y10
+	VMULPS       Y7, Y7, Y11
+	VFMADD213PS  Y7, Y11, Y10
+	VADDPS       Y5, Y10, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y10
+	VANDPS       Y8, Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VADDPS       Y10, Y6, Y6
+	ADDQ         $0x20, AX
+	DECQ         CX
+	JNZ          eight
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X6, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	VZEROUPPER
+	MOVSS        X0, ret+24(FP)
+	RET
+
+DATA least<>+0(SB)/4, $0xc2aeac4f
+GLOBL least<>(SB), RODATA|NOPTR, $4
+
+DATA log2e<>+0(SB)/4, $0x3fb8aa3b
+GLOBL log2e<>(SB), RODATA|NOPTR, $4
+
+DATA ln2High<>+0(SB)/4, $0x3f318000
+GLOBL ln2High<>(SB), RODATA|NOPTR, $4
+
+DATA ln2Low<>+0(SB)/4, $0xb95e8083
+GLOBL ln2Low<>(SB), RODATA|NOPTR, $4
+
+DATA one<>+0(SB)/4, $0x3f800000
+GLOBL one<>(SB), RODATA|NOPTR, $4
+
+DATA p0<>+0(SB)/4, $0x39506967
+GLOBL p0<>(SB), RODATA|NOPTR, $4
+
+DATA p1<>+0(SB)/4, $0x3ab743ce
+GLOBL p1<>(SB), RODATA|NOPTR, $4
+
+DATA p2<>+0(SB)/4, $0x3c088908
+GLOBL p2<>(SB), RODATA|NOPTR, $4
+
+DATA p3<>+0(SB)/4, $0x3d2aa9c1
+GLOBL p3<>(SB), RODATA|NOPTR, $4
+
+DATA p4<>+0(SB)/4, $0x3e2aaaaa
+GLOBL p4<>(SB), RODATA|NOPTR, $4
+
+DATA p5<>+0(SB)/4, $0x3f000000
+GLOBL p5<>(SB), RODATA|NOPTR, $4
+
+// func maximumAVX2(x *float32, groups int64) float32
+// Requires: AVX, SSE
+TEXT ·maximumAVX2(SB), NOSPLIT, $0-20
+	MOVQ    x+0(FP), AX
+	MOVQ    groups+8(FP), CX
+	VMOVUPS (AX), Y0
+
+next:
+	VMAXPS       (AX), Y0, Y0
+	ADDQ         $0x20, AX
+	DECQ         CX
+	JNZ          next
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X0, X1, X1
+	VMOVHLPS     X1, X1, X0
+	VMAXPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VMAXSS       X0, X1, X1
+	VZEROUPPER
+	MOVSS        X1, ret+16(FP)
+	RET
