@@ -96,10 +96,11 @@ func sample(ctx context.Context, c *workflow.Call, job diffusion.Job) (*Latent, 
 	if job.Mask, err = latent.maskAt(latent.NoiseMask); err != nil {
 		return nil, err
 	}
-	for name, conds := range map[string]*[]diffusion.Cond{"positive": &job.Positive, "negative": &job.Negative} {
-		if *conds, err = conditions(c, name, latent); err != nil {
-			return nil, err
-		}
+	if job.Positive, err = conditions(c, "positive", latent); err != nil {
+		return nil, err
+	}
+	if job.Negative, err = conditions(c, "negative", latent); err != nil {
+		return nil, err
 	}
 	job.Progress = func(step, steps int, denoised []float32) {
 		c.Progress(step, steps, func() any {
