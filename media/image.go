@@ -2,6 +2,7 @@
 package media
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -71,14 +72,14 @@ func NewMask(batch, height, width int) *Mask {
 }
 
 // Resize returns the masks at another size.
-func (m *Mask) Resize(height, width int, method resample.Method) (*Mask, error) {
-	pix, err := resample.Resize(m.Pix, m.Batch, m.Height, m.Width, height, width, method)
+func (m *Mask) Resize(ctx context.Context, height, width int, method resample.Method) (*Mask, error) {
+	pix, err := resample.Resize(ctx, m.Pix, m.Batch, m.Height, m.Width, height, width, method)
 	return &Mask{m.Batch, height, width, pix}, err
 }
 
 // Resize returns the pictures at another size. With crop, the sides that are
 // too long for the new aspect ratio are cut first, equally at both ends.
-func (m *Image) Resize(height, width int, method resample.Method, crop bool) (*Image, error) {
+func (m *Image) Resize(ctx context.Context, height, width int, method resample.Method, crop bool) (*Image, error) {
 	if height < 1 || width < 1 {
 		return nil, fmt.Errorf("cannot resize a picture to %d×%d", width, height)
 	}
@@ -89,7 +90,7 @@ func (m *Image) Resize(height, width int, method resample.Method, crop bool) (*I
 		if premultiplied {
 			premultiply(data)
 		}
-		data, err := ResizePlanes(data, m.Channels, m.Height, m.Width, height, width, method, crop)
+		data, err := ResizePlanes(ctx, data, m.Channels, m.Height, m.Width, height, width, method, crop)
 		if err != nil {
 			return nil, err
 		}
@@ -103,11 +104,11 @@ func (m *Image) Resize(height, width int, method resample.Method, crop bool) (*I
 
 // ResizePlanes is Resize for values of the shape [channels, height, width],
 // such as one latent.
-func ResizePlanes(data []float32, channels, height, width, newHeight, newWidth int, method resample.Method, crop bool) ([]float32, error) {
+func ResizePlanes(ctx context.Context, data []float32, channels, height, width, newHeight, newWidth int, method resample.Method, crop bool) ([]float32, error) {
 	if crop && newHeight > 0 && newWidth > 0 {
 		data, height, width = cropCenter(data, channels, height, width, float64(newWidth)/float64(newHeight))
 	}
-	return resample.Resize(data, channels, height, width, newHeight, newWidth, method)
+	return resample.Resize(ctx, data, channels, height, width, newHeight, newWidth, method)
 }
 
 // cropCenter cuts planes to an aspect ratio, width over height.

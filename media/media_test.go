@@ -60,11 +60,11 @@ func TestBytesAreNumPys(t *testing.T) {
 	f := golden.Open(t, "images")
 	want := f.F32("bytes")
 	for i, v := range f.F32("values") {
-		if got := toByte(v); float32(got) != want[i] {
+		if got := resample.ToByte(v); float32(got) != want[i] {
 			t.Errorf("%v became %d, want %v", v, got, want[i])
 		}
 	}
-	if toByte(float32(math.NaN())) != 0 {
+	if resample.ToByte(float32(math.NaN())) != 0 {
 		t.Error("what is not a number must be black")
 	}
 }
@@ -84,7 +84,7 @@ func TestWritePNG(t *testing.T) {
 		t.Fatal(err, mask)
 	}
 	for i, v := range got.Pix {
-		if v != float32(toByte(m.Pix[i]))/255 {
+		if v != float32(resample.ToByte(m.Pix[i]))/255 {
 			t.Fatalf("value %d is %v, want %v", i, v, m.Pix[i])
 		}
 	}
@@ -240,7 +240,7 @@ func TestResizeCrops(t *testing.T) {
 	for i := range m.Pix {
 		m.Pix[i] = float32(i / 3 % 10)
 	}
-	got, err := m.Resize(4, 4, resample.Nearest, true)
+	got, err := m.Resize(t.Context(), 4, 4, resample.Nearest, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +249,7 @@ func TestResizeCrops(t *testing.T) {
 			t.Errorf("column %d is that of %v, want %d: the middle is kept", x, v, 3+x)
 		}
 	}
-	if _, err := m.Resize(0, 4, resample.Nearest, false); err == nil {
+	if _, err := m.Resize(t.Context(), 0, 4, resample.Nearest, false); err == nil {
 		t.Error("a height of 0 must be refused")
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/weir-run/weir/resample"
 )
 
 // A Text is a text that a PNG carries under a key, such as the workflow that
@@ -95,17 +97,10 @@ func rgba(m *Image) image.Image {
 		pixel := m.Pix[i*m.Channels:][:m.Channels]
 		out.Pix[4*i+3] = 255
 		for c, v := range pixel {
-			out.Pix[4*i+c] = toByte(v)
+			out.Pix[4*i+c] = resample.ToByte(v)
 		}
 	}
 	return out
-}
-
-func toByte(v float32) uint8 {
-	if !(v > 0) { // also for what is not a number
-		return 0
-	}
-	return uint8(min(v*255, 255))
 }
 
 const pngMagic = "\x89PNG\r\n\x1a\n"

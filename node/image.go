@@ -16,17 +16,17 @@ import (
 // registerImages registers the nodes that load and change pictures.
 func registerImages(reg *workflow.Registry, env *Env) {
 	registerLoadImage(reg, env)
-	register := func(class, name, about string, inputs []workflow.Input, run func(c *workflow.Call, in *media.Image) (*media.Image, error)) {
+	register := func(class, name, about string, inputs []workflow.Input, run func(ctx context.Context, c *workflow.Call, in *media.Image) (*media.Image, error)) {
 		reg.Register(workflow.Schema{
 			Class: class, Name: name, Category: "image", Description: about,
 			Inputs:  append([]workflow.Input{workflow.Link("image", workflow.TypeImage)}, inputs...),
 			Outputs: workflow.Outputs(workflow.TypeImage),
-			Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+			Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 				in, err := Input[*media.Image](c, "image")
 				if err != nil {
 					return nil, err
 				}
-				out, err := run(c, in)
+				out, err := run(ctx, c, in)
 				return []any{out}, err
 			},
 		})
@@ -35,7 +35,7 @@ func registerImages(reg *workflow.Registry, env *Env) {
 	side := func(name string) workflow.Input { return workflow.Int(name, 512, 0, maxResolution) }
 	register("ImageScale", "Upscale Image", "Changes the size of pictures. A width or height of 0 keeps the aspect ratio.",
 		[]workflow.Input{method, side("width"), side("height"), workflow.Combo("crop", "disabled", "center")},
-		func(c *workflow.Call, in *media.Image) (*media.Image, error) {
+		func(ctx context.Context, c *workflow.Call, in *media.Image) (*media.Image, error) {
 			w, h := c.Int("width"), c.Int("height")
 			switch {
 			case w == 0 && h == 0:
@@ -45,16 +45,16 @@ func registerImages(reg *workflow.Registry, env *Env) {
 			case h == 0:
 				h = max(1, round(float64(in.Height)*float64(w)/float64(in.Width)))
 			}
-			return in.Resize(h, w, resample.Method(c.String("upscale_method")), c.String("crop") == "center")
+			return in.Resize(ctx, h, w, resample.Method(c.String("upscale_method")), c.String("crop") == "center")
 		})
 	register("ImageScaleBy", "Upscale Image By", "Changes the size of pictures by a factor.",
 		[]workflow.Input{method, workflow.Float("scale_by", 1, 0.01, 8, 0.01)},
-		func(c *workflow.Call, in *media.Image) (*media.Image, error) {
+		func(ctx context.Context, c *workflow.Call, in *media.Image) (*media.Image, error) {
 			by := c.Float("scale_by")
-			return in.Resize(round(float64(in.Height)*by), round(float64(in.Width)*by), resample.Method(c.String("upscale_method")), false)
+			return in.Resize(ctx, round(float64(in.Height)*by), round(float64(in.Width)*by), resample.Method(c.String("upscale_method")), false)
 		})
 	register("ImageInvert", "Invert Image", "Turns pictures into their negatives.", nil,
-		func(_ *workflow.Call, in *media.Image) (*media.Image, error) {
+		func(_ context.Context, _ *workflow.Call, in *media.Image) (*media.Image, error) {
 			out := media.NewImage(in.Batch, in.Height, in.Width, in.Channels)
 			for i, v := range in.Pix {
 				out.Pix[i] = 1 - v

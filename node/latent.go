@@ -19,12 +19,12 @@ const (
 
 // registerLatents registers the nodes that make and change latents.
 func registerLatents(reg *workflow.Registry, _ *Env) {
-	register := func(class, name, about string, inputs []workflow.Input, run func(c *workflow.Call) (*Latent, error)) {
+	register := func(class, name, about string, inputs []workflow.Input, run func(ctx context.Context, c *workflow.Call) (*Latent, error)) {
 		reg.Register(workflow.Schema{
 			Class: class, Name: name, Category: "latent", Description: about, Inputs: inputs,
 			Outputs: workflow.Outputs(workflow.TypeLatent),
-			Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-				out, err := run(c)
+			Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+				out, err := run(ctx, c)
 				return []any{out}, err
 			},
 		})
@@ -32,7 +32,7 @@ func registerLatents(reg *workflow.Registry, _ *Env) {
 	side := func(name string) workflow.Input { return workflow.Int(name, 512, 16, maxResolution).By(8) }
 	register("EmptyLatentImage", "Empty Latent Image", "Says how large and how many the pictures are to be.",
 		[]workflow.Input{side("width"), side("height"), workflow.Int("batch_size", 1, 1, 4096)},
-		func(c *workflow.Call) (*Latent, error) {
+		func(_ context.Context, c *workflow.Call) (*Latent, error) {
 			return &Latent{
 				Batch: c.Int("batch_size"), Channels: emptyChannels,
 				Height: c.Int("height") / emptyDownscale, Width: c.Int("width") / emptyDownscale,
@@ -42,7 +42,7 @@ func registerLatents(reg *workflow.Registry, _ *Env) {
 	samples := workflow.Link("samples", workflow.TypeLatent)
 	register("SetLatentNoiseMask", "Set Latent Noise Mask", "Lets sampling change only what the mask marks.",
 		[]workflow.Input{samples, workflow.Link("mask", workflow.TypeMask)},
-		func(c *workflow.Call) (*Latent, error) {
+		func(_ context.Context, c *workflow.Call) (*Latent, error) {
 			in, err := Input[*Latent](c, "samples")
 			if err != nil {
 				return nil, err
@@ -59,7 +59,7 @@ func registerLatents(reg *workflow.Registry, _ *Env) {
 	target := func(name string) workflow.Input { return workflow.Int(name, 512, 0, maxResolution).By(8) }
 	register("LatentUpscale", "Upscale Latent", "Changes the size of latents. A width or height of 0 keeps the aspect ratio.",
 		[]workflow.Input{samples, method, target("width"), target("height"), workflow.Combo("crop", "disabled", "center")},
-		func(c *workflow.Call) (*Latent, error) {
+		func(ctx context.Context, c *workflow.Call) (*Latent, error) {
 			in, err := Input[*Latent](c, "samples")
 			if err != nil {
 				return nil, err
@@ -78,17 +78,17 @@ func registerLatents(reg *workflow.Registry, _ *Env) {
 				w, h = max(64, w), max(64, h)
 			}
 			scale := in.downscale()
-			return in.resize(h/scale, w/scale, resample.Method(c.String("upscale_method")), c.String("crop") == "center")
+			return in.resize(ctx, h/scale, w/scale, resample.Method(c.String("upscale_method")), c.String("crop") == "center")
 		})
 	register("LatentUpscaleBy", "Upscale Latent By", "Changes the size of latents by a factor.",
 		[]workflow.Input{samples, method, workflow.Float("scale_by", 1.5, 0.01, 8, 0.01)},
-		func(c *workflow.Call) (*Latent, error) {
+		func(ctx context.Context, c *workflow.Call) (*Latent, error) {
 			in, err := Input[*Latent](c, "samples")
 			if err != nil {
 				return nil, err
 			}
 			by := c.Float("scale_by")
-			return in.resize(round(float64(in.Height)*by), round(float64(in.Width)*by), resample.Method(c.String("upscale_method")), false)
+			return in.resize(ctx, round(float64(in.Height)*by), round(float64(in.Width)*by), resample.Method(c.String("upscale_method")), false)
 		})
 }
 
@@ -105,7 +105,7 @@ func (l *Latent) downscale() int {
 }
 
 // resize returns the latents at another size.
-func (l *Latent) resize(height, width int, method resample.Method, crop bool) (*Latent, error) {
+func (l *Latent) resize(ctx context.Context, height, width int, method resample.Method, crop bool) (*Latent, error) {
 	if height < 1 || width < 1 {
 		return nil, fmt.Errorf("the latent would have a size of %d×%d", width, height)
 	}
@@ -117,7 +117,7 @@ func (l *Latent) resize(height, width int, method resample.Method, crop bool) (*
 	out.Samples = nil
 	n := l.Channels * l.Height * l.Width
 	for b := range l.Batch {
-		data, err := media.ResizePlanes(l.Samples[b*n:(b+1)*n], l.Channels, l.Height, l.Width, height, width, method, crop)
+		data, err := media.ResizePlanes(ctx, l.Samples[b*n:(b+1)*n], l.Channels, l.Height, l.Width, height, width, method, crop)
 		if err != nil {
 			return nil, err
 		}

@@ -93,13 +93,13 @@ func sample(ctx context.Context, c *workflow.Call, job diffusion.Job) (*Latent, 
 	if slices.ContainsFunc(latent.Samples, func(v float32) bool { return v != 0 }) {
 		job.Latents = model.In(latent.Samples)
 	}
-	if job.Mask, err = latent.maskAt(latent.NoiseMask); err != nil {
+	if job.Mask, err = latent.maskAt(ctx, latent.NoiseMask); err != nil {
 		return nil, err
 	}
-	if job.Positive, err = conditions(c, "positive", latent); err != nil {
+	if job.Positive, err = conditions(ctx, c, "positive", latent); err != nil {
 		return nil, err
 	}
-	if job.Negative, err = conditions(c, "negative", latent); err != nil {
+	if job.Negative, err = conditions(ctx, c, "negative", latent); err != nil {
 		return nil, err
 	}
 	job.Progress = func(step, steps int, denoised []float32) {
@@ -119,7 +119,7 @@ func sample(ctx context.Context, c *workflow.Call, job diffusion.Job) (*Latent, 
 }
 
 // conditions returns a linked conditioning as it is sampled.
-func conditions(c *workflow.Call, name string, l *Latent) ([]diffusion.Cond, error) {
+func conditions(ctx context.Context, c *workflow.Call, name string, l *Latent) ([]diffusion.Cond, error) {
 	in, err := Input[Conditioning](c, name)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func conditions(c *workflow.Call, name string, l *Latent) ([]diffusion.Cond, err
 	height, width := float32(l.Height*l.downscale()), float32(l.Width*l.downscale())
 	var out []diffusion.Cond
 	for _, cond := range in {
-		mask, err := l.maskAt(cond.Mask)
+		mask, err := l.maskAt(ctx, cond.Mask)
 		if err != nil {
 			return nil, fmt.Errorf("input %s: %w", name, err)
 		}
@@ -145,11 +145,11 @@ func conditions(c *workflow.Call, name string, l *Latent) ([]diffusion.Cond, err
 
 // maskAt returns a mask at the size of the latents, [batch, height, width]:
 // masks are repeated for latents that have none of their own.
-func (l *Latent) maskAt(m *media.Mask) ([]float32, error) {
+func (l *Latent) maskAt(ctx context.Context, m *media.Mask) ([]float32, error) {
 	if m == nil {
 		return nil, nil
 	}
-	small, err := m.Resize(l.Height, l.Width, resample.Bilinear)
+	small, err := m.Resize(ctx, l.Height, l.Width, resample.Bilinear)
 	if err != nil {
 		return nil, err
 	}

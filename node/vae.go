@@ -121,7 +121,7 @@ func encode(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m *media.Ima
 // encodeForInpaint greys out what is masked, so that nothing of it shows in
 // the latents, and grows the mask that sampling changes.
 func encodeForInpaint(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m *media.Image, mask *media.Mask) (*Latent, error) {
-	mask, err := mask.Resize(m.Height, m.Width, resample.Bilinear)
+	mask, err := mask.Resize(ctx, m.Height, m.Width, resample.Bilinear)
 	if err != nil {
 		return nil, err
 	}

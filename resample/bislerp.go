@@ -1,14 +1,20 @@
 package resample
 
-import "math"
+import (
+	"context"
+	"math"
+)
 
 // bislerp interpolates along the arc between vectors, first in width, then in
 // height. A vector is what all channels have at one place.
-func bislerp(data []float32, channels, height, width, newHeight, newWidth int) []float32 {
+func bislerp(ctx context.Context, data []float32, channels, height, width, newHeight, newWidth int) ([]float32, error) {
 	wide := make([]float32, channels*height*newWidth)
 	across := arcs(width, newWidth)
 	a, b := make([]float32, channels), make([]float32, channels)
 	for y := range height {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		for x, p := range across {
 			gather(a, data, y*width+p.first, height*width)
 			gather(b, data, y*width+p.second, height*width)
@@ -18,6 +24,9 @@ func bislerp(data []float32, channels, height, width, newHeight, newWidth int) [
 	}
 	out := make([]float32, channels*newHeight*newWidth)
 	for y, p := range arcs(height, newHeight) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		for x := range newWidth {
 			gather(a, wide, p.first*newWidth+x, height*newWidth)
 			gather(b, wide, p.second*newWidth+x, height*newWidth)
@@ -25,7 +34,7 @@ func bislerp(data []float32, channels, height, width, newHeight, newWidth int) [
 			scatter(out, a, y*newWidth+x, newHeight*newWidth)
 		}
 	}
-	return out
+	return out, nil
 }
 
 func gather(v, data []float32, at, plane int) {
@@ -55,8 +64,8 @@ func arcs(in, out int) []arc {
 	}
 	first, second := make([]float32, out), make([]float32, out)
 	t := bilinear(in, out)
-	t.apply(first, indices, 1)
-	t.apply(second, next, 1)
+	t.apply(first, indices)
+	t.apply(second, next)
 	a := make([]arc, out)
 	for i := range a {
 		a[i] = arc{int(first[i]), int(second[i]), first[i] - float32(math.Floor(float64(first[i])))}

@@ -1,37 +1,53 @@
 package resample
 
-import "math"
+import (
+	"context"
+	"math"
+)
 
 // lanczos resizes as Pillow does with Image.Resampling.LANCZOS: values become
 // 8-bit, each pass sums products with fixed-point weights, and the result of
 // each pass is 8-bit again. When shrinking, the kernel widens to cover all of
 // the old values.
-func lanczos(data []float32, channels, height, width, newHeight, newWidth int) []float32 {
+func lanczos(ctx context.Context, data []float32, channels, height, width, newHeight, newWidth int) ([]float32, error) {
 	vertical, horizontal := lanczosTaps(height, newHeight), lanczosTaps(width, newWidth)
 	out := make([]float32, channels*newHeight*newWidth)
-	pixels := make([]uint8, height*width)
+	line := make([]uint8, width)
 	rows := make([]uint8, height*newWidth)
-	column := make([]uint8, newHeight*newWidth)
+	sums := make([]int32, newWidth)
 	for c := range channels {
-		for i, v := range data[c*height*width:][:height*width] {
-			pixels[i] = ToByte(v)
-		}
 		for y := range height {
-			applyFixed(horizontal, rows[y*newWidth:], pixels[y*width:], 1)
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			for x, v := range data[(c*height+y)*width:][:width] {
+				line[x] = ToByte(v)
+			}
+			for x, p := range horizontal {
+				rows[y*newWidth+x] = p.apply(line)
+			}
 		}
-		for x := range newWidth {
-			applyFixed(vertical, column[x:], rows[x:], newWidth)
-		}
-		for i, v := range column {
-			out[c*newHeight*newWidth+i] = float32(v) / 255
+		for y, p := range vertical {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			p.mix(sums, rows)
+			for x, sum := range sums {
+				out[(c*newHeight+y)*newWidth+x] = float32(fromFixed(sum)) / 255
+			}
 		}
 	}
-	return out
+	return out, nil
 }
 
-// ToByte returns a value of the range 0 to 1 as 8 bits, cut off and not
-// rounded, as ComfyUI does.
-func ToByte(v float32) uint8 { return uint8(min(max(255*v, 0), 255)) }
+// ToByte returns a value of the range 0 to 1 as 8 bits: times 255 and cut off,
+// not rounded, as ComfyUI does. What is not a number is 0.
+func ToByte(v float32) uint8 {
+	if !(v > 0) {
+		return 0
+	}
+	return uint8(min(255*v, 255))
+}
 
 // fixedBits is the precision of the weights: 32 bits less 8 of a value and 2
 // for sums that overshoot.
@@ -42,13 +58,30 @@ type fixedTap struct {
 	weights []int32
 }
 
-func applyFixed(taps []fixedTap, dst, src []uint8, stride int) {
-	for i, p := range taps {
-		sum := int32(1) << (fixedBits - 1)
-		for k, w := range p.weights {
-			sum += w * int32(src[(p.start+k)*stride])
+// half rounds sums of products with weights.
+const half = int32(1) << (fixedBits - 1)
+
+func fromFixed(sum int32) uint8 { return uint8(min(max(sum>>fixedBits, 0), 255)) }
+
+// apply computes a value from a line.
+func (p fixedTap) apply(line []uint8) uint8 {
+	sum := half
+	for k, w := range p.weights {
+		sum += w * int32(line[p.start+k])
+	}
+	return fromFixed(sum)
+}
+
+// mix computes the sums of a row from rows of the same width.
+func (p fixedTap) mix(sums []int32, rows []uint8) {
+	for x := range sums {
+		sums[x] = half
+	}
+	for k, w := range p.weights {
+		row := rows[(p.start+k)*len(sums):][:len(sums)]
+		for x, v := range row {
+			sums[x] += w * int32(v)
 		}
-		dst[i*stride] = uint8(min(max(sum>>fixedBits, 0), 255))
 	}
 }
 

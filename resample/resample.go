@@ -6,6 +6,7 @@
 package resample
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -30,7 +31,7 @@ const MaxValues = 1 << 32
 
 // Resize returns data of the shape [channels, height, width] at another size.
 // Lanczos treats values as 8-bit pictures of the range 0 to 1 and returns such.
-func Resize(data []float32, channels, height, width, newHeight, newWidth int, method Method) ([]float32, error) {
+func Resize(ctx context.Context, data []float32, channels, height, width, newHeight, newWidth int, method Method) ([]float32, error) {
 	if len(data) != channels*height*width || channels < 1 || height < 1 || width < 1 {
 		return nil, fmt.Errorf("cannot resize %d values as %d channels of %d×%d", len(data), channels, width, height)
 	}
@@ -38,10 +39,10 @@ func Resize(data []float32, channels, height, width, newHeight, newWidth int, me
 		return nil, fmt.Errorf("cannot resize %d channels to %d×%d", channels, newWidth, newHeight)
 	}
 	if method == Bislerp {
-		return bislerp(data, channels, height, width, newHeight, newWidth), nil
+		return bislerp(ctx, data, channels, height, width, newHeight, newWidth)
 	}
 	if method == Lanczos {
-		return lanczos(data, channels, height, width, newHeight, newWidth), nil
+		return lanczos(ctx, data, channels, height, width, newHeight, newWidth)
 	}
 	taps, ok := map[Method]func(in, out int) taps{Nearest: nearest, Bilinear: bilinear, Area: area, Bicubic: bicubic}[method]
 	if !ok {
@@ -54,17 +55,23 @@ func Resize(data []float32, channels, height, width, newHeight, newWidth int, me
 	for c := range channels {
 		plane := data[c*height*width:][:height*width]
 		for y := range height {
-			horizontal.apply(rows[y*newWidth:], plane[y*width:], 1)
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			horizontal.apply(rows[y*newWidth:], plane[y*width:])
 		}
-		for x := range newWidth {
-			vertical.apply(out[c*newHeight*newWidth+x:], rows[x:], newWidth)
+		for y, p := range vertical {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			p.mix(out[(c*newHeight+y)*newWidth:][:newWidth], rows)
 		}
 	}
 	return out, nil
 }
 
 // taps says for each value of a line which values of the old line it is made
-// of: those at the indices from start on, times the weights.
+// of: those at the indices, times the weights.
 type taps []tap
 
 type tap struct {
@@ -72,14 +79,25 @@ type tap struct {
 	weights []float32
 }
 
-// apply computes a line; stride is the distance of neighbours in both lines.
-func (t taps) apply(dst, src []float32, stride int) {
+// apply computes a line.
+func (t taps) apply(dst, src []float32) {
 	for i, p := range t {
 		var sum float32
 		for k, w := range p.weights {
-			sum += w * src[p.index[k]*stride]
+			sum += w * src[p.index[k]]
 		}
-		dst[i*stride] = sum
+		dst[i] = sum
+	}
+}
+
+// mix computes a row of zeros from rows of the same width, which is apply for
+// all columns at once.
+func (p tap) mix(dst, rows []float32) {
+	for k, w := range p.weights {
+		row := rows[p.index[k]*len(dst):][:len(dst)]
+		for x, v := range row {
+			dst[x] += w * v
+		}
 	}
 }
 

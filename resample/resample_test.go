@@ -1,6 +1,8 @@
 package resample
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -33,7 +35,7 @@ func TestResizeIsTheReferences(t *testing.T) {
 			t.Fatal(err)
 		}
 		shape := f.Shape(source)
-		got, err := Resize(f.F32(source), shape[0], shape[1], shape[2], h, w, method)
+		got, err := Resize(t.Context(), f.F32(source), shape[0], shape[1], shape[2], h, w, method)
 		if err != nil {
 			t.Error(err)
 			continue
@@ -48,7 +50,7 @@ func TestResizeIsTheReferences(t *testing.T) {
 func TestLanczosIsPillowsToTheByte(t *testing.T) {
 	f := golden.Open(t, "images")
 	for _, size := range [][2]int{{41, 77}, {7, 11}, {20, 45}} {
-		got, err := Resize(f.F32("picture"), 3, 20, 30, size[0], size[1], Lanczos)
+		got, err := Resize(t.Context(), f.F32("picture"), 3, 20, 30, size[0], size[1], Lanczos)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,13 +65,40 @@ func TestLanczosIsPillowsToTheByte(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	for want, f := range map[string]func() ([]float32, error){
-		"cannot resize 5 values":   func() ([]float32, error) { return Resize(make([]float32, 5), 1, 2, 2, 3, 3, Bilinear) },
-		"unknown method \"cubic\"": func() ([]float32, error) { return Resize(make([]float32, 4), 1, 2, 2, 3, 3, "cubic") },
-		"to 0×3":                   func() ([]float32, error) { return Resize(make([]float32, 4), 1, 2, 2, 3, 0, Bilinear) },
-		"to 1000000×1000000":       func() ([]float32, error) { return Resize(make([]float32, 4), 1, 2, 2, 1e6, 1e6, Bilinear) },
+		"cannot resize 5 values":   func() ([]float32, error) { return Resize(t.Context(), make([]float32, 5), 1, 2, 2, 3, 3, Bilinear) },
+		"unknown method \"cubic\"": func() ([]float32, error) { return Resize(t.Context(), make([]float32, 4), 1, 2, 2, 3, 3, "cubic") },
+		"to 0×3":                   func() ([]float32, error) { return Resize(t.Context(), make([]float32, 4), 1, 2, 2, 3, 0, Bilinear) },
+		"to 1000000×1000000":       func() ([]float32, error) { return Resize(t.Context(), make([]float32, 4), 1, 2, 2, 1e6, 1e6, Bilinear) },
 	} {
 		if _, err := f(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+// TestCancelled stops every method when its context ends.
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, method := range []Method{Nearest, Bilinear, Area, Bicubic, Lanczos, Bislerp} {
+		if _, err := Resize(ctx, make([]float32, 12), 3, 2, 2, 5, 5, method); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v", method, err)
+		}
+	}
+}
+
+func BenchmarkResize(b *testing.B) {
+	data := make([]float32, 3*512*512)
+	for i := range data {
+		data[i] = float32(i%255) / 255
+	}
+	for _, method := range []Method{Nearest, Bilinear, Area, Bicubic, Lanczos, Bislerp} {
+		b.Run(string(method), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Resize(b.Context(), data, 3, 512, 512, 1024, 1024, method); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
