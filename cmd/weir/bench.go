@@ -22,7 +22,7 @@ import (
 
 // newBench returns the commands that measure.
 func newBench() *cobra.Command {
-	cmd := &cobra.Command{Use: "bench", Short: "Measure how fast models run here", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "bench", Short: "Measure how fast models run here", Args: onlyCommands, RunE: help, SuggestionsMinimumDistance: 2}
 	cmd.AddCommand(newSynth(), newStep())
 	return cmd
 }
@@ -51,6 +51,11 @@ func newSynth() *cobra.Command {
 			} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
+			var elements int64
+			for _, t := range tensors {
+				elements += t.Elements()
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "writing %s: %d tensors, %s\n", out, len(tensors), size(elements*int64(d.Size())))
 			start := time.Now()
 			if err := synth.Write(cmd.Context(), out, tensors, d, seed); err != nil {
 				return err
@@ -64,7 +69,7 @@ func newSynth() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&out, "out", "o", "", "the file to write (default: sd15-synth.safetensors)")
+	f.StringVarP(&out, "out", "o", "", "the file to write (default: sd15-synth.safetensors or sdxl-synth.safetensors)")
 	f.StringVar(&dt, "dtype", "F16", "number format of the weights: F32, F16, BF16")
 	f.Uint64Var(&seed, "seed", 1, "seed of the random weights")
 	f.BoolVar(&force, "force", false, "overwrite the file")
@@ -100,13 +105,15 @@ print a line "seconds_per_step X". bench/diffusers_step.py is such a program.`,
 	f.IntVar(&b.height, "height", 512, "height in pixels")
 	f.IntVar(&b.steps, "steps", 3, "number of steps to time, after one to warm up")
 	f.StringVar(&b.against, "against", "", "a command to compare with")
-	cobra.CheckErr(cmd.MarkFlagRequired("checkpoint"))
 	return cmd
 }
 
 func (b *stepBench) run(cmd *cobra.Command) (err error) {
-	if b.steps < 1 || b.width < 64 || b.height < 64 {
-		return errors.New("--steps must be at least 1, --width and --height at least 64")
+	switch {
+	case b.checkpoint == "":
+		return usageError{errors.New("bench step needs --checkpoint FILE; weir bench synth sd15 writes one")}
+	case b.steps < 1 || b.width < 64 || b.height < 64:
+		return usageError{errors.New("--steps must be at least 1, --width and --height at least 64")}
 	}
 	var others []float64
 	if b.against != "" {
@@ -126,7 +133,7 @@ func (b *stepBench) run(cmd *cobra.Command) (err error) {
 	out := cmd.OutOrStdout()
 	s := engine.Stats()
 	fmt.Fprintf(out, "seconds_per_step %.3f\n", median(times))
-	fmt.Fprintf(out, "activations %s, weights moved %s\n", size(s.Activations), size(s.Moved))
+	fmt.Fprintf(out, "peak memory %s, of it activations %s; weights moved %s\n", size(s.Peak), size(s.Activations), size(s.Moved))
 	if b.against == "" {
 		return nil
 	}

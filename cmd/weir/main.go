@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -25,11 +26,15 @@ func main() {
 		return
 	}
 	fmt.Fprintln(os.Stderr, "weir:", err)
-	var usage usageError
-	if errors.As(err, &usage) {
-		os.Exit(2)
+	os.Exit(exitStatus(err))
+}
+
+// exitStatus is 2 when the command line is wrong and 1 when the work failed.
+func exitStatus(err error) int {
+	if usage := (usageError{}); errors.As(err, &usage) {
+		return 2
 	}
-	os.Exit(1)
+	return 1
 }
 
 // A usageError is a command line that is wrong.
@@ -40,11 +45,14 @@ func (e usageError) Unwrap() error { return e.error }
 func newRoot() *cobra.Command {
 	var verbose bool
 	root := &cobra.Command{
-		Use:           "weir",
-		Short:         "Run big image models on small machines",
-		Version:       version(),
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:                        "weir",
+		Short:                      "Run big image models on small machines",
+		Version:                    version(),
+		Args:                       onlyCommands,
+		RunE:                       help,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
 			level := slog.LevelWarn
 			if verbose {
@@ -61,6 +69,21 @@ func newRoot() *cobra.Command {
 	markUsage(root)
 	return root
 }
+
+// onlyCommands and help are for commands that only hold others: alone they
+// print their help, and a word that is none of their commands is an error.
+func onlyCommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("%s has no command %q", cmd.CommandPath(), args[0])
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		err = fmt.Errorf("%w, did you mean %s?", err, strings.Join(like, " or "))
+	}
+	return err
+}
+
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 // markUsage makes usage errors of what cobra says about arguments.
 func markUsage(cmd *cobra.Command) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -28,12 +29,10 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: w, terminal: ok && term.IsTerminal(int(f.Fd())), now: time.Now}
 }
 
-// title returns what the user calls a node.
+// title returns what the user calls a node, with its id: ComfyUI gives all
+// nodes of a class the same title.
 func title(n *workflow.Node) string {
-	if n.Title != "" {
-		return n.Title
-	}
-	return n.Class
+	return cmp.Or(n.Title, n.Class) + " " + n.ID
 }
 
 // Observe shows an event.
@@ -45,8 +44,8 @@ func (p *progress) Observe(e workflow.Event) {
 		p.step(e)
 	case workflow.NodeDone, workflow.NodeFailed:
 		p.finish()
-		if e.Kind == workflow.NodeDone && e.Elapsed >= 100*time.Millisecond {
-			fmt.Fprintf(p.w, "%s: %.1f s\n", title(e.Node), e.Elapsed.Seconds())
+		if e.Kind == workflow.NodeDone {
+			p.done(e)
 		}
 	}
 }
@@ -70,6 +69,16 @@ func (p *progress) step(e workflow.Event) {
 	p.printed = now
 	fmt.Fprintf(p.w, "%s: step %d/%d, %.2f s a step, %.0f s left\n", title(e.Node), e.Step, e.Total,
 		each.Seconds(), (each * time.Duration(e.Total-e.Step)).Seconds())
+}
+
+// done says what a node saved, and how long it took when that can be noticed.
+func (p *progress) done(e workflow.Event) {
+	if e.Elapsed > 100*time.Millisecond {
+		fmt.Fprintf(p.w, "%s: %.1f s\n", title(e.Node), e.Elapsed.Seconds())
+	}
+	for _, f := range e.Files {
+		fmt.Fprintf(p.w, "%s: saved %s\n", title(e.Node), f.Path)
+	}
 }
 
 // finish takes the bar away.

@@ -106,6 +106,37 @@ func TestRunErrors(t *testing.T) {
 	}
 }
 
+// TestExitStatus tells mistakes in the command line from work that failed.
+func TestExitStatus(t *testing.T) {
+	for line, want := range map[string]struct {
+		status int
+		says   string
+	}{
+		"rum":                                   {2, "did you mean run?"},
+		"bench stp":                             {2, "did you mean step?"},
+		"bench step":                            {2, "needs --checkpoint"},
+		"bench step -c x --steps 0":             {2, "--steps must be at least 1"},
+		"inspect":                               {2, "accepts 1 arg(s)"},
+		"doctor --jsn":                          {2, "unknown flag"},
+		"inspect " + goldens + "ldm.py":         {1, "not a safetensors file"},
+		"bench step -c none.safetensors":        {1, "none.safetensors"},
+		"run --vram much " + emojiFlow:          {1, "is no size"},
+		"inspect " + goldens + "no.safetensors": {1, "no such file"},
+	} {
+		_, _, err := weir(t.Context(), strings.Fields(line)...)
+		if err == nil {
+			t.Errorf("weir %s: no error, want %q", line, want.says)
+		} else if exitStatus(err) != want.status || !strings.Contains(err.Error(), want.says) {
+			t.Errorf("weir %s: %v with status %d, want %q with status %d", line, err, exitStatus(err), want.says, want.status)
+		}
+	}
+	for _, args := range [][]string{{}, {"bench"}} {
+		if out := must(t, args...); !strings.Contains(out, "Available Commands") {
+			t.Errorf("weir %v prints no help: %s", args, out)
+		}
+	}
+}
+
 // TestCancel interrupts a run: it ends at once and leaves no file.
 func TestCancel(t *testing.T) {
 	dir := t.TempDir()
@@ -249,7 +280,7 @@ func TestDoctor(t *testing.T) {
 
 func TestBench(t *testing.T) {
 	out := must(t, "bench", "step", "-c", emojiModel, "--width", "64", "--height", "64", "--steps", "1", "--against", "echo seconds_per_step 0.5")
-	for _, want := range []string{"\nother_seconds_per_step 0.500\n", "\nratio "} {
+	for _, want := range []string{"seconds_per_step ", "\npeak memory ", "\nother_seconds_per_step 0.500\n", "\nratio "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("printed no %q:\n%s", want, out)
 		}
@@ -262,7 +293,7 @@ func TestBench(t *testing.T) {
 		"exists: name another":       {"bench", "synth", "sd15", "-o", exists},
 		"invalid argument \"sd3\"":   {"bench", "synth", "sd3"},
 		"--dtype":                    {"bench", "synth", "sd15", "--dtype", "f7"},
-		"required flag(s)":           {"bench", "step"},
+		"needs --checkpoint FILE":    {"bench", "step"},
 		"--steps must be at least 1": {"bench", "step", "-c", emojiModel, "--steps", "0"},
 		"printed no line":            {"bench", "step", "-c", emojiModel, "--against", "true"},
 		"exit status 3":              {"bench", "step", "-c", emojiModel, "--against", "exit 3"},
@@ -286,11 +317,14 @@ func TestProgressLines(t *testing.T) {
 		p.Observe(workflow.Event{Kind: workflow.NodeProgress, Node: n, Step: step, Total: 5})
 	}
 	p.Observe(workflow.Event{Kind: workflow.NodeDone, Node: n, Elapsed: 3 * time.Second})
-	p.Observe(workflow.Event{Kind: workflow.NodeDone, Node: &workflow.Node{Class: "Fast"}, Elapsed: time.Millisecond})
-	const want = "Draw: step 1/5, 0.60 s a step, 2 s left\n" +
-		"Draw: step 3/5, 0.60 s a step, 1 s left\n" +
-		"Draw: step 5/5, 0.60 s a step, 0 s left\n" +
-		"Draw: 3.0 s\n"
+	p.Observe(workflow.Event{Kind: workflow.NodeDone, Node: &workflow.Node{ID: "8", Class: "Fast"}, Elapsed: time.Millisecond})
+	p.Observe(workflow.Event{Kind: workflow.NodeDone, Node: &workflow.Node{ID: "9", Class: "SaveImage"}, Files: []workflow.File{{Path: "output/a.png"}, {Path: "output/b.png"}}})
+	const want = "Draw 3: step 1/5, 0.60 s a step, 2 s left\n" +
+		"Draw 3: step 3/5, 0.60 s a step, 1 s left\n" +
+		"Draw 3: step 5/5, 0.60 s a step, 0 s left\n" +
+		"Draw 3: 3.0 s\n" +
+		"SaveImage 9: saved output/a.png\n" +
+		"SaveImage 9: saved output/b.png\n"
 	if out.String() != want {
 		t.Errorf("printed\n%swant\n%s", out.String(), want)
 	}
