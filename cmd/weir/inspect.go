@@ -3,9 +3,12 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -13,10 +16,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/ir"
+	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/esrgan"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/node"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -27,15 +34,14 @@ func newInspect() *cobra.Command {
 		Use:   "inspect FILE",
 		Short: "Tell what a model file is",
 		Long: `Tell what a safetensors file, or the index of one in several parts, is: which
-kind of model, how large, in which number formats. Only its header is read.`,
+kind of model, how large, in which number formats. Only its header is read.
+Of a PNG it tells the workflow that drew it, if the picture carries one.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			set, err := weights.OpenSet(args[0])
+			r, err := inspectFile(args[0], tensors || asJSON)
 			if err != nil {
 				return err
 			}
-			defer set.Close()
-			r := inspect(args[0], set, tensors || asJSON)
 			if asJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				e.SetIndent("", "  ")
@@ -53,11 +59,11 @@ kind of model, how large, in which number formats. Only its header is read.`,
 type report struct {
 	File     string            `json:"file"`
 	Bytes    int64             `json:"bytes"`
-	Kind     string            `json:"kind"` // checkpoint, vae, upscaler, lora or unknown
+	Kind     string            `json:"kind"` // checkpoint, vae, text encoder, upscaler, lora, unknown; workflow or picture of a PNG
 	What     string            `json:"what"`
 	Count    int               `json:"tensor_count"`
 	Elements int64             `json:"parameters"`
-	DTypes   []dtypeCount      `json:"dtypes"`
+	DTypes   []dtypeCount      `json:"dtypes,omitempty"`
 	Metadata map[string]string `json:"metadata,omitempty"`
 	Tensors  []tensorInfo      `json:"tensors,omitempty"`
 }
@@ -75,6 +81,56 @@ type tensorInfo struct {
 	File   string `json:"file"`
 	Offset int64  `json:"offset"`
 	Bytes  int64  `json:"bytes"`
+}
+
+// inspectFile tells what a file of weights or a PNG is, the former with its
+// tensors when they are wanted.
+func inspectFile(path string, tensors bool) (r report, err error) {
+	if strings.EqualFold(filepath.Ext(path), ".png") {
+		return inspectPNG(path)
+	}
+	set, err := weights.OpenSet(path)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, set.Close()) }()
+	return inspect(path, set, tensors), nil
+}
+
+// inspectPNG tells which workflow a picture carries. A workflow that cannot be
+// read is no error: what is wrong with it is what there is to tell.
+func inspectPNG(path string) (report, error) {
+	r := report{File: path, Kind: "picture", Metadata: map[string]string{}}
+	info, err := os.Stat(path)
+	if err != nil {
+		return r, err
+	}
+	r.Bytes = info.Size()
+	texts, err := media.ReadText(path)
+	if err != nil {
+		return r, err
+	}
+	for _, t := range texts {
+		r.Metadata[t.Key] = t.Value
+	}
+	g, err := readWorkflow(path, node.Registry(&node.Env{Folders: folders.New()}))
+	if err != nil {
+		r.What = err.Error()
+		return r, nil
+	}
+	counts := map[string]int{}
+	for _, n := range g.Nodes {
+		counts[n.Class]++
+	}
+	var classes []string
+	for _, class := range slices.Sorted(maps.Keys(counts)) {
+		if counts[class] > 1 {
+			class = fmt.Sprintf("%s ×%d", class, counts[class])
+		}
+		classes = append(classes, class)
+	}
+	r.Kind, r.What = "workflow", fmt.Sprintf("%d nodes: %s", len(g.Nodes), strings.Join(classes, ", "))
+	return r, nil
 }
 
 func inspect(path string, set *weights.Set, tensors bool) report {
@@ -110,7 +166,7 @@ func inspect(path string, set *weights.Set, tensors bool) report {
 func recognise(set *weights.Set) (kind, what string) {
 	src := headers{set}
 	if isLoRA(set) {
-		return "lora", "LoRA"
+		return "lora", describeLoRA(set)
 	}
 	if c, err := esrgan.Detect(src); err == nil {
 		return "upscaler", c.Describe()
@@ -119,18 +175,56 @@ func recognise(set *weights.Set) (kind, what string) {
 	if err == nil {
 		return "checkpoint", c.Describe()
 	}
+	if set.HasPrefix(sd.UNetPrefix) {
+		return "unknown", err.Error()
+	}
 	for _, prefix := range []string{"", sd.VAEPrefix} {
-		if v, err := sd.DetectVAE(src, prefix); err == nil && !set.HasPrefix(sd.UNetPrefix) {
+		if v, err := sd.DetectVAE(src, prefix); err == nil {
 			return "vae", fmt.Sprintf("autoencoder of Stable Diffusion, latents of %d channels at 1/%d", v.Latent, v.Factor())
+		}
+	}
+	for _, prefix := range []string{"", sd.ClipLSD1, sd.ClipLSDXL, sd.ClipG} {
+		if c, err := clip.Detect(src, prefix, set.Metadata()); err == nil {
+			return "text encoder", describeCLIP(c)
 		}
 	}
 	return "unknown", err.Error()
 }
 
+func describeCLIP(c clip.Config) string {
+	name := "CLIP"
+	if c.Activation == ir.GELU {
+		name = "OpenCLIP"
+	}
+	return fmt.Sprintf("%s with %d layers of %d features, reads %d tokens at once", name, c.Layers, c.Width, c.Length)
+}
+
 func isLoRA(set *weights.Set) bool {
-	return slices.ContainsFunc(set.Names(), func(name string) bool {
-		return strings.HasSuffix(name, ".lora_down.weight") || strings.HasSuffix(name, ".lora_A.weight") || strings.HasSuffix(name, ".lora.down.weight")
-	})
+	return slices.ContainsFunc(set.Names(), func(name string) bool { return strings.Contains(strings.ToLower(name), "lora") })
+}
+
+// loraDowns end the names of the matrices whose rows are a LoRA's rank, as
+// kohya's trainer, diffusers and PEFT call them.
+var loraDowns = []string{".lora_down.weight", ".lora_A.weight", ".lora.down.weight"}
+
+// describeLoRA says how many weights a LoRA changes and its ranks.
+func describeLoRA(set *weights.Set) string {
+	var ranks []int
+	for _, name := range set.Names() {
+		if slices.ContainsFunc(loraDowns, func(end string) bool { return strings.HasSuffix(name, end) }) {
+			if ref, _ := set.Lookup(name); len(ref.Shape) > 0 {
+				ranks = append(ranks, ref.Shape[0])
+			}
+		}
+	}
+	if len(ranks) == 0 {
+		return "LoRA whose names Weir does not know"
+	}
+	low, high := slices.Min(ranks), slices.Max(ranks)
+	if low == high {
+		return fmt.Sprintf("LoRA of rank %d for %d weights", low, len(ranks))
+	}
+	return fmt.Sprintf("LoRA of ranks %d to %d for %d weights", low, high, len(ranks))
 }
 
 // headers shows the tensors of a file to the packages that recognise models.
@@ -149,21 +243,31 @@ func (r report) write(w io.Writer) error {
 	fmt.Fprintf(t, "size\t%s\n", size(r.Bytes))
 	fmt.Fprintf(t, "kind\t%s\n", r.Kind)
 	fmt.Fprintf(t, "what\t%s\n", r.What)
-	fmt.Fprintf(t, "tensors\t%d with %.1f million parameters\n", r.Count, float64(r.Elements)/1e6)
+	if r.Count > 0 {
+		fmt.Fprintf(t, "tensors\t%d with %.1f million parameters\n", r.Count, float64(r.Elements)/1e6)
+	}
 	for _, d := range r.DTypes {
 		fmt.Fprintf(t, "dtype\t%s: %d tensors, %s\n", d.DType, d.Tensors, size(d.Bytes))
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.Metadata)) {
-		value := r.Metadata[key]
-		if len(value) > 100 {
-			value = value[:100] + "..."
-		}
-		fmt.Fprintf(t, "metadata\t%s = %q\n", key, value)
+		fmt.Fprintf(t, "metadata\t%s = %q\n", key, shorten(r.Metadata[key], 100))
 	}
 	for _, x := range r.Tensors {
 		fmt.Fprintf(t, "tensor\t%s\t%s\t%v\tat %d\n", x.Name, x.DType, x.Shape, x.Offset)
 	}
 	return t.Flush()
+}
+
+// shorten returns at most n characters of a text, which may be megabytes.
+func shorten(text string, n int) string {
+	seen := 0
+	for i := range text {
+		if seen == n {
+			return text[:i] + "..."
+		}
+		seen++
+	}
+	return text
 }
 
 // size writes a number of bytes for people.

@@ -217,11 +217,15 @@ func TestSplitStrength(t *testing.T) {
 
 func TestInspect(t *testing.T) {
 	for file, want := range map[string]struct{ kind, what string }{
-		emojiModel:                      {"checkpoint", "Stable Diffusion 1.x, v prediction"},
-		upscaler:                        {"upscaler", "4"},
-		goldens + "lora.safetensors":    {"lora", ""},
-		goldens + "vae.safetensors":     {"vae", "latents of 4 channels at 1/4"},
-		goldens + "weights.safetensors": {"unknown", "not a checkpoint that is known"},
+		emojiModel:                            {"checkpoint", "Stable Diffusion 1.x, v prediction"},
+		upscaler:                              {"upscaler", "4"},
+		goldens + "lora.safetensors":          {"lora", "LoRA of rank"},
+		goldens + "vae.safetensors":           {"vae", "latents of 4 channels at 1/4"},
+		goldens + "clip_l.safetensors":        {"text encoder", "CLIP with 3 layers"},
+		goldens + "open_clip.safetensors":     {"text encoder", "OpenCLIP with 3 layers"},
+		goldens + "unet_sd15.safetensors":     {"unknown", "without its text encoder"},
+		goldens + "realesrgan_x4.safetensors": {"upscaler", "ESRGAN with 1 blocks ×4"},
+		goldens + "weights.safetensors":       {"unknown", "not a checkpoint that is known"},
 	} {
 		var r report
 		if err := json.Unmarshal([]byte(must(t, "inspect", "--json", file)), &r); err != nil {
@@ -237,6 +241,44 @@ func TestInspect(t *testing.T) {
 	}
 	if _, _, err := weir(t.Context(), "inspect", emojiFlow); err == nil || !strings.Contains(err.Error(), "emoji.json") {
 		t.Errorf("a workflow is no file of weights: %v", err)
+	}
+}
+
+func TestInspectPNG(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.png")
+	flow, err := os.ReadFile(emojiFlow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ prompt, kind, what string }{
+		{string(flow), "workflow", "CLIPTextEncode ×2"},
+		{`{"3": 5}`, "picture", "a.png"},
+		{"", "picture", "carries no workflow"},
+	} {
+		texts := []media.Text{{Key: "Author", Value: strings.Repeat("e", 200)}}
+		if tt.prompt != "" {
+			texts = append(texts, media.Text{Key: "prompt", Value: tt.prompt})
+		}
+		if err := media.WritePNG(path, media.NewImage(1, 2, 2, 3), texts); err != nil {
+			t.Fatal(err)
+		}
+		var r report
+		if err := json.Unmarshal([]byte(must(t, "inspect", "--json", path)), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Kind != tt.kind || !strings.Contains(r.What, tt.what) || r.Metadata["prompt"] != tt.prompt {
+			t.Errorf("%q: %s, %s; want %s, %s", tt.prompt, r.Kind, r.What, tt.kind, tt.what)
+		}
+		table := must(t, "inspect", path)
+		if !strings.Contains(table, `Author = "`+strings.Repeat("e", 100)+`..."`) || strings.Contains(table, "\ntensors") {
+			t.Errorf("the table is\n%s", table)
+		}
+	}
+	if err := os.WriteFile(path, []byte("GIF89a"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := weir(t.Context(), "inspect", path); err == nil || !strings.Contains(err.Error(), "not a PNG") {
+		t.Errorf("a GIF called PNG: %v", err)
 	}
 }
 
