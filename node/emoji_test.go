@@ -132,7 +132,7 @@ func TestEmojiInLittleMemory(t *testing.T) {
 	if got := small.run(small.emoji()); !slices.Equal(got.Pix, want.Pix) {
 		t.Error("the picture is another one")
 	}
-	s := small.env.Engine.Stats()
+	s := small.env.Engine.Stats().VRAM
 	if s.Peak > vram || s.Evictions == 0 {
 		t.Errorf("%d of %d bytes were taken at most, with %d evictions", s.Peak, int64(vram), s.Evictions)
 	}

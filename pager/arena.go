@@ -1,81 +1,72 @@
 package pager
 
 import (
-	"context"
+	"errors"
 	"fmt"
 
 	"github.com/weir-run/weir/device"
 )
 
-// An Arena is memory for the activations of a run. It counts against the
-// budget.
-type Arena struct {
-	pager  *Pager
+// An arena is memory for the activations of a pass. It counts against the
+// budget of the tier that kernels read.
+type arena struct {
 	buffer device.Buffer
 	size   int64
 }
 
-// Buffer returns the memory.
-func (a *Arena) Buffer() device.Buffer { return a.buffer }
-
-// Activations returns memory for the activations of the program that is about
-// to run: extents give way. It waits for memory that other runs hold. The
-// memory of the last run is used again when it has the right size.
-func (p *Pager) Activations(ctx context.Context, n int64) (*Arena, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n > p.budget {
-		return nil, fmt.Errorf("the activations need %d bytes and the budget is %d: %w", n, p.budget, device.ErrNoMemory)
+// activate returns memory for activations, or nil when there is none now. The
+// memory of the last pass is used again when it has the right size.
+func (p *Pager) activate(n int64) (*arena, error) {
+	if a := p.idle; a != nil && a.size == n {
+		p.idle = nil
+		return a, nil
 	}
-	for {
-		if a := p.idle; a != nil && a.size == n {
-			p.idle = nil
-			return a, nil
-		}
-		if p.makeRoom(n, nil) {
-			break
-		}
-		if err := p.wait(ctx, p.changed); err != nil {
-			return nil, err
-		}
+	p.freeIdle()
+	t := p.top
+	if !p.makeRoom(t, n, demand) && !t.soft {
+		return nil, nil
 	}
-	buffer, err := p.alloc(n, nil)
+	buffer, err := p.alloc(t, n)
 	if err != nil {
 		return nil, err
 	}
-	p.stats.Activations += n
-	p.grown()
-	return &Arena{p, buffer, n}, nil
+	t.Activations += n
+	t.grown()
+	return &arena{buffer, n}, nil
 }
 
-// Release gives the memory back. The pager keeps it for the next run until
-// it is needed for something else.
-func (a *Arena) Release() {
-	p := a.pager
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.freeIdle()
-	p.idle = a
-	p.notify()
-}
-
-// freeIdle gives the memory that is kept for the next run back to the device.
+// freeIdle gives the memory that is kept for the next pass back to the
+// device.
 func (p *Pager) freeIdle() {
 	if p.idle == nil {
 		return
 	}
 	p.dev.Free(p.idle.buffer)
-	p.stats.Activations -= p.idle.size
+	p.top.Activations -= p.idle.size
 	p.idle = nil
 }
 
-// Close frees all memory. No pass may be under way. Spaces stay valid: a later
-// pass reads its extents again.
-func (p *Pager) Close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.freeIdle()
-	for _, e := range p.table {
-		p.drop(e)
+// alloc asks the device for memory. When it has less than the budget says,
+// because another program took some, extents give way.
+func (p *Pager) alloc(t *tier, n int64) (device.Buffer, error) {
+	for {
+		buffer, err := p.dev.Alloc(n)
+		if err == nil {
+			return buffer, nil
+		}
+		if !isNoMemory(err) {
+			return nil, err
+		}
+		if p.idle != nil {
+			p.freeIdle()
+			continue
+		}
+		e := p.victim(t, demand)
+		if e == nil {
+			return nil, fmt.Errorf("nothing is left to evict: %w", err)
+		}
+		p.evict(t, e)
 	}
 }
+
+func isNoMemory(err error) bool { return errors.Is(err, device.ErrNoMemory) }

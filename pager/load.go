@@ -2,161 +2,162 @@ package pager
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"time"
 
 	"github.com/weir-run/weir/device"
 )
 
-// load makes an extent resident. It is called with the lock held and with
-// room in the budget, and lets go of the lock while it reads.
-func (p *Pager) load(ctx context.Context, e *extent, may func(*extent) bool) error {
-	if p.unified {
-		return p.mapParts(e)
-	}
-	buffer, err := p.alloc(e.Bytes, may)
-	if err != nil {
-		return err
-	}
+// chunk is how much is read or uploaded at a time, so that what is cancelled
+// ends soon.
+const chunk = 4 << 20
+
+// load makes an extent resident on a tier. It is called with the lock held
+// and with room in the budget, and lets go of the lock while it reads.
+func (p *Pager) load(ctx context.Context, t *tier, e *extent) error {
+	s := t.of(e)
 	loading := make(chan struct{})
-	e.loading = loading
-	p.stats.InFlight += e.Bytes
-	p.grown()
-	contents := e.Extent
-	p.mu.Unlock()
-	moved, err := p.read(ctx, buffer, contents)
-	p.mu.Lock()
-	e.loading = nil
-	p.stats.InFlight -= e.Bytes
-	p.stats.Moved += moved
-	if err != nil {
-		p.dev.Free(buffer)
+	s.loading = loading
+	t.InFlight += e.Bytes
+	t.grown()
+	start := time.Now()
+	err := p.fill(ctx, t, e)
+	s.loading = nil
+	t.InFlight -= e.Bytes
+	if err == nil {
+		s.resident = true
+		t.Resident += e.Bytes
+		t.Moved += e.Bytes
+		t.place(e)
+		if p.options.Trace != nil {
+			p.options.Trace.Span(t.name, e.Name, start, fmt.Sprintf("%d bytes", e.Bytes))
+		}
 	} else {
-		e.resident, e.buffer, e.contents = true, buffer, contents.Signature
-		p.stats.Resident += e.Bytes
+		p.forget(e)
 	}
 	close(loading)
 	p.notify()
 	return err
 }
 
-// alloc asks the device for memory. When it has less than the budget says,
-// because another program took some, extents give way.
-func (p *Pager) alloc(n int64, may func(*extent) bool) (device.Buffer, error) {
-	for {
-		buffer, err := p.dev.Alloc(n)
-		if err == nil {
-			return buffer, nil
-		}
-		if !errors.Is(err, device.ErrNoMemory) {
-			return nil, err
-		}
-		if p.idle != nil {
-			p.freeIdle()
-			continue
-		}
-		e := p.victim(may)
-		if e == nil {
-			return nil, fmt.Errorf("nothing is left to evict: %w", err)
-		}
-		p.evict(e)
-	}
-}
-
-// chunk is how much is read and uploaded at a time, so that a cancelled read
-// ends soon.
-const chunk = 4 << 20
-
-// read fills a buffer with the parts of an extent. It returns how many bytes
-// it has moved.
-func (p *Pager) read(ctx context.Context, dst device.Buffer, e Extent) (moved int64, err error) {
-	staging := make([]byte, min(chunk, largestPart(e)))
-	for _, part := range e.Parts {
-		for off := int64(0); off < part.Bytes; {
-			n := min(part.Bytes-off, int64(len(staging)))
-			if err := part.Source.ReadAt(ctx, staging[:n], part.Offset+off); err != nil {
-				return moved, err
-			}
-			if err := p.dev.Upload(ctx, dst, part.At+off, staging[:n]).Wait(ctx); err != nil {
-				return moved, err
-			}
-			off += n
-			moved += n
-		}
-	}
-	return moved, nil
-}
-
-func largestPart(e Extent) int64 {
-	var n int64
-	for _, part := range e.Parts {
-		n = max(n, part.Bytes)
-	}
-	return n
-}
-
-// mapParts makes an extent usable in place on a unified device.
-func (p *Pager) mapParts(e *extent) error {
-	mapped := make([]device.Buffer, len(e.Parts))
-	for i, part := range e.Parts {
-		bytes, err := part.Source.Bytes(part.Offset, part.Bytes)
-		if err != nil {
+// fill brings the contents of an extent to a tier.
+func (p *Pager) fill(ctx context.Context, t *tier, e *extent) error {
+	switch {
+	case !e.mapped:
+		return p.copy(ctx, t, e, func(buffer device.Buffer) error { return p.compute(ctx, buffer, e) })
+	case t == p.vram:
+		if err := p.hold(ctx, e); err != nil {
 			return err
 		}
-		if mapped[i], err = p.dev.Map(bytes); err != nil {
-			return err
-		}
+		defer p.unpin(p.ram, e)
+		return p.copy(ctx, t, e, func(buffer device.Buffer) error { return p.upload(ctx, buffer, e) })
+	default:
+		return p.page(ctx, e)
 	}
-	e.resident, e.mapped, e.contents = true, mapped, e.Signature
+}
+
+// copy makes a copy of an extent in the device's memory.
+func (p *Pager) copy(ctx context.Context, t *tier, e *extent, fill func(device.Buffer) error) error {
+	// The bytes are counted as in flight already.
+	buffer, err := p.alloc(t, e.Bytes)
+	if err != nil {
+		return err
+	}
+	p.mu.Unlock()
+	err = fill(buffer)
+	p.mu.Lock()
+	if err != nil {
+		p.dev.Free(buffer)
+		return err
+	}
+	t.of(e).buffer = buffer
+	if t == p.ram {
+		t.anonymous += e.Bytes
+	}
 	return nil
 }
 
-// prefetch brings in the extents of coming uses while the present one is
-// worked with. It never evicts what is needed before the extent it brings in,
-// and fails silently: the use itself will say what is wrong.
-func (ps *Pass) prefetch(ctx context.Context) {
-	p := ps.space.pager
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ps.wake:
-		}
-		p.mu.Lock()
-		for ctx.Err() == nil {
-			e := ps.ahead()
-			if e == nil {
-				break
+// hold pins an extent in the host's memory while it is uploaded from there.
+func (p *Pager) hold(ctx context.Context, e *extent) error {
+	s := p.ram.of(e)
+	for !s.resident {
+		if s.loading != nil {
+			if err := p.wait(ctx, s.loading); err != nil {
+				return err
 			}
-			distance := ps.distance(e)
-			later := func(x *extent) bool { return p.nextUse(x) > distance }
-			if !p.makeRoom(e.Bytes, later) || p.load(ctx, e, later) != nil {
-				break
-			}
+			continue
 		}
-		p.mu.Unlock()
+		p.makeRoom(p.ram, e.Bytes, demand)
+		p.ram.Faults++
+		if err := p.load(ctx, p.ram, e); err != nil {
+			return err
+		}
 	}
+	s.pins++
+	p.clock++
+	s.used = p.clock
+	return nil
 }
 
-// ahead returns the next extent to bring in, if it is near enough: what is
-// brought in but not used yet takes at most a quarter of the budget.
-func (ps *Pass) ahead() *extent {
-	var waiting int64
-	seen := map[*extent]bool{}
-	for i := ps.at + 1; i < len(ps.uses); i++ {
-		for _, x := range ps.uses[i] {
-			e := ps.space.extents[x]
-			if seen[e] || e.pins > 0 {
+// page brings the bytes of an extent into the host's memory where its files
+// are mapped and, when kernels read them there, makes them readable.
+func (p *Pager) page(ctx context.Context, e *extent) error {
+	unified := p.vram == nil
+	var windows []device.Buffer
+	p.mu.Unlock()
+	err := func() error {
+		for _, part := range e.Parts {
+			source := part.Source.(Mapped)
+			for off := int64(0); off < part.Bytes; off += chunk {
+				if err := source.Load(ctx, part.Offset+off, min(chunk, part.Bytes-off)); err != nil {
+					return err
+				}
+			}
+			if !unified {
 				continue
 			}
-			seen[e] = true
-			waiting += e.Bytes
-			if waiting > ps.space.pager.budget/4 && len(seen) > 1 {
-				return nil
+			bytes, err := source.Bytes(part.Offset, part.Bytes)
+			if err != nil {
+				return err
 			}
-			if !e.resident && e.loading == nil {
-				return e
+			window, err := p.dev.Map(bytes)
+			if err != nil {
+				return err
 			}
+			windows = append(windows, window)
+		}
+		return ctx.Err()
+	}()
+	p.mu.Lock()
+	if err == nil {
+		p.ram.of(e).windows = windows
+	}
+	return err
+}
+
+// upload copies an extent from the mapped files to the device.
+func (p *Pager) upload(ctx context.Context, dst device.Buffer, e *extent) error {
+	for _, part := range e.Parts {
+		bytes, err := part.Source.(Mapped).Bytes(part.Offset, part.Bytes)
+		if err != nil {
+			return err
+		}
+		if err := p.dev.Upload(ctx, dst, part.At, bytes).Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compute fills a buffer from sources that are not mapped.
+func (p *Pager) compute(ctx context.Context, dst device.Buffer, e *extent) error {
+	for _, part := range e.Parts {
+		staging := make([]byte, part.Bytes)
+		if err := part.Source.ReadAt(ctx, staging, part.Offset); err != nil {
+			return err
+		}
+		if err := p.dev.Upload(ctx, dst, part.At, staging).Wait(ctx); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,19 +1,26 @@
-// Package pager decides which weights are in a device's memory. It knows no
-// model and no operation: only extents, the order in which they will be used,
-// and a budget.
+// Package pager decides which weights are in memory. It knows no model and no
+// operation: only extents, the order in which they will be used, and budgets.
+//
+// There are two tiers, and the same policy serves both. The host's memory
+// holds extents where their files are mapped: what is resident there is in the
+// system's page cache, clean and backed by its file, and what must make way is
+// dropped from it. A discrete device holds copies. On a unified device, whose
+// kernels read the host's memory, there is the first tier alone and nothing is
+// ever copied.
 //
 // A user reserves a [Space] for the extents of a model, which costs no memory,
-// begins a [Pass] for each run of a program, with the order in which the run
-// uses them, and acquires and releases each use in turn. While one use is
-// worked with, the pass brings in the extents of the next ones.
+// makes a [Schedule] of the order in which a program uses them, begins a [Pass]
+// for each run of the program, and acquires and releases each use in turn.
+// While one use is worked with, the pager brings in the extents of the next.
 package pager
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/weir-run/weir/device"
+	"github.com/weir-run/weir/host"
+	"github.com/weir-run/weir/trace"
 )
 
 // A Source is where the bytes of a weight come from. Its errors name the file,
@@ -21,10 +28,20 @@ import (
 type Source interface {
 	// ReadAt fills p with the bytes from off on.
 	ReadAt(ctx context.Context, p []byte, off int64) error
+}
+
+// A Mapped source is one whose bytes can be used where they are: those of a
+// mapped file. The others are computed, and pass through ReadAt.
+type Mapped interface {
+	Source
 	// Bytes returns memory that holds the bytes from off on, without reading
-	// them: those of a mapped file. Devices that share the host's memory use
-	// them in place.
+	// them.
 	Bytes(off, n int64) ([]byte, error)
+	// Load reads the bytes into the host's memory, so that who uses them waits
+	// for no disk.
+	Load(ctx context.Context, off, n int64) error
+	// Drop lets the host's memory forget the bytes. They stay valid.
+	Drop(off, n int64)
 }
 
 // A Part is a run of bytes of a source, and its place in an extent.
@@ -37,12 +54,12 @@ type Part struct {
 // An Extent is the unit of residency: weights that are used together and
 // moved as one.
 type Extent struct {
-	// Key is the identity of the extent. Spaces whose manifests have the same
-	// key share the extent's memory.
-	Key string
-	// Signature is the generation of the contents. A resident extent whose
-	// signature is another one is read again before it is used.
+	// Key and Signature are the identity of the contents: where they come from
+	// and which generation of them this is. Spaces whose manifests have the same
+	// share the extent's memory.
+	Key       string
 	Signature uint64
+	Name      string // for people
 	Bytes     int64
 	Parts     []Part
 }
@@ -53,164 +70,131 @@ type Manifest struct {
 	Extents []Extent
 }
 
-// A Schedule is the order in which a pass uses extents.
-type Schedule struct {
-	// Uses are, for each use, the indices in the manifest of the extents that
-	// must be resident at once.
-	Uses [][]int
+// Options are the choices of a pager.
+type Options struct {
+	// VRAM is how many bytes weights and activations may take together on a
+	// discrete device; 0 stands for all that is free.
+	VRAM int64
+	// RAM is how many bytes weights may take in the host's memory, with the
+	// activations of a unified device; 0 stands for what is free, which is
+	// looked at again several times a second.
+	RAM int64
+	// Host tells the host's memory; nil stands for [host.Memory].
+	Host func() (host.Info, error)
+	// Classic makes the pager as blind as what came before it: it keeps the
+	// first extents that fit and brings in each of the others when it is used,
+	// not ahead. It is there to be compared with.
+	Classic bool
+	// Trace, if it is not nil, is told of every transfer, wait and eviction.
+	Trace *trace.Recorder
 }
 
-// Stats are counters since the pager was made, and what is held now, in
-// bytes.
-type Stats struct {
-	Resident    int64 // extents whose contents are in the device's memory
-	InFlight    int64 // extents that are being read
-	Activations int64 // arenas, the idle one included
-	Budget      int64 // 0 on a unified device, where extents take no memory
-	Peak        int64 // the largest sum of the first three
-	Moved       int64 // bytes read into the device's memory
-	Faults      int64 // extents that a use had to wait for
-	Evictions   int64
-}
-
-// A Pager keeps the extents of many models on one device within a budget. It
-// is safe for concurrent use.
+// A Pager keeps the extents of many models in memory within budgets. It is
+// safe for concurrent use.
 //
-// Invariants: resident + in flight + activations ≤ budget at every instant
-// (on a discrete device); a pinned extent is never evicted; the contents of a
-// resident extent are those of its signature.
+// Invariants: on a discrete device resident + in flight + activations ≤
+// budget at every instant, and in the host's memory whenever what is pinned
+// allows it; a pinned extent is never evicted; the contents of a resident
+// extent are those of its signature.
 type Pager struct {
 	dev     device.Device
-	unified bool
+	options Options
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when memory may have become free
 	waiting int           // how many goroutines wait for anything
-	budget  int64
-	table   map[string]*extent
-	passes  map[*Pass]bool
-	idle    *Arena // kept for the next run of the same size
+	table   map[identity]*extent
+	ram     *tier
+	vram    *tier // nil on a unified device
+	top     *tier // the one that kernels read
+	passes  []*Pass
+	starved map[*Pass]bool // those that wait for room
+	coming  *Schedule      // what will run next, when that is known
+	idle    *arena         // kept for the next run of the same size
 	clock   int64
-	stats   Stats
+	begun   int64 // passes so far
+	closed  bool
+
+	// The loaders are goroutines, one a tier, that bring in what is needed next,
+	// and one that follows the budgets. The first pass starts them, Close ends
+	// them.
+	cancel  context.CancelFunc
+	loaders sync.WaitGroup
 }
 
-// New returns a pager of a device. On a discrete one, weights and activations
-// together take at most budget bytes; 0 stands for all that is free now.
-func New(dev device.Device, budget int64) *Pager {
-	info := dev.Info()
+// New returns a pager of a device. Close ends it.
+func New(dev device.Device, o Options) *Pager {
+	if o.Host == nil {
+		o.Host = host.Memory
+	}
 	p := &Pager{
-		dev: dev, unified: info.Kind == device.Unified, budget: budget,
-		changed: make(chan struct{}), table: map[string]*extent{}, passes: map[*Pass]bool{},
+		dev: dev, options: o, changed: make(chan struct{}), table: map[identity]*extent{}, starved: map[*Pass]bool{},
+		ram: newTier(0, "RAM", o.RAM),
 	}
-	if budget <= 0 || budget > info.Free {
-		p.budget = info.Free
+	p.ram.soft = true
+	p.top = p.ram
+	if dev.Info().Kind == device.Discrete {
+		p.vram = newTier(1, "VRAM", o.VRAM)
+		p.top = p.vram
 	}
-	if !p.unified {
-		p.stats.Budget = p.budget
-	}
+	p.follow()
 	return p
 }
 
 // Device returns the device.
 func (p *Pager) Device() device.Device { return p.dev }
 
-// Budget returns how many bytes weights and activations may take together. On
-// a unified device, where weights take none, it is what was free at first.
-func (p *Pager) Budget() int64 { return p.budget }
+// Trace returns the recorder of the options, which may be nil.
+func (p *Pager) Trace() *trace.Recorder { return p.options.Trace }
 
-// Stats returns the counters.
+// Budget returns how many bytes weights and activations may now take together
+// where kernels read them.
+func (p *Pager) Budget() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.top.Budget
+}
+
+// Stats returns the counters of both tiers; those of VRAM are zero on a
+// unified device.
 func (p *Pager) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stats
+	s := Stats{RAM: p.ram.Tier}
+	if p.vram != nil {
+		s.VRAM = p.vram.Tier
+	}
+	return s
 }
 
-// An extent is an entry of the page table.
-type extent struct {
-	Extent
-	spaces int // that refer to it
-	pins   int
-
-	resident bool
-	contents uint64          // the signature of what is resident
-	loading  chan struct{}   // not nil while it is read; closed when that ends
-	buffer   device.Buffer   // on a discrete device
-	mapped   []device.Buffer // of each part, on a unified one
-	used     int64           // when, by the pager's clock
+// tiers returns the tiers, the one that kernels read first.
+func (p *Pager) tiers() []*tier {
+	if p.vram != nil {
+		return []*tier{p.vram, p.ram}
+	}
+	return []*tier{p.ram}
 }
 
-// current reports whether the extent can be used as it is.
-func (e *extent) current() bool { return e.resident && e.contents == e.Signature }
-
-// A Space is the page table of a model.
-type Space struct {
-	pager   *Pager
-	name    string
-	extents []*extent
-}
-
-// Reserve returns a space for the extents of a manifest. It reads and
-// allocates nothing. What is resident already under the same key is shared.
-func (p *Pager) Reserve(m Manifest) (*Space, error) {
-	for _, e := range m.Extents {
-		for _, part := range e.Parts {
-			if part.At < 0 || part.Bytes < 0 || part.At+part.Bytes > e.Bytes {
-				return nil, fmt.Errorf("%s: a part of %d bytes at %d does not fit in the extent of %d bytes", m.Name, part.Bytes, part.At, e.Bytes)
-			}
-		}
+// Close frees all memory and waits for what is being read. No pass may be
+// under way. What files have in the page cache stays there.
+func (p *Pager) Close() {
+	p.mu.Lock()
+	p.closed = true
+	cancel := p.cancel
+	p.mu.Unlock()
+	if cancel != nil {
+		cancel()
+		p.loaders.Wait()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := &Space{pager: p, name: m.Name}
-	for _, e := range m.Extents {
-		x := p.table[e.Key]
-		if x == nil || x.Bytes != e.Bytes {
-			x = &extent{}
-			p.table[e.Key] = x
-		}
-		// The newest sources are the ones whose files are open.
-		x.Extent = e
-		x.spaces++
-		s.extents = append(s.extents, x)
-	}
-	return s, nil
-}
-
-// Release gives the space back. Extents that no other space refers to stay
-// resident for a later one until their memory is needed, except on a unified
-// device, where they cost nothing to have again. No pass may be under way.
-func (s *Space) Release() {
-	p := s.pager
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, e := range s.extents {
-		if e.spaces--; e.spaces > 0 {
-			continue
-		}
-		if p.unified || !e.resident {
-			p.drop(e)
-			if p.table[e.Key] == e {
-				delete(p.table, e.Key)
-			}
+	p.freeIdle()
+	for _, e := range p.table {
+		for _, t := range p.tiers() {
+			p.release(t, e)
 		}
 	}
-	s.extents = nil
-}
-
-// drop ends the residency of an extent that is not pinned.
-func (p *Pager) drop(e *extent) {
-	if !e.resident {
-		return
-	}
-	if e.buffer != nil {
-		p.dev.Free(e.buffer)
-		p.stats.Resident -= e.Bytes
-	}
-	e.resident, e.buffer, e.mapped = false, nil, nil
-	if e.spaces == 0 && p.table[e.Key] == e {
-		delete(p.table, e.Key)
-	}
-	p.notify()
+	p.table = map[identity]*extent{}
 }
 
 // notify wakes all who wait for memory.
@@ -222,10 +206,18 @@ func (p *Pager) notify() {
 	p.changed = make(chan struct{})
 }
 
-// held returns the bytes that count against the budget.
-func (p *Pager) held() int64 {
-	return p.stats.Resident + p.stats.InFlight + p.stats.Activations
+// wait lets go of the lock until the channel is closed.
+func (p *Pager) wait(ctx context.Context, c <-chan struct{}) error {
+	p.waiting++
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.waiting--
+	}()
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
-
-// grown keeps the peak.
-func (p *Pager) grown() { p.stats.Peak = max(p.stats.Peak, p.held()) }

@@ -4,90 +4,167 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
+	"time"
 
 	"github.com/weir-run/weir/device"
 )
 
-// A Pass is one run of a program: it knows every use, in order. Acquire,
-// Release and Part are called by one goroutine at a time.
+// A Pass is one run of a program: it knows every use, in order. Its methods
+// are called by one goroutine at a time.
 type Pass struct {
-	space *Space
-	uses  [][]int
-	// order holds, for each extent, the uses it is part of, ascending.
-	order map[*extent][]int
+	space  *Space
+	sched  *Schedule
+	serial int64
+	arena  *arena
+	begun  time.Time
 
-	at     int // the use that was acquired last; guarded by the pager's mu
-	pinned map[int]bool
-
-	// The prefetcher is a goroutine that lives from Begin to End.
-	cancel context.CancelFunc
-	wake   chan struct{}
-	done   sync.WaitGroup
+	// What follows is guarded by the pager's lock.
+	at     int    // the use that was acquired last
+	ahead  [2]int // uses from at on that were looked at, of each tier, counting on into the next repetition
+	pinned []bool // by use
+	kept   [2][]bool
+	// Of the adaptation of depths: whether extents that stay were brought in,
+	// whether the loader found no room since the last wait, and how long uses
+	// waited for what it could have brought in.
+	warming bool
+	full    [2]bool
+	waited  [2]time.Duration
 }
 
-// Begin starts a pass. It fails when a use cannot fit in the budget beside
-// the activations that are held, naming the numbers. End must be called.
-func (p *Pager) Begin(s *Space, sched Schedule) (*Pass, error) {
-	pass := &Pass{space: s, uses: sched.Uses, order: map[*extent][]int{}, at: -1, pinned: map[int]bool{}, wake: make(chan struct{}, 1)}
+// Begin starts a pass that needs so many bytes for activations. Those come
+// first: extents give way, and passes that leave too little room are waited
+// for. It fails when the activations do not fit beside the weights of each use,
+// naming the numbers. End must be called.
+func (p *Pager) Begin(ctx context.Context, s *Schedule, activations int64) (*Pass, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, use := range sched.Uses {
-		var need int64
-		for _, x := range use {
-			if x < 0 || x >= len(s.extents) {
-				return nil, fmt.Errorf("%s: use %d names extent %d of %d", s.name, i, x, len(s.extents))
-			}
-			e := s.extents[x]
-			need += e.Bytes
-			if o := pass.order[e]; len(o) == 0 || o[len(o)-1] != i {
-				pass.order[e] = append(o, i)
-			}
-		}
-		active := p.stats.Activations
-		if p.idle != nil {
-			active -= p.idle.size
-		}
-		if !p.unified && need+active > p.budget {
-			return nil, fmt.Errorf("%s: step %d needs %d bytes of weights beside %d bytes of activations, and the budget is %d: %w",
-				s.name, i, need, active, p.budget, device.ErrNoMemory)
-		}
+	if p.closed {
+		return nil, fmt.Errorf("%s: the pager is closed", s.space.name)
 	}
-	p.passes[pass] = true
-	ctx, cancel := context.WithCancel(context.Background())
-	pass.cancel = cancel
-	if !p.unified {
-		pass.done.Go(func() { pass.prefetch(ctx) })
+	p.start()
+	a, err := p.admit(ctx, s, activations)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.space.name, err)
 	}
-	return pass, nil
+	p.begun++
+	ps := &Pass{space: s.space, sched: s, serial: p.begun, arena: a, begun: time.Now(), at: -1, pinned: make([]bool, len(s.uses))}
+	ps.kept = [2][]bool{make([]bool, len(s.order)), make([]bool, len(s.order))}
+	p.passes = append(p.passes, ps)
+	if p.coming == s {
+		p.coming = nil
+	}
+	for _, x := range s.give {
+		s.space.extents[x].passes++
+	}
+	p.balance()
+	p.wake()
+	return ps, nil
 }
 
-// End ends the pass: what is pinned is let go, and reads ahead are waited for.
-func (ps *Pass) End() {
-	ps.cancel()
-	ps.done.Wait()
-	for i := range ps.pinned {
-		ps.Release(i)
+// admit waits until a pass can run to its end, whatever the others do: until
+// all activations and the largest use of any pass fit together.
+func (p *Pager) admit(ctx context.Context, s *Schedule, activations int64) (*arena, error) {
+	t := p.top
+	for {
+		others, largest := t.Activations, s.largest
+		if p.idle != nil {
+			others -= p.idle.size
+		}
+		for _, ps := range p.passes {
+			largest = max(largest, ps.sched.largest)
+		}
+		switch {
+		case others+activations+largest <= t.Budget, t.soft && len(p.passes) == 0 && activations <= t.total:
+			a, err := p.activate(activations)
+			if a != nil || err != nil && len(p.passes) == 0 {
+				return a, err
+			}
+		case len(p.passes) == 0:
+			return nil, fmt.Errorf("a step needs %d bytes of weights beside %d bytes of activations, and the budget is %d: %w",
+				s.largest, activations, t.Budget, device.ErrNoMemory)
+		}
+		if err := p.wait(ctx, p.changed); err != nil {
+			return nil, err
+		}
 	}
+}
+
+// Activations returns the memory of the pass's activations.
+func (ps *Pass) Activations() device.Buffer { return ps.arena.buffer }
+
+// End ends the pass: what is pinned is let go. The memory of the activations
+// is kept for the next pass until it is needed for something else.
+func (ps *Pass) End() {
 	p := ps.space.pager
 	p.mu.Lock()
-	delete(p.passes, ps)
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	for i, pinned := range ps.pinned {
+		if pinned {
+			ps.unpin(i)
+		}
+	}
+	ps.learn()
+	p.passes = slices.DeleteFunc(p.passes, func(x *Pass) bool { return x == ps })
+	tiers := p.tiers()
+	// What is given up first is the oldest: what others leave of the rest is
+	// spread evenly.
+	for _, x := range ps.sched.give {
+		e := ps.space.extents[x]
+		e.passes--
+		for _, t := range tiers {
+			if ps.kept[t.index][x] {
+				t.of(e).keeps--
+			}
+			t.place(e)
+		}
+	}
+	p.freeIdle()
+	p.idle = ps.arena
+	p.balance()
+	p.notify()
+}
+
+// learn adapts how much room transfers have. When uses waited although the
+// loader had stood still for want of room, more of it would have let the
+// loader use that time.
+func (ps *Pass) learn() {
+	s := ps.sched
+	s.pass = time.Since(ps.begun)
+	p := ps.space.pager
+	if ps.warming {
+		return
+	}
+	for _, t := range p.tiers() {
+		if ps.waited[t.index] > s.pass/50 && s.depth[t.index]+s.extent <= t.Budget/2 {
+			s.depth[t.index] += s.extent
+		}
+	}
 }
 
 // distance returns in how many uses the pass needs an extent, counting on
 // into its next repetition, or never.
 func (ps *Pass) distance(e *extent) int64 {
-	uses := ps.order[e]
+	x, ok := ps.space.index[e]
+	if !ok {
+		return never
+	}
+	uses := ps.sched.order[x]
 	if len(uses) == 0 {
 		return never
 	}
 	at := max(ps.at, 0)
-	k, _ := slices.BinarySearch(uses, at)
+	k := 0
+	if len(uses) == 1 {
+		if uses[0] < at {
+			k = 1
+		}
+	} else {
+		k, _ = slices.BinarySearch(uses, at)
+	}
 	if k < len(uses) {
 		return int64(uses[k] - at)
 	}
-	return int64(uses[0] + len(ps.uses) - at)
+	return int64(uses[0] + len(ps.sched.uses) - at)
 }
 
 // Acquire waits until the extents of use i are resident and pins them. When it
@@ -97,88 +174,154 @@ func (ps *Pass) Acquire(ctx context.Context, i int) error {
 	p := ps.space.pager
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if ps.pinned[i] {
+		return fmt.Errorf("%s: use %d is acquired twice", ps.space.name, i)
+	}
+	ps.advance(i)
+	t := p.top
+	for n, x := range ps.sched.uses[i] {
+		s := t.of(ps.space.extents[x])
+		if !s.resident {
+			if err := ps.fault(ctx, i, n); err != nil {
+				return err
+			}
+			break
+		}
+		s.pins++
+	}
+	p.clock++
+	for _, x := range ps.sched.uses[i] {
+		t.of(ps.space.extents[x]).used = p.clock
+	}
+	ps.pinned[i] = true
+	p.wake()
+	return nil
+}
+
+// advance moves the pass to a use.
+func (ps *Pass) advance(i int) {
+	step := i - ps.at
+	for t := range ps.ahead {
+		if step < 0 {
+			ps.ahead[t] = 0
+		} else {
+			ps.ahead[t] = max(ps.ahead[t]-step, 0)
+		}
+	}
 	ps.at = i
-	var faulted map[*extent]bool
-	for {
+}
+
+// missed makes the loader look again at an extent that was evicted.
+func (ps *Pass) missed(t *tier, e *extent) {
+	if d := ps.distance(e); d != never {
+		ps.ahead[t.index] = min(ps.ahead[t.index], int(d))
+	}
+}
+
+// fault pins the extents of use i, of which the first n are pinned already,
+// as they become resident. Who cannot get room keeps what it has, unless an
+// older pass cannot either: then it lets go, and so the oldest always comes
+// through.
+func (ps *Pass) fault(ctx context.Context, i, n int) (err error) {
+	p := ps.space.pager
+	t := p.top
+	use := ps.sched.uses[i]
+	start := time.Now()
+	let := func() {
+		for _, x := range use[:n] {
+			p.unpin(t, ps.space.extents[x])
+		}
+		n = 0
+		p.notify()
+	}
+	defer func() {
+		if err != nil {
+			let()
+		}
+		if p.starved[ps] {
+			delete(p.starved, ps)
+			p.notify()
+		}
+		ps.stalled(t, start, i)
+	}()
+	var counted *extent
+	for n < len(use) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		missing := ps.missing(i)
-		if missing == nil {
-			break
+		e := ps.space.extents[use[n]]
+		s := t.of(e)
+		if s.resident {
+			s.pins++
+			n++
+			continue
 		}
-		if !faulted[missing] {
-			if faulted == nil {
-				faulted = map[*extent]bool{}
+		if counted != e {
+			counted = e
+			t.Faults++
+		}
+		if s.loading != nil {
+			if err := p.wait(ctx, s.loading); err != nil {
+				return err
 			}
-			faulted[missing] = true
-			p.stats.Faults++
+			continue
 		}
-		if err := ps.fault(ctx, missing, i); err != nil {
+		if !ps.outranked() && (p.makeRoom(t, e.Bytes, demand) || t.soft) {
+			err := p.load(ctx, t, e)
+			if err == nil || !p.tight(ps, err) {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		} else if p.stuck(ps) {
+			return fmt.Errorf("%s: %s of %d bytes does not fit: %d bytes of activations and %d of weights in use leave nothing of the budget of %d: %w",
+				ps.space.name, e.Name, e.Bytes, t.Activations, t.Resident, t.Budget, device.ErrNoMemory)
+		}
+		p.starved[ps] = true
+		if ps.outranked() {
+			let()
+		}
+		if err := p.wait(ctx, p.changed); err != nil {
 			return err
 		}
 	}
-	p.clock++
-	for _, x := range ps.uses[i] {
-		e := ps.space.extents[x]
-		e.pins++
-		e.used = p.clock
-	}
-	ps.pinned[i] = true
-	select {
-	case ps.wake <- struct{}{}:
-	default:
-	}
 	return nil
 }
 
-// missing returns an extent of use i that is not resident, or nil.
-func (ps *Pass) missing(i int) *extent {
-	for _, x := range ps.uses[i] {
-		if e := ps.space.extents[x]; !e.current() {
-			return e
+// outranked reports whether an older pass waits for room.
+func (ps *Pass) outranked() bool {
+	for other := range ps.space.pager.starved {
+		if other.serial < ps.serial {
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
-// fault makes an extent resident, or waits for what keeps it from being so:
-// another one's reading of it, or memory that others hold. The extents of use
-// i, which are not pinned yet, are not evicted for it.
-func (ps *Pass) fault(ctx context.Context, e *extent, i int) error {
+// stuck reports whether nobody else could make room: the budget has become
+// smaller than a use.
+func (p *Pager) stuck(ps *Pass) bool {
+	return len(p.passes) == 1 && p.passes[0] == ps && p.top.InFlight == 0
+}
+
+// tight reports whether an error is one to wait about: the device has no
+// memory now, and others may give some back.
+func (p *Pager) tight(ps *Pass, err error) bool {
+	return isNoMemory(err) && !p.stuck(ps)
+}
+
+// stalled notes that use i had to wait.
+func (ps *Pass) stalled(t *tier, start time.Time, i int) {
 	p := ps.space.pager
-	if e.loading != nil {
-		return p.wait(ctx, e.loading)
-	}
-	spare := func(x *extent) bool {
-		return !slices.ContainsFunc(ps.uses[i], func(k int) bool { return ps.space.extents[k] == x })
-	}
-	if e.resident { // under another signature
-		if e.pins > 0 {
-			return p.wait(ctx, p.changed)
+	for _, t := range p.tiers() {
+		if ps.full[t.index] {
+			ps.waited[t.index] += time.Since(start)
+			ps.full[t.index] = false
 		}
-		p.drop(e)
 	}
-	if !p.unified && !p.makeRoom(e.Bytes, spare) {
-		// What is left belongs to other passes or is in flight.
-		return p.wait(ctx, p.changed)
-	}
-	return p.load(ctx, e, spare)
-}
-
-// wait lets go of the lock until the channel is closed.
-func (p *Pager) wait(ctx context.Context, c <-chan struct{}) error {
-	p.waiting++
-	p.mu.Unlock()
-	defer func() {
-		p.mu.Lock()
-		p.waiting--
-	}()
-	select {
-	case <-c:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	if p.options.Trace != nil {
+		p.options.Trace.Span("wait", fmt.Sprintf("use %d of %s", i, ps.space.name), start, t.name)
 	}
 }
 
@@ -187,21 +330,35 @@ func (ps *Pass) Release(i int) {
 	p := ps.space.pager
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !ps.pinned[i] {
-		return
+	if ps.pinned[i] {
+		ps.unpin(i)
+		p.notify()
 	}
-	delete(ps.pinned, i)
-	for _, x := range ps.uses[i] {
-		ps.space.extents[x].pins--
+}
+
+func (ps *Pass) unpin(i int) {
+	ps.pinned[i] = false
+	t := ps.space.pager.top
+	for _, x := range ps.sched.uses[i] {
+		ps.space.pager.unpin(t, ps.space.extents[x])
 	}
-	p.notify()
+}
+
+// unpin lets go of an extent. What the host's memory took above its budget
+// because a use needed it makes way at once.
+func (p *Pager) unpin(t *tier, e *extent) {
+	t.of(e).pins--
+	if t.soft && t.Held() > t.Budget {
+		p.makeRoom(t, 0, demand)
+	}
 }
 
 // Part returns where a part of an extent is, which must be pinned.
 func (ps *Pass) Part(extent, part int) (device.Buffer, int64) {
 	e := ps.space.extents[extent]
-	if e.mapped != nil {
-		return e.mapped[part], 0
+	s := ps.space.pager.top.of(e)
+	if s.windows != nil {
+		return s.windows[part], 0
 	}
-	return e.buffer, e.Parts[part].At
+	return s.buffer, e.Parts[part].At
 }

@@ -2,62 +2,168 @@ package pager
 
 import "math"
 
-// makeRoom evicts until n more bytes fit in the budget, sparing what is
-// pinned and what may returns false for. It reports whether they fit; if not,
-// what it has evicted stays evicted.
-func (p *Pager) makeRoom(n int64, may func(*extent) bool) bool {
-	for p.held()+n > p.budget {
-		if p.idle != nil {
+// never is the next use of extents that no running pass uses.
+const never = math.MaxInt64
+
+// demand, as the distance of what room is made for, is that of a use that
+// waits.
+const demand = -1
+
+// balance decides what each running pass keeps on each tier. One that fits
+// keeps everything. Otherwise its room, less what streaming needs, holds a
+// fixed part, and the rest, spread evenly over the pass, passes through: for a
+// cycle no choice moves fewer bytes (Belady, 1966). What a pass keeps on a
+// discrete device it need not keep in the host's memory too.
+func (p *Pager) balance() {
+	var all int64
+	for _, ps := range p.passes {
+		all += ps.sched.bytes
+	}
+	for _, ps := range p.passes {
+		n := len(ps.sched.give)
+		for _, t := range p.tiers() {
+			room := t.Budget - t.Activations
+			if p.idle != nil && t == p.top {
+				room += p.idle.size
+			}
+			if all > room { // others run too: each has its share
+				room = int64(float64(room) * (float64(ps.sched.bytes) / float64(max(all, 1))))
+			}
+			n = ps.keep(t, n, room)
+		}
+	}
+}
+
+// keep makes the pass keep on a tier what it can of the first n extents that
+// it would give up. It returns how many it gives up.
+func (ps *Pass) keep(t *tier, n int, room int64) int {
+	s := ps.sched
+	k := s.keeps(n, room, s.depth[t.index])
+	give := s.give
+	if ps.space.pager.options.Classic {
+		// The first that fit stay, whatever is best.
+		give = s.inOrder()
+		k = s.classic(room)
+	}
+	split := Split{}
+	for i, x := range give {
+		e := ps.space.extents[x]
+		keeps := i >= k && i < n
+		if i < k {
+			split.Streamed += e.Bytes
+		} else {
+			split.Kept += e.Bytes
+		}
+		if kept := ps.kept[t.index]; kept[x] != keeps {
+			kept[x] = keeps
+			if keeps {
+				t.of(e).keeps++
+			} else {
+				t.of(e).keeps--
+			}
+		}
+		t.place(e)
+	}
+	s.split[t.index] = split
+	return k
+}
+
+// makeRoom evicts until n more bytes fit in the budget: for a use that waits
+// whatever is not pinned, for one that is some uses away only what is needed
+// later. It reports whether they fit; if not, what it has evicted stays
+// evicted.
+func (p *Pager) makeRoom(t *tier, n, distance int64) bool {
+	for t.Held()+n > t.Budget {
+		if p.idle != nil && t == p.top {
 			p.freeIdle()
 			continue
 		}
-		e := p.victim(may)
+		e := p.victim(t, distance)
 		if e == nil {
 			return false
 		}
-		p.evict(e)
+		p.evict(t, e)
 	}
 	return true
 }
 
-func (p *Pager) evict(e *extent) {
-	p.stats.Evictions++
-	p.drop(e)
+// victim chooses what to evict: what no running pass uses and was used
+// longest ago; then what passes let go of, the one needed last; then, for a use
+// that waits, what they keep.
+func (p *Pager) victim(t *tier, distance int64) *extent {
+	for e := t.cold.first; e != nil; e = t.of(e).next {
+		if t.of(e).pins == 0 { // the other tier may be reading it
+			return e
+		}
+	}
+	if e := p.furthest(t, &t.loose, distance); e != nil || distance != demand {
+		return e
+	}
+	return p.furthest(t, &t.kept, distance)
 }
 
-// victim chooses what to evict: of the extents that no running pass uses, the
-// one that was used longest ago; otherwise the one that is needed last. For a
-// pass that repeats, this keeps a fixed set resident and streams the rest,
-// which moves the fewest bytes (Belady, 1966).
-func (p *Pager) victim(may func(*extent) bool) *extent {
+// furthest returns the extent of a list that is needed last, and not within
+// the distance.
+func (p *Pager) furthest(t *tier, l *list, distance int64) *extent {
 	var best *extent
-	var bestNext, bestUsed int64
-	for _, e := range p.table {
-		if !e.resident || e.pins > 0 || e.loading != nil || may != nil && !may(e) {
+	for e := l.first; e != nil; e = t.of(e).next {
+		if t.of(e).pins > 0 {
 			continue
 		}
-		next := p.nextUse(e)
-		switch {
-		case best == nil, next > bestNext:
-		case next < bestNext, e.used > bestUsed:
-			continue
-		case e.used == bestUsed && e.Key > best.Key: // the same choice in every run
-			continue
+		if next := p.nextUse(t, e); next > distance {
+			best, distance = e, next
 		}
-		best, bestNext, bestUsed = e, next, e.used
 	}
 	return best
 }
 
-// never is the next use of extents that no running pass uses.
-const never = math.MaxInt64
-
-// nextUse returns in how many uses an extent is needed, by the pass that needs
-// it first.
-func (p *Pager) nextUse(e *extent) int64 {
+// nextUse returns in how many uses an extent is needed on a tier, by the pass
+// that needs it first.
+func (p *Pager) nextUse(t *tier, e *extent) int64 {
+	if t != p.top && p.top.of(e).keeps > 0 && p.top.of(e).resident {
+		return never // it is where it is needed
+	}
 	next := int64(never)
-	for pass := range p.passes {
-		next = min(next, pass.distance(e))
+	for _, ps := range p.passes {
+		next = min(next, ps.distance(e))
 	}
 	return next
+}
+
+// evict ends the residency of an extent that is not pinned, and gives its
+// memory back.
+func (p *Pager) evict(t *tier, e *extent) {
+	t.Evictions++
+	if p.options.Trace != nil {
+		p.options.Trace.Mark(t.name, "evict "+e.Name)
+	}
+	if t == p.ram && e.mapped {
+		for _, part := range e.Parts {
+			part.Source.(Mapped).Drop(part.Offset, part.Bytes)
+		}
+	}
+	p.release(t, e)
+	for _, ps := range p.passes {
+		ps.missed(t, e)
+	}
+	p.forget(e)
+	p.notify()
+}
+
+// release ends the residency of an extent, of which files may keep a copy in
+// the page cache.
+func (p *Pager) release(t *tier, e *extent) {
+	s := t.of(e)
+	if !s.resident {
+		return
+	}
+	if s.buffer != nil {
+		p.dev.Free(s.buffer)
+		if t == p.ram {
+			t.anonymous -= e.Bytes
+		}
+	}
+	t.Resident -= e.Bytes
+	s.resident, s.buffer, s.windows = false, nil, nil
+	t.place(e)
 }

@@ -9,9 +9,11 @@ import (
 
 	"github.com/weir-run/weir/device"
 	"github.com/weir-run/weir/device/cpu"
+	"github.com/weir-run/weir/device/link"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/run"
+	"github.com/weir-run/weir/trace"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -20,6 +22,19 @@ type Options struct {
 	// VRAM, when it is not 0, gives the CPU a memory of its own of that many
 	// bytes, which weights and activations must share as on a graphics card.
 	VRAM int64
+	// RAM, when it is not 0, is how many bytes of the host's memory weights may
+	// take, with the activations when VRAM is 0. Otherwise that is what is free,
+	// looked at again several times a second.
+	RAM int64
+	// Link, when it is not 0, limits how many bytes a second reach that memory
+	// of the CPU's own.
+	Link float64
+	// Classic reads whole models into memory before they run, estimates what
+	// fits, and keeps that, as programs do that page nothing. It is there to be
+	// compared with.
+	Classic bool
+	// Trace, if it is not nil, is told of every operation, transfer and wait.
+	Trace *trace.Recorder
 	// Threads is how many cores are used; 0 means all.
 	Threads int
 	// Planned, if it is not nil, makes an engine that runs nothing: it is given
@@ -33,6 +48,7 @@ type Options struct {
 type Engine struct {
 	dev       device.Device
 	pager     *pager.Pager
+	classic   bool
 	maxExtent int64
 	planned   func(*plan.Program)
 	programs  programs
@@ -44,12 +60,14 @@ type Engine struct {
 
 // New returns an engine on the CPU. Close ends it.
 func New(o Options) *Engine {
-	dev := cpu.New(cpu.Options{Threads: o.Threads, VRAM: o.VRAM})
-	e := &Engine{dev: dev, pager: pager.New(dev, o.VRAM), maxExtent: 64 << 20, planned: o.Planned, files: map[string]*weights.Set{}}
-	if o.VRAM > 0 {
-		// Eight extents fit at least, so that some stay while others stream.
-		e.maxExtent = max(min(e.maxExtent, o.VRAM/8), 64<<10)
+	var dev device.Device = cpu.New(cpu.Options{Threads: o.Threads, VRAM: o.VRAM})
+	if o.Link > 0 {
+		dev = link.New(dev, o.Link)
 	}
+	pg := pager.New(dev, pager.Options{VRAM: o.VRAM, RAM: o.RAM, Classic: o.Classic, Trace: o.Trace})
+	e := &Engine{dev: dev, pager: pg, classic: o.Classic, planned: o.Planned, files: map[string]*weights.Set{}}
+	// Many extents fit, so that most stay while some stream.
+	e.maxExtent = max(min(64<<20, pg.Budget()/16), 64<<10)
 	return e
 }
 
@@ -109,11 +127,6 @@ func unchanged(s *weights.Set) bool {
 // activations there is room for its weights or at least for a few extents of
 // them to be streamed through.
 func (e *Engine) fits(p *plan.Program) bool {
-	info := e.dev.Info()
-	if info.Kind == device.Unified {
-		// Weights are file-backed and cost nothing that others need.
-		return p.Arena <= info.Free/4*3
-	}
 	var largest int64
 	for _, use := range p.Uses() {
 		var n int64

@@ -74,10 +74,36 @@ func (p part) run(ctx context.Context, key string, b build, in run.Inputs) (run.
 		p.engine.planned(m.Program())
 		return zeros(m.Program()), ctx.Err()
 	}
+	if p.engine.classic {
+		if err := p.hold(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for i, a := range p.loras {
 		in[strengthName(i)] = []float32{a.strength}
 	}
 	return m.Run(ctx, in, nil)
+}
+
+// hold reads the files of the part into memory, whole.
+func (p part) hold(ctx context.Context) error {
+	for _, s := range p.sets() {
+		for _, f := range s.Files() {
+			if err := f.Hold(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sets returns the files of the part and of its LoRAs.
+func (p part) sets() []*weights.Set {
+	all := []*weights.Set{p.set}
+	for _, a := range p.loras {
+		all = append(all, a.lora.set)
+	}
+	return all
 }
 
 // zeros returns results of a program that did not run.

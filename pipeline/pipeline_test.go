@@ -73,7 +73,7 @@ func TestBatchesAreTheSame(t *testing.T) {
 				t.Errorf("with %d KiB, condition %d is predicted otherwise", vram>>10, i)
 			}
 		}
-		if s := e.Stats(); s.Peak > vram {
+		if s := e.Stats().VRAM; s.Peak > vram {
 			t.Errorf("%d of %d bytes were taken", s.Peak, vram)
 		}
 	}

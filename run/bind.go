@@ -1,7 +1,6 @@
 package run
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -26,7 +25,7 @@ func Bind(p *plan.Program, w Weights, pg *pager.Pager) (*Model, error) {
 	files := map[*weights.File]bool{}
 	manifest := pager.Manifest{Name: p.Name}
 	for _, e := range p.Extents {
-		x := pager.Extent{Bytes: e.Bytes}
+		x := pager.Extent{Name: e.Name, Bytes: e.Bytes}
 		var key strings.Builder
 		for _, part := range e.Parts {
 			ref, ok := w.Lookup(part.Weight)
@@ -47,21 +46,20 @@ func Bind(p *plan.Program, w Weights, pg *pager.Pager) (*Model, error) {
 		x.Key = key.String()
 		manifest.Extents = append(manifest.Extents, x)
 	}
-	m.uses.Uses = p.Uses()
-	var err error
-	m.space, err = pg.Reserve(manifest)
+	space, err := pg.Reserve(manifest)
+	if err != nil {
+		return nil, err
+	}
+	m.space = space
+	m.sched, err = space.Schedule(p.Uses(), p.Costs())
 	return m, err
 }
 
 // source is a tensor as the pager reads it.
-type source struct{ ref weights.Ref }
-
-func (s source) ReadAt(ctx context.Context, p []byte, off int64) error {
-	return s.ref.ReadAt(ctx, p, off)
-}
+type source struct{ weights.Ref }
 
 func (s source) Bytes(off, n int64) ([]byte, error) {
-	b, err := s.ref.Bytes()
+	b, err := s.Ref.Bytes()
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/weir-run/weir/device"
 	"github.com/weir-run/weir/dtype"
@@ -28,11 +29,19 @@ type Model struct {
 	files   []checker
 	pager   *pager.Pager
 	space   *pager.Space
-	uses    pager.Schedule
+	sched   *pager.Schedule
 }
 
 // Program returns the program that the model runs.
 func (m *Model) Program() *plan.Program { return m.program }
+
+// Split returns what of the weights stayed where the device reads them in the
+// last run, and what of the rest need not be read from disk.
+func (m *Model) Split() (top, ram pager.Split) { return m.sched.Split() }
+
+// Prefetch tells that the model will run soon: its first weights are brought in
+// as far as there is room that nobody uses.
+func (m *Model) Prefetch() { m.sched.Prefetch() }
 
 // Release gives the model's page table back. Its weights stay resident for
 // other models that use the same until their memory is needed. No run may be
@@ -48,12 +57,12 @@ func (m *Model) Run(ctx context.Context, in Inputs, observe func(done, total int
 			return nil, fmt.Errorf("%s: %w", m.program.Name, err)
 		}
 	}
-	arena, err := m.pager.Activations(ctx, m.program.Arena)
+	pass, err := m.pager.Begin(ctx, m.sched, m.program.Arena)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", m.program.Name, err)
+		return nil, err
 	}
-	defer arena.Release()
-	r := &run{Model: m, dev: m.pager.Device(), arena: arena.Buffer(), observe: observe}
+	defer pass.End()
+	r := &run{Model: m, dev: m.pager.Device(), arena: pass.Activations(), pass: pass, observe: observe}
 	if err := r.upload(ctx, in); err != nil {
 		return nil, fmt.Errorf("%s: %w", m.program.Name, err)
 	}
@@ -109,19 +118,19 @@ func bytesOf(value any, b plan.Binding) ([]byte, error) {
 
 // ops runs the operations, with the weights of each pinned while it runs.
 func (r *run) ops(ctx context.Context) error {
-	pass, err := r.pager.Begin(r.space, r.uses)
-	if err != nil {
-		return err
-	}
-	defer pass.End()
-	r.pass = pass
+	pass := r.pass
 	for i := range r.program.Ops {
 		if err := pass.Acquire(ctx, i); err != nil {
 			return err
 		}
 		// An operation that was started has ended when Wait returns, whatever
 		// became of it, so its weights can be let go of.
+		start := time.Now()
 		err := r.op(ctx, &r.program.Ops[i])
+		if trace := r.pager.Trace(); trace != nil {
+			op := &r.program.Ops[i]
+			trace.Span("compute", op.Kind.String(), start, op.Name)
+		}
 		pass.Release(i)
 		if err != nil {
 			return err

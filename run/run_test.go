@@ -67,7 +67,7 @@ func (e encoder) bind(t *testing.T, vram int64) (*run.Model, *pager.Pager) {
 	t.Helper()
 	dev := cpu.New(cpu.Options{VRAM: vram})
 	t.Cleanup(func() { dev.Close() })
-	pg := pager.New(dev, 0)
+	pg := pager.New(dev, pager.Options{VRAM: vram})
 	t.Cleanup(pg.Close)
 	m, err := run.Bind(e.program, e.file, pg)
 	if err != nil {
@@ -92,8 +92,8 @@ func TestRunEqualsReference(t *testing.T) {
 	if steps != len(e.program.Ops) {
 		t.Errorf("%d operations were reported of %d", steps, len(e.program.Ops))
 	}
-	if s := pg.Stats(); s.Moved != 0 {
-		t.Errorf("weights are used in place on the CPU, and %d bytes were copied", s.Moved)
+	if s := pg.Stats(); s.VRAM.Moved != 0 || s.RAM.Moved != e.program.WeightBytes() {
+		t.Errorf("weights are read once and used in place on the CPU: %d bytes were read and %d copied", s.RAM.Moved, s.VRAM.Moved)
 	}
 }
 
@@ -122,7 +122,7 @@ func TestLargerThanMemory(t *testing.T) {
 			}
 		}
 	}
-	s := pg.Stats()
+	s := pg.Stats().VRAM
 	if s.Peak > vram || s.Activations != e.program.Arena {
 		t.Errorf("%d of %d bytes were taken, %d of them for activations of %d", s.Peak, vram, s.Activations, e.program.Arena)
 	}
@@ -147,7 +147,7 @@ func TestPeakIsWhatIsAllocated(t *testing.T) {
 	if _, err := m.Run(t.Context(), e.inputs, nil); err != nil {
 		t.Errorf("with exactly the memory that was planned: %v", err)
 	}
-	if s := pg.Stats(); s.Peak != e.program.Arena+largest {
+	if s := pg.Stats().VRAM; s.Peak != e.program.Arena+largest {
 		t.Errorf("the peak was %d bytes, the plan says %d", s.Peak, e.program.Arena+largest)
 	}
 	m, _ = e.bind(t, e.program.Arena+largest-1)
@@ -183,7 +183,7 @@ func TestMissingTensor(t *testing.T) {
 	e := newEncoder(t, goldenPath(), plan.Options{})
 	dev := cpu.New(cpu.Options{})
 	defer dev.Close()
-	_, err := run.Bind(e.program, &weights.Set{}, pager.New(dev, 0))
+	_, err := run.Bind(e.program, &weights.Set{}, pager.New(dev, pager.Options{}))
 	if err == nil || !strings.Contains(err.Error(), "has no tensor cond_stage_model.") {
 		t.Errorf("got %v", err)
 	}

@@ -83,6 +83,7 @@ type File struct {
 
 	mu     sync.Mutex // guards what follows
 	mapped mmap.MMap
+	held   bool // mapped is a copy in memory, see Hold
 	closed bool
 }
 

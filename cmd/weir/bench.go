@@ -131,9 +131,9 @@ func (b *stepBench) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	out := cmd.OutOrStdout()
-	s := engine.Stats()
+	s := engine.Stats().Top()
 	fmt.Fprintf(out, "seconds_per_step %.3f\n", median(times))
-	fmt.Fprintf(out, "peak memory %s, of it activations %s; weights moved %s\n", size(s.Peak), size(s.Activations), size(s.Moved))
+	fmt.Fprintf(out, "peak memory %s, of it activations %s; weights brought in %s\n", size(s.Peak), size(s.Activations), size(s.Moved))
 	if b.against == "" {
 		return nil
 	}

@@ -5,22 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/klauspost/cpuid/v2"
 	"github.com/shirou/gopsutil/v4/disk"
-	"github.com/shirou/gopsutil/v4/mem"
 	"github.com/spf13/cobra"
 
 	"github.com/weir-run/weir/device/cpu"
 	"github.com/weir-run/weir/folders"
+	"github.com/weir-run/weir/host"
 )
 
 // newDoctor returns the command that looks at the machine.
@@ -77,18 +75,18 @@ type diagnosis struct {
 func examine(roots *folders.Roots) (*diagnosis, error) {
 	d := &diagnosis{
 		System: runtime.GOOS + "/" + runtime.GOARCH, CPU: cpuid.CPU.BrandName, Cores: runtime.NumCPU(),
-		CopyRate: copyRate(), Limit: memoryLimit(), Models: map[string]int{},
+		CopyRate: copyRate(), Models: map[string]int{},
 	}
 	for _, f := range []cpuid.FeatureID{cpuid.AVX2, cpuid.FMA3, cpuid.F16C, cpuid.AVX512F, cpuid.AVX512BF16, cpuid.ASIMD} {
 		if cpuid.CPU.Supports(f) {
 			d.Features = append(d.Features, f.String())
 		}
 	}
-	m, err := mem.VirtualMemory()
+	m, err := host.Memory()
 	if err != nil {
-		return nil, fmt.Errorf("asking the system for its memory: %w", err)
+		return nil, err
 	}
-	d.Memory, d.Free = int64(m.Total), int64(m.Available)
+	d.Memory, d.Free, d.Limit = m.Total, m.Available, m.Limit
 	dev := cpu.New(cpu.Options{})
 	info := dev.Info()
 	if err := dev.Close(); err != nil {
@@ -103,21 +101,6 @@ func examine(roots *folders.Roots) (*diagnosis, error) {
 	}
 	d.advise()
 	return d, nil
-}
-
-// memoryLimit returns the limit of the control group that the program is in,
-// or 0.
-func memoryLimit() int64 {
-	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n < math.MaxInt64/2 {
-			return n
-		}
-	}
-	return 0
 }
 
 // copyRate measures how fast one core copies memory.
@@ -190,12 +173,8 @@ func readRate(path string) (float64, error) {
 
 // advise says what follows from the numbers.
 func (d *diagnosis) advise() {
-	free := d.Free
-	if d.Limit > 0 {
-		free = min(free, d.Limit)
-	}
-	if free < 2<<30 {
-		d.Advice = append(d.Advice, fmt.Sprintf("only %s of memory are free: a picture of 512×512 needs about 2 GiB beside the weights", size(free)))
+	if d.Free < 2<<30 {
+		d.Advice = append(d.Advice, fmt.Sprintf("only %s of memory are free: a picture of 512×512 needs about 2 GiB beside the weights", size(d.Free)))
 	}
 	n := 0
 	for _, count := range d.Models {

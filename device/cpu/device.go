@@ -16,9 +16,9 @@ import (
 	"sync"
 
 	"github.com/klauspost/cpuid/v2"
-	"github.com/shirou/gopsutil/v4/mem"
 
 	"github.com/weir-run/weir/device"
+	"github.com/weir-run/weir/host"
 	"github.com/weir-run/weir/ir"
 )
 
@@ -74,8 +74,8 @@ func (d *Device) Info() device.Info {
 	if d.vram > 0 {
 		info.Kind = device.Discrete
 		info.Total, info.Free = d.vram, d.vram-d.memory.inUse()
-	} else if m, err := mem.VirtualMemory(); err == nil {
-		info.Total, info.Free = int64(m.Total), int64(m.Available)
+	} else if m, err := host.Memory(); err == nil {
+		info.Total, info.Free = m.Total, m.Available
 	}
 	return info
 }
@@ -162,6 +162,7 @@ func (d *Device) Close() error {
 	if !d.closed {
 		d.closed = true
 		d.pool.close()
+		d.memory.close()
 	}
 	return nil
 }

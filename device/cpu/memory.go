@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -38,6 +39,10 @@ type memory struct {
 
 	mu   sync.Mutex
 	used int64
+	// spare are regions that were freed and may be given out again, with a
+	// limit: to have one from the system anew costs as much as to fill it.
+	spare  []mmap.MMap
+	spared int64
 }
 
 func (m *memory) inUse() int64 {
@@ -61,14 +66,55 @@ func (m *memory) alloc(n int64) (*buffer, error) {
 		skip := -uintptr(unsafe.Pointer(unsafe.SliceData(raw))) % align
 		b.data = raw[skip:][:n:n]
 	} else {
-		region, err := mmap.MapRegion(nil, int(n), mmap.RDWR, mmap.ANON, 0)
+		region, err := m.region(int(n))
 		if err != nil {
 			return nil, fmt.Errorf("%w: the system gave %s no %d bytes: %v", device.ErrNoMemory, m.name, n, err)
 		}
-		b.data, b.region = region, region
+		b.data, b.region = region[:n:n], region
 	}
 	m.used += n
 	return b, nil
+}
+
+// region returns memory of the system of at least n bytes: a spare region that
+// is not much larger, or a new one.
+func (m *memory) region(n int) (mmap.MMap, error) {
+	best := -1
+	for i, r := range m.spare {
+		if len(r) >= n && len(r) <= n+n/8 && (best < 0 || len(r) < len(m.spare[best])) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		r := m.spare[best]
+		m.spare = slices.Delete(m.spare, best, best+1)
+		m.spared -= int64(len(r))
+		return r, nil
+	}
+	for len(m.spare) > 0 && m.used+m.spared+int64(n) > m.limit {
+		m.spared -= int64(len(m.spare[0]))
+		unmap(m.spare[0])
+		m.spare = slices.Delete(m.spare, 0, 1)
+	}
+	r, err := mmap.MapRegion(nil, n, mmap.RDWR, mmap.ANON, 0)
+	if err == nil {
+		populate(r)
+	}
+	return r, err
+}
+
+// unmap gives a region back, which was mapped whole: that can only fail for a
+// broken argument.
+func unmap(r mmap.MMap) { _ = r.Unmap() }
+
+// close gives the spare regions back.
+func (m *memory) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.spare {
+		unmap(r)
+	}
+	m.spare, m.spared = nil, 0
 }
 
 func (m *memory) free(b *buffer) {
@@ -79,11 +125,14 @@ func (m *memory) free(b *buffer) {
 	defer m.mu.Unlock()
 	m.used -= b.Size()
 	b.data = nil
-	if b.region != nil {
-		// Unmapping what was mapped whole can only fail for a broken argument.
-		_ = b.region.Unmap()
-		b.region = nil
+	switch {
+	case b.region == nil:
+	case m.limit > 0:
+		m.spare, m.spared = append(m.spare, b.region), m.spared+int64(len(b.region))
+	default:
+		unmap(b.region)
 	}
+	b.region = nil
 }
 
 // Upload copies host memory to a buffer and returns when it is done.

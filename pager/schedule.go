@@ -1,0 +1,168 @@
+package pager
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A Schedule is the order in which a program uses the extents of a space. It
+// is made once and begun for each run.
+type Schedule struct {
+	space *Space
+	uses  [][]int
+	// order holds, for each extent, the uses it is part of, ascending.
+	order [][]int
+	// give is the extents in the order in which they are given up as memory gets
+	// less. However many are, they are spread evenly over the time of a pass.
+	give    []int
+	costs   []float64
+	bytes   int64 // of all extents that are used
+	largest int64 // of the extents of one use
+	extent  int64 // of the largest extent
+
+	// What was learnt from the passes so far: how many bytes beside those that
+	// are kept a pass needs on each tier, so that transfers never wait for room,
+	// and what it kept the last time.
+	depth [2]int64
+	split [2]Split
+	pass  time.Duration // how long the last pass took
+}
+
+// A Split says what of a program's weights stays in memory while it runs, and
+// what passes through in each run, in bytes.
+type Split struct{ Kept, Streamed int64 }
+
+// Split returns what the last pass of the schedule kept where kernels read
+// it, and what of the rest came from the host's memory rather than from disk.
+// On a unified device both are the same.
+func (s *Schedule) Split() (top, ram Split) {
+	p := s.space.pager
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return s.split[p.top.index], s.split[p.ram.index]
+}
+
+// Schedule returns a schedule of the space: uses are, for each use in order,
+// the indices in the manifest of the extents that must be resident at once,
+// and costs are how long each takes to work with, in any unit, or nil if they
+// are all alike.
+func (s *Space) Schedule(uses [][]int, costs []float64) (*Schedule, error) {
+	if costs != nil && len(costs) != len(uses) {
+		return nil, fmt.Errorf("%s: %d costs of %d uses", s.name, len(costs), len(uses))
+	}
+	c := &Schedule{space: s, uses: uses, costs: costs, order: make([][]int, len(s.extents))}
+	var used []int // extents, by first use
+	var points []float64
+	var bytes []int64
+	now := 0.0
+	for i, use := range uses {
+		cost := 1.0
+		if costs != nil {
+			cost = costs[i]
+		}
+		var need int64
+		for k, x := range use {
+			if x < 0 || x >= len(s.extents) {
+				return nil, fmt.Errorf("%s: use %d names extent %d of %d", s.name, i, x, len(s.extents))
+			}
+			if slices.Contains(use[:k], x) {
+				return nil, fmt.Errorf("%s: use %d names extent %d twice", s.name, i, x)
+			}
+			e := s.extents[x]
+			need += e.Bytes
+			if len(c.order[x]) == 0 {
+				used = append(used, x)
+				points, bytes = append(points, now), append(bytes, e.Bytes)
+				c.bytes += e.Bytes
+				c.extent = max(c.extent, e.Bytes)
+			}
+			c.order[x] = append(c.order[x], i)
+		}
+		now += cost
+		c.largest = max(c.largest, need)
+	}
+	for _, k := range spread(points, bytes, now) {
+		c.give = append(c.give, used[k])
+	}
+	// One use is worked with, and one extent is on its way beside one that is
+	// ready.
+	c.depth = [2]int64{c.largest + 2*c.extent, c.largest + 2*c.extent}
+	return c, nil
+}
+
+// spread returns the indices of ascending points in [0, end) in an order of
+// which every beginning is spread evenly: the point nearest to the middle, and
+// then those of both halves in turn, of which the one that has given fewer
+// bytes gives next. For points that lie evenly it is the van der Corput
+// sequence.
+func spread(points []float64, sizes []int64, end float64) []int {
+	var halve func(from, to int, low, high float64) []int
+	halve = func(from, to int, low, high float64) []int {
+		if from >= to {
+			return nil
+		}
+		middle := (low + high) / 2
+		m, _ := slices.BinarySearch(points[from:to], middle)
+		m = min(from+m, to-1)
+		left, right := halve(from, m, low, middle), halve(m+1, to, middle, high)
+		out := append(make([]int, 0, to-from), m)
+		var given int64 // by the left half more than by the right one
+		for len(left)+len(right) > 0 {
+			if given <= 0 && len(left) > 0 || len(right) == 0 {
+				given += sizes[left[0]]
+				out, left = append(out, left[0]), left[1:]
+			} else {
+				given -= sizes[right[0]]
+				out, right = append(out, right[0]), right[1:]
+			}
+		}
+		return out
+	}
+	return halve(0, len(points), 0, end)
+}
+
+// keeps returns how many of the extents that may be given up, the first n in
+// the order of give, are given up when those that stay may take room bytes in
+// all, and depth bytes of it are needed to let the others through.
+func (s *Schedule) keeps(n int, room, depth int64) int {
+	var total int64
+	for _, x := range s.give[:n] {
+		total += s.space.extents[x].Bytes
+	}
+	if total <= room {
+		return 0
+	}
+	for k, x := range s.give[:n] {
+		if total <= max(room-depth, 0) {
+			return k
+		}
+		total -= s.space.extents[x].Bytes
+	}
+	return n
+}
+
+// inOrder returns the extents in the order in which the classic way gives
+// them up: the last first.
+func (s *Schedule) inOrder() []int {
+	last := slices.Clone(s.give)
+	slices.SortFunc(last, func(a, b int) int { return s.order[b][0] - s.order[a][0] })
+	return last
+}
+
+// classic returns how many extents the classic way gives up, of those in the
+// order of inOrder: it knows no schedule, so it keeps room for one use.
+func (s *Schedule) classic(room int64) int {
+	total := s.bytes
+	if total <= room {
+		return 0
+	}
+	order := s.inOrder()
+	for k, x := range order {
+		if total <= room-s.largest {
+			return k
+		}
+		total -= s.space.extents[x].Bytes
+	}
+	return len(order)
+}

@@ -1,0 +1,148 @@
+package pager
+
+import "github.com/weir-run/weir/device"
+
+// Stats are the counters of a pager.
+type Stats struct {
+	RAM, VRAM Tier
+}
+
+// Top returns the counters of the tier that kernels read.
+func (s Stats) Top() Tier {
+	if s.VRAM.Budget > 0 {
+		return s.VRAM
+	}
+	return s.RAM
+}
+
+// A Tier is the counters of one: since the pager was made, and what is held
+// now, in bytes.
+type Tier struct {
+	Budget      int64 // what may be held now
+	Resident    int64 // extents that are there
+	InFlight    int64 // extents that are being brought in
+	Activations int64 // arenas, the idle one included
+	Peak        int64 // the largest sum of the last three
+	Moved       int64 // bytes brought in
+	Faults      int64 // extents that a use had to wait for
+	Evictions   int64
+}
+
+// Held returns the bytes that count against the budget.
+func (t *Tier) Held() int64 { return t.Resident + t.InFlight + t.Activations }
+
+// A tier is memory that holds extents.
+type tier struct {
+	Tier
+	index int
+	name  string
+	limit int64 // the user's, 0 for none
+	// total is what there is at most, whoever has it now.
+	total int64
+	// soft is set of the host's memory: what is resident there is backed by
+	// files, so that a use that does not fit in the budget can go on all the
+	// same.
+	soft bool
+	// anonymous is the part of Resident that is not backed by files.
+	anonymous int64
+
+	// Every resident extent is on one of three lists: of extents that no running
+	// pass uses, least recently used first; of those that running passes use but
+	// let go of when they have used them; and of those that they keep.
+	cold, loose, kept list
+
+	wake chan struct{} // of its loader
+}
+
+func newTier(index int, name string, limit int64) *tier {
+	return &tier{index: index, name: name, limit: limit}
+}
+
+// grown keeps the peak.
+func (t *tier) grown() { t.Peak = max(t.Peak, t.Held()) }
+
+// An identity is what makes two extents of manifests the same.
+type identity struct {
+	key       string
+	signature uint64
+	bytes     int64
+}
+
+// An extent is an entry of the page table.
+type extent struct {
+	Extent
+	id     identity
+	mapped bool // all its sources are
+	spaces int  // that refer to it
+	passes int  // running, that use it
+	on     [2]residency
+}
+
+// A residency is the state of an extent on a tier.
+type residency struct {
+	resident bool
+	loading  chan struct{} // not nil while it is brought in; closed when that ends
+	pins     int
+	keeps    int             // running passes that keep it
+	used     int64           // when, by the pager's clock
+	buffer   device.Buffer   // of a copy
+	windows  []device.Buffer // of each part, where kernels read the mapped file
+
+	in         *list
+	prev, next *extent
+}
+
+func (t *tier) of(e *extent) *residency { return &e.on[t.index] }
+
+// place puts an extent on the list that it belongs to.
+func (t *tier) place(e *extent) {
+	s := t.of(e)
+	var l *list
+	switch {
+	case !s.resident:
+	case e.passes == 0:
+		l = &t.cold
+	case s.keeps > 0:
+		l = &t.kept
+	default:
+		l = &t.loose
+	}
+	if s.in == l {
+		return
+	}
+	if s.in != nil {
+		s.in.remove(t, e)
+	}
+	if l != nil {
+		l.push(t, e)
+	}
+}
+
+// A list is a doubly linked list of extents through their residencies.
+type list struct{ first, last *extent }
+
+func (l *list) push(t *tier, e *extent) {
+	s := t.of(e)
+	s.in, s.prev, s.next = l, l.last, nil
+	if l.last != nil {
+		t.of(l.last).next = e
+	} else {
+		l.first = e
+	}
+	l.last = e
+}
+
+func (l *list) remove(t *tier, e *extent) {
+	s := t.of(e)
+	if s.prev != nil {
+		t.of(s.prev).next = s.next
+	} else {
+		l.first = s.next
+	}
+	if s.next != nil {
+		t.of(s.next).prev = s.prev
+	} else {
+		l.last = s.prev
+	}
+	s.in, s.prev, s.next = nil, nil, nil
+}
