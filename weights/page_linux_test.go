@@ -54,7 +54,9 @@ func TestLoadAndDrop(t *testing.T) {
 			}
 		}
 		a.Drop(0, a.Length)
-		if got := cached(t, a); got != 0 {
+		// The cache's own pages may be as large as 2 MiB, and the one that both
+		// tensors have a share in stays.
+		if got := cached(t, a); got > 2<<20 {
 			t.Errorf("%d bytes are in memory after they were dropped", got)
 		}
 		if got := cached(t, b); got < whole {
