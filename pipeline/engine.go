@@ -53,9 +53,10 @@ type Engine struct {
 	planned   func(*plan.Program)
 	programs  programs
 
-	mu    sync.Mutex
-	files map[string]*weights.Set
-	stale []*weights.Set // replaced on disk, but models may still refer to them
+	mu        sync.Mutex
+	files     map[string]*weights.Set
+	residency Residency
+	stale     []*weights.Set // replaced on disk, but models may still refer to them
 }
 
 // New returns an engine on the CPU. Close ends it.

@@ -82,7 +82,12 @@ func (p part) run(ctx context.Context, key string, b build, in run.Inputs) (run.
 	for i, a := range p.loras {
 		in[strengthName(i)] = []float32{a.strength}
 	}
-	return m.Run(ctx, in, nil)
+	out, err := m.Run(ctx, in, nil)
+	top, ram := m.Split()
+	p.engine.mu.Lock()
+	p.engine.residency = Residency{Program: p.name, Kept: top.Kept, Streamed: top.Streamed, Read: ram.Streamed}
+	p.engine.mu.Unlock()
+	return out, err
 }
 
 // hold reads the files of the part into memory, whole.

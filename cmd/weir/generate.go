@@ -54,6 +54,7 @@ func newGenerate() *cobra.Command {
 		},
 	}
 	s.flags(cmd)
+	s.outputs(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&r.checkpoint, "checkpoint", "c", "", "a checkpoint: its name in models/checkpoints, or a path")
 	f.StringVarP(&r.prompt, "prompt", "p", "", "what the picture is to show; (word:1.2) weighs a word")

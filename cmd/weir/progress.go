@@ -10,6 +10,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -18,6 +19,8 @@ type progress struct {
 	w        io.Writer
 	terminal bool
 	now      func() time.Time
+	// residency tells what of the weights in use stays in memory.
+	residency func() pipeline.Residency
 
 	bar     *progressbar.ProgressBar
 	started time.Time // the first step of the node that runs
@@ -58,7 +61,7 @@ func (p *progress) step(e workflow.Event) {
 			p.bar = progressbar.NewOptions(e.Total, progressbar.OptionSetWriter(p.w), progressbar.OptionShowCount(),
 				progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
 		}
-		p.bar.Describe(fmt.Sprintf("%s, %.2f s a step", title(e.Node), each.Seconds()))
+		p.bar.Describe(fmt.Sprintf("%s, %.2f s a step%s", title(e.Node), each.Seconds(), p.weights()))
 		// A terminal that has gone away is no reason to stop.
 		_ = p.bar.Set(e.Step)
 		return
@@ -67,8 +70,26 @@ func (p *progress) step(e workflow.Event) {
 		return
 	}
 	p.printed = now
-	fmt.Fprintf(p.w, "%s: step %d/%d, %.2f s a step, %.0f s left\n", title(e.Node), e.Step, e.Total,
-		each.Seconds(), (each * time.Duration(e.Total-e.Step)).Seconds())
+	fmt.Fprintf(p.w, "%s: step %d/%d, %.2f s a step, %.0f s left%s\n", title(e.Node), e.Step, e.Total,
+		each.Seconds(), (each * time.Duration(e.Total-e.Step)).Seconds(), p.weights())
+}
+
+// weights says how much of the weights stays in memory and how much passes
+// through it in each step.
+func (p *progress) weights() string {
+	if p.residency == nil {
+		return ""
+	}
+	r := p.residency()
+	switch {
+	case r.Kept+r.Streamed == 0:
+		return ""
+	case r.Streamed == 0:
+		return fmt.Sprintf(", %s of weights resident", size(r.Kept))
+	case r.Read > 0 && r.Read < r.Streamed:
+		return fmt.Sprintf(", %s of weights resident, %s streamed, %s of it from disk", size(r.Kept), size(r.Streamed), size(r.Read))
+	}
+	return fmt.Sprintf(", %s of weights resident, %s streamed", size(r.Kept), size(r.Streamed))
 }
 
 // done says what a node saved, and how long it took when that can be noticed.

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/node"
 	"github.com/weir-run/weir/pipeline"
@@ -43,6 +39,7 @@ it out, pictures go to the folder output.`,
 		},
 	}
 	s.flags(cmd)
+	s.outputs(cmd)
 	cmd.Flags().StringArrayVar(&sets, "set", nil, "change an input: NODE.INPUT=VALUE, where NODE is an id, a title or a class")
 	return cmd
 }
@@ -104,87 +101,6 @@ func applySets(g *workflow.Graph, reg *workflow.Registry, sets []string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// A setup is where everything is and what it may use.
-type setup struct {
-	models  []string
-	extra   string
-	output  string
-	vram    string
-	threads int
-	// named are folders of files that were given by their paths, with the
-	// category of what lies in them.
-	named map[string]string
-}
-
-func (s *setup) flags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringArrayVar(&s.models, "root", nil, "folder with models, input and output, as ComfyUI's own (default: the working folder; may be given several times)")
-	f.StringVar(&s.extra, "extra-model-paths", "", "an extra_model_paths.yaml (default: that of the first root, if there is one)")
-	f.StringVarP(&s.output, "output", "o", "", "folder for pictures (default: output in the first root)")
-	f.StringVar(&s.vram, "vram", "", "let models and their work take at most so much memory, for example 2GiB")
-	f.IntVar(&s.threads, "threads", 0, "number of cores to use (default: all)")
-}
-
-// folders returns where models and pictures are.
-func (s *setup) folders() (*folders.Roots, error) {
-	roots := folders.New(s.models...)
-	extra, wanted := s.extra, s.extra != ""
-	if !wanted {
-		extra = "extra_model_paths.yaml"
-		if len(s.models) > 0 {
-			extra = filepath.Join(s.models[0], extra)
-		}
-	}
-	if err := roots.LoadExtra(extra); err != nil && (wanted || !errors.Is(err, fs.ErrNotExist)) {
-		return nil, err
-	}
-	if s.output != "" {
-		roots.Output = s.output
-	}
-	for folder, category := range s.named {
-		roots.Add(category, folder)
-	}
-	return roots, nil
-}
-
-// engine returns an engine; Close ends it.
-func (s *setup) engine(o pipeline.Options) (*pipeline.Engine, error) {
-	o.Threads = s.threads
-	if s.vram != "" {
-		n, err := parseBytes(s.vram)
-		if err != nil {
-			return nil, fmt.Errorf("--vram: %w", err)
-		}
-		o.VRAM = n
-	}
-	return pipeline.New(o), nil
-}
-
-// run runs the workflow that load returns and prints what it saves.
-func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.Registry) (*workflow.Graph, error)) (err error) {
-	roots, err := s.folders()
-	if err != nil {
-		return err
-	}
-	engine, err := s.engine(o)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, engine.Close()) }()
-	p := newProgress(cmd.ErrOrStderr())
-	defer p.finish()
-	result, err := execute(cmd.Context(), &node.Env{Folders: roots, Engine: engine}, load, p)
-	if err != nil {
-		return err
-	}
-	for _, id := range slices.Sorted(maps.Keys(result.Files)) {
-		for _, f := range result.Files[id] {
-			fmt.Fprintln(cmd.OutOrStdout(), f.Path)
-		}
-	}
-	return nil
 }
 
 // execute checks and runs a workflow.

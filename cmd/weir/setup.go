@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-run/weir/folders"
+	"github.com/weir-run/weir/node"
+	"github.com/weir-run/weir/pipeline"
+	"github.com/weir-run/weir/trace"
+	"github.com/weir-run/weir/workflow"
+)
+
+// A setup is where everything is and what it may use.
+type setup struct {
+	models  []string
+	extra   string
+	output  string
+	vram    string
+	ram     string
+	link    string
+	memory  string
+	threads int
+	trace   string
+	metrics string
+	// named are folders of files that were given by their paths, with the
+	// category of what lies in them.
+	named map[string]string
+}
+
+func (s *setup) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVar(&s.models, "root", nil, "folder with models, input and output, as ComfyUI's own (default: the working folder; may be given several times)")
+	f.StringVar(&s.extra, "extra-model-paths", "", "an extra_model_paths.yaml (default: that of the first root, if there is one)")
+	f.StringVarP(&s.output, "output", "o", "", "folder for pictures (default: output in the first root)")
+	f.StringVar(&s.vram, "vram", "", "give the processor a memory of its own of that size, as a graphics card has, for example 2GiB")
+	f.StringVar(&s.link, "link", "", "with --vram: fill that memory at most so fast, for example 25GB/s")
+	f.StringVar(&s.ram, "ram", "", "let weights take at most so much RAM (default: what is free, which is followed)")
+	f.StringVar(&s.memory, "memory", "dynamic", "dynamic, or classic to compare with: whole models are read into memory and what is estimated to fit stays")
+	f.IntVar(&s.threads, "threads", 0, "number of cores to use (default: all)")
+}
+
+// outputs adds the flags of what a run tells about itself.
+func (s *setup) outputs(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&s.trace, "trace", "", "write a timeline of operations, transfers and waits, for chrome://tracing or ui.perfetto.dev")
+	f.StringVar(&s.metrics, "metrics", "", "write the counters of the memory at the end, as Prometheus reads them")
+}
+
+// folders returns where models and pictures are.
+func (s *setup) folders() (*folders.Roots, error) {
+	roots := folders.New(s.models...)
+	extra, wanted := s.extra, s.extra != ""
+	if !wanted {
+		extra = "extra_model_paths.yaml"
+		if len(s.models) > 0 {
+			extra = filepath.Join(s.models[0], extra)
+		}
+	}
+	if err := roots.LoadExtra(extra); err != nil && (wanted || !errors.Is(err, fs.ErrNotExist)) {
+		return nil, err
+	}
+	if s.output != "" {
+		roots.Output = s.output
+	}
+	for folder, category := range s.named {
+		roots.Add(category, folder)
+	}
+	return roots, nil
+}
+
+// engine returns an engine; Close ends it.
+func (s *setup) engine(o pipeline.Options) (*pipeline.Engine, error) {
+	o.Threads = s.threads
+	var link int64
+	for _, x := range []struct {
+		flag, text string
+		to         *int64
+	}{{"--vram", s.vram, &o.VRAM}, {"--ram", s.ram, &o.RAM}, {"--link", strings.TrimSuffix(s.link, "/s"), &link}} {
+		if x.text == "" {
+			continue
+		}
+		n, err := parseBytes(x.text)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("%s: %w", x.flag, err)}
+		}
+		if n == 0 {
+			return nil, usageError{fmt.Errorf("%s: nothing can be done with %s", x.flag, x.text)}
+		}
+		*x.to = n
+	}
+	if link > 0 && o.VRAM == 0 {
+		return nil, usageError{errors.New("--link is the way to the memory of --vram: give both")}
+	}
+	o.Link = float64(link)
+	switch s.memory {
+	case "", "dynamic":
+	case "classic":
+		o.Classic = true
+	default:
+		return nil, usageError{fmt.Errorf("--memory: expected dynamic or classic, found %q", s.memory)}
+	}
+	return pipeline.New(o), nil
+}
+
+// run runs the workflow that load returns and prints what it saves.
+func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.Registry) (*workflow.Graph, error)) (err error) {
+	roots, err := s.folders()
+	if err != nil {
+		return err
+	}
+	if s.trace != "" {
+		f, err := newFile(s.trace)
+		if err != nil {
+			return err
+		}
+		o.Trace = trace.New(f)
+		defer func() { err = errors.Join(err, f.commit(o.Trace.Close())) }()
+	}
+	engine, err := s.engine(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	if s.metrics != "" {
+		defer func() { err = errors.Join(err, s.writeMetrics(engine)) }()
+	}
+	p := newProgress(cmd.ErrOrStderr())
+	p.residency = engine.Residency
+	defer p.finish()
+	result, err := execute(cmd.Context(), &node.Env{Folders: roots, Engine: engine}, load, p)
+	if err != nil {
+		return err
+	}
+	for _, id := range slices.Sorted(maps.Keys(result.Files)) {
+		for _, f := range result.Files[id] {
+			fmt.Fprintln(cmd.OutOrStdout(), f.Path)
+		}
+	}
+	return nil
+}
+
+// writeMetrics writes the counters of an engine.
+func (s *setup) writeMetrics(engine *pipeline.Engine) error {
+	var text bytes.Buffer
+	engine.Metrics().WritePrometheus(&text)
+	f, err := newFile(s.metrics)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text.Bytes())
+	return f.commit(err)
+}
+
+// A file is written under a temporary name beside its own.
+type file struct {
+	*os.File
+	path string
+}
+
+func newFile(path string) (*file, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return nil, err
+	}
+	return &file{f, path}, nil
+}
+
+// commit closes the file and gives it its name, unless writing it failed.
+func (f *file) commit(err error) error {
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Chmod(f.Name(), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), f.path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
