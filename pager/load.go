@@ -108,7 +108,7 @@ func (p *Pager) page(ctx context.Context, e *extent) error {
 	err := func() error {
 		for _, part := range e.Parts {
 			source := part.Source.(Mapped)
-			for off := int64(0); off < part.Bytes; off += chunk {
+			for off := int64(0); off < part.Bytes && p.options.Mode != MMap; off += chunk {
 				if err := source.Load(ctx, part.Offset+off, min(chunk, part.Bytes-off)); err != nil {
 					return err
 				}

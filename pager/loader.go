@@ -2,6 +2,7 @@ package pager
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -17,7 +18,7 @@ func (p *Pager) start() {
 	p.cancel = cancel
 	for _, t := range p.tiers() {
 		t.wake = make(chan struct{}, 1)
-		if !p.options.Classic {
+		if p.options.Mode == Dynamic {
 			p.loaders.Go(func() { p.bringIn(ctx, t) })
 		}
 	}
@@ -177,7 +178,9 @@ func (p *Pager) follow() {
 	info := p.dev.Info()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err == nil {
+	if p.options.Mode != Dynamic { // the system looks after the host's memory
+		p.ram.total, p.ram.Budget = math.MaxInt64, math.MaxInt64/2
+	} else if err == nil {
 		p.ram.total = memory.Total
 		// What is resident is counted as available by the system, since it is
 		// backed by files; what is not must be added.

@@ -81,13 +81,25 @@ type Options struct {
 	RAM int64
 	// Host tells the host's memory; nil stands for [host.Memory].
 	Host func() (host.Info, error)
-	// Classic makes the pager as blind as what came before it: it keeps the
-	// first extents that fit and brings in each of the others when it is used,
-	// not ahead. It is there to be compared with.
-	Classic bool
+	Mode Mode
 	// Trace, if it is not nil, is told of every transfer, wait and eviction.
 	Trace *trace.Recorder
 }
+
+// A Mode is a way of managing memory. All but Dynamic are there to be compared
+// with.
+type Mode string
+
+const (
+	// Dynamic is what the pager is for.
+	Dynamic Mode = ""
+	// Classic is as blind as what came before: the first extents that fit are
+	// kept, and each of the others is brought in when it is used, not ahead.
+	Classic Mode = "classic"
+	// MMap leaves the host's memory to the system's page cache: files are
+	// mapped, and nothing is read ahead or dropped.
+	MMap Mode = "mmap"
+)
 
 // A Pager keeps the extents of many models in memory within budgets. It is
 // safe for concurrent use.

@@ -353,7 +353,7 @@ func (p *Pager) settle() {
 		p.mu.Lock()
 		busy := false
 		for _, t := range p.tiers() {
-			busy = busy || t.InFlight > 0 || len(t.wake) > 0 && !p.options.Classic
+			busy = busy || t.InFlight > 0 || len(t.wake) > 0 && p.options.Mode == Dynamic
 		}
 		p.mu.Unlock()
 		if !busy {
@@ -873,7 +873,7 @@ type randomModel struct {
 func randomProgram(t *testing.T, seed uint64) bool {
 	r := rand.New(rand.NewPCG(seed, 0))
 	d := &fake{unified: r.IntN(3) == 0, ram: 1 + r.Int64N(3000)}
-	o := Options{Host: d.host, VRAM: 1, Classic: r.IntN(8) == 0}
+	o := Options{Host: d.host, VRAM: 1, Mode: []Mode{Dynamic, Dynamic, Dynamic, Classic, MMap}[r.IntN(5)]}
 	p := New(d, o)
 	broken := r.IntN(3) == 0 // reads, allocations and uploads fail, runs are cancelled
 	var models []randomModel

@@ -40,7 +40,7 @@ func (ps *Pass) keep(t *tier, n int, room int64) int {
 	s := ps.sched
 	k := s.keeps(n, room, s.depth[t.index])
 	give := s.give
-	if ps.space.pager.options.Classic {
+	if ps.space.pager.options.Mode == Classic {
 		// The first that fit stay, whatever is best.
 		give = s.inOrder()
 		k = s.classic(room)

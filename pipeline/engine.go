@@ -3,6 +3,7 @@
 package pipeline
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -29,10 +30,10 @@ type Options struct {
 	// Link, when it is not 0, limits how many bytes a second reach that memory
 	// of the CPU's own.
 	Link float64
-	// Classic reads whole models into memory before they run, estimates what
-	// fits, and keeps that, as programs do that page nothing. It is there to be
-	// compared with.
-	Classic bool
+	// Memory is the way in which memory is managed. With pager.Classic whole
+	// models are read into memory before they run, and what is estimated to fit
+	// is kept, as programs do that page nothing.
+	Memory pager.Mode
 	// Trace, if it is not nil, is told of every operation, transfer and wait.
 	Trace *trace.Recorder
 	// Threads is how many cores are used; 0 means all.
@@ -65,8 +66,8 @@ func New(o Options) *Engine {
 	if o.Link > 0 {
 		dev = link.New(dev, o.Link)
 	}
-	pg := pager.New(dev, pager.Options{VRAM: o.VRAM, RAM: o.RAM, Classic: o.Classic, Trace: o.Trace})
-	e := &Engine{dev: dev, pager: pg, classic: o.Classic, planned: o.Planned, files: map[string]*weights.Set{}}
+	pg := pager.New(dev, pager.Options{VRAM: o.VRAM, RAM: o.RAM, Mode: o.Memory, Trace: o.Trace})
+	e := &Engine{dev: dev, pager: pg, classic: o.Memory == pager.Classic, planned: o.Planned, files: map[string]*weights.Set{}}
 	// Many extents fit, so that most stay while some stream.
 	e.maxExtent = max(min(64<<20, pg.Budget()/16), 64<<10)
 	return e
@@ -113,6 +114,28 @@ func (e *Engine) open(path string) (*weights.Set, error) {
 	}
 	e.files[path] = s
 	return s, nil
+}
+
+// Hold reads a file of weights into memory, whole, if that is the way memory is
+// managed. Otherwise it does nothing.
+func (e *Engine) Hold(ctx context.Context, path string) error {
+	if !e.classic {
+		return nil
+	}
+	s, err := e.open(path)
+	if err != nil {
+		return err
+	}
+	return hold(ctx, s)
+}
+
+func hold(ctx context.Context, s *weights.Set) error {
+	for _, f := range s.Files() {
+		if err := f.Hold(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func unchanged(s *weights.Set) bool {

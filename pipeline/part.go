@@ -75,8 +75,10 @@ func (p part) run(ctx context.Context, key string, b build, in run.Inputs) (run.
 		return zeros(m.Program()), ctx.Err()
 	}
 	if p.engine.classic {
-		if err := p.hold(ctx); err != nil {
-			return nil, err
+		for _, s := range p.sets() {
+			if err := hold(ctx, s); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for i, a := range p.loras {
@@ -88,18 +90,6 @@ func (p part) run(ctx context.Context, key string, b build, in run.Inputs) (run.
 	p.engine.residency = Residency{Program: p.name, Kept: top.Kept, Streamed: top.Streamed, Read: ram.Streamed}
 	p.engine.mu.Unlock()
 	return out, err
-}
-
-// hold reads the files of the part into memory, whole.
-func (p part) hold(ctx context.Context) error {
-	for _, s := range p.sets() {
-		for _, f := range s.Files() {
-			if err := f.Hold(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // sets returns the files of the part and of its LoRAs.

@@ -24,6 +24,7 @@ import (
 func newBench() *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure how fast models run here", Args: onlyCommands, RunE: help, SuggestionsMinimumDistance: 2}
 	cmd.AddCommand(newSynth(), newStep())
+	cmd.AddCommand(newMemory()...)
 	return cmd
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/node"
+	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/trace"
 	"github.com/weir-run/weir/workflow"
@@ -45,7 +46,7 @@ func (s *setup) flags(cmd *cobra.Command) {
 	f.StringVar(&s.vram, "vram", "", "give the processor a memory of its own of that size, as a graphics card has, for example 2GiB")
 	f.StringVar(&s.link, "link", "", "with --vram: fill that memory at most so fast, for example 25GB/s")
 	f.StringVar(&s.ram, "ram", "", "let weights take at most so much RAM (default: what is free, which is followed)")
-	f.StringVar(&s.memory, "memory", "dynamic", "dynamic, or classic to compare with: whole models are read into memory and what is estimated to fit stays")
+	f.StringVar(&s.memory, "memory", "dynamic", "dynamic, or to compare with: classic (whole models are read into memory, and what is estimated to fit stays) or mmap (the system decides)")
 	f.IntVar(&s.threads, "threads", 0, "number of cores to use (default: all)")
 }
 
@@ -105,9 +106,11 @@ func (s *setup) engine(o pipeline.Options) (*pipeline.Engine, error) {
 	switch s.memory {
 	case "", "dynamic":
 	case "classic":
-		o.Classic = true
+		o.Memory = pager.Classic
+	case "mmap":
+		o.Memory = pager.MMap
 	default:
-		return nil, usageError{fmt.Errorf("--memory: expected dynamic or classic, found %q", s.memory)}
+		return nil, usageError{fmt.Errorf("--memory: expected dynamic, classic or mmap, found %q", s.memory)}
 	}
 	return pipeline.New(o), nil
 }

@@ -1,0 +1,181 @@
+//go:build linux
+
+// Package membench measures how memory is managed: it runs generations in
+// processes of their own, side by side in several ways, in cages where a small
+// memory or a slow disk is played.
+package membench
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/weir-run/weir/diffusion"
+	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/pager"
+	"github.com/weir-run/weir/pipeline"
+)
+
+// A Spec is what a process is to do.
+type Spec struct {
+	Cage          []string // files of control groups to enter
+	Memory        pager.Mode
+	VRAM, RAM     int64
+	Link          float64
+	Width, Height int
+	Trace         string
+	Script        []Act
+}
+
+// An Act is one thing that is done and measured.
+type Act struct {
+	// Op is open, encode, step, decode, lora or arena, which tells how large the
+	// last one's was.
+	Op string
+	// File is what open and lora open, Model the number of the open file that
+	// the others work with, Prompt what encode encodes, and Times how often a
+	// step is made.
+	File   string
+	Model  int
+	Prompt string
+	Times  int
+}
+
+// A Measure is what was measured of an act, or of one of its times.
+type Measure struct {
+	Op      string
+	Seconds float64
+	Read    int64 // bytes read from disks
+	// MovedRAM and MovedVRAM are the bytes that the pager brought in.
+	MovedRAM, MovedVRAM int64
+	RSS, Anon           int64 // of the process, after the act
+	Residency           pipeline.Residency
+	Hash                string // of the results
+	Bytes               int64  // of an arena
+}
+
+// Child does what a spec on in says, and writes the measures to out.
+func Child(ctx context.Context, in io.Reader, out io.Writer) (err error) {
+	var s Spec
+	if err := json.NewDecoder(in).Decode(&s); err != nil {
+		return fmt.Errorf("reading what to measure: %w", err)
+	}
+	if err := enter(s.Cage); err != nil {
+		return err
+	}
+	e := pipeline.New(pipeline.Options{Memory: s.Memory, VRAM: s.VRAM, RAM: s.RAM, Link: s.Link})
+	defer func() { err = errors.Join(err, e.Close()) }()
+	c := &child{spec: s, engine: e}
+	var all []Measure
+	for _, a := range s.Script {
+		for range max(a.Times, 1) {
+			m, err := c.measure(ctx, a)
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", a.Op, a.File, err)
+			}
+			all = append(all, m)
+		}
+	}
+	return json.NewEncoder(out).Encode(all)
+}
+
+// A child is the state of a script.
+type child struct {
+	spec   Spec
+	engine *pipeline.Engine
+	models []*pipeline.Checkpoint
+	text   pipeline.Text
+	latent []float32
+	step   int
+}
+
+func (c *child) measure(ctx context.Context, a Act) (Measure, error) {
+	before, stats, start := count(), c.engine.Stats(), time.Now()
+	if a.Op == "arena" {
+		return Measure{Op: a.Op, Bytes: stats.Top().Activations}, nil
+	}
+	result, err := c.do(ctx, a)
+	if err != nil {
+		return Measure{}, err
+	}
+	m := Measure{Op: a.Op, Seconds: time.Since(start).Seconds(), Residency: c.engine.Residency()}
+	after, now := count(), c.engine.Stats()
+	m.Read, m.RSS, m.Anon = after.read-before.read, after.rss, after.anon
+	m.MovedRAM, m.MovedVRAM = now.RAM.Moved-stats.RAM.Moved, now.VRAM.Moved-stats.VRAM.Moved
+	if result != nil {
+		sum := sha256.Sum256(dtype.BytesOf(result))
+		m.Hash = fmt.Sprintf("%x", sum[:8])
+	}
+	return m, nil
+}
+
+// do does an act and returns its numbers.
+func (c *child) do(ctx context.Context, a Act) ([]float32, error) {
+	if a.Op == "open" {
+		m, err := c.engine.Checkpoint(a.File)
+		if err != nil {
+			return nil, err
+		}
+		c.models = append(c.models, m)
+		if c.latent == nil {
+			c.latent = diffusion.Randn(1, c.shape(m).Elems())
+		}
+		return nil, c.engine.Hold(ctx, a.File)
+	}
+	if a.Model >= len(c.models) {
+		return nil, fmt.Errorf("model %d of %d", a.Model, len(c.models))
+	}
+	m := c.models[a.Model]
+	switch a.Op {
+	case "encode":
+		var err error
+		c.text, err = m.CLIP.Encode(ctx, a.Prompt)
+		return c.text.Embed, err
+	case "lora":
+		l, err := c.engine.LoRA(a.File)
+		if err != nil {
+			return nil, err
+		}
+		with := *m
+		with.Model, err = m.Model.WithLoRA(l, 0.8)
+		c.models = append(c.models, &with)
+		return nil, err
+	case "step":
+		return c.predict(ctx, m)
+	case "decode":
+		shape := c.shape(m)
+		image, err := m.VAE.Decode(ctx, pipeline.Latents{Batch: 1, Channels: shape[1], Height: shape[2], Width: shape[3], Samples: c.latent}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return image.Pix, nil
+	}
+	return nil, fmt.Errorf("%q is nothing to measure", a.Op)
+}
+
+func (c *child) shape(m *pipeline.Checkpoint) diffusion.Shape {
+	config := m.Model.Checkpoint()
+	f := config.VAE.Factor()
+	return diffusion.Shape{1, config.UNet.In, c.spec.Height / f, c.spec.Width / f}
+}
+
+// predict makes a step of Euler's method, with guidance.
+func (c *child) predict(ctx context.Context, m *pipeline.Checkpoint) ([]float32, error) {
+	h, w := float32(c.spec.Height), float32(c.spec.Width)
+	t := c.text
+	cond := &pipeline.Cond{Embed: t.Embed, Tokens: t.Tokens, Width: t.Width, Pooled: t.Pooled, Sizes: [6]float32{h, w, 0, 0, h, w}}
+	c.step++
+	at := float32(1000 - 37*(c.step%25))
+	y, err := m.Model.Predict(ctx, c.latent, c.shape(m), at, []*pipeline.Cond{cond, cond})
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range y[0] {
+		c.latent[i] -= 0.02 * v
+	}
+	return c.latent, nil
+}

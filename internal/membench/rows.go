@@ -1,0 +1,475 @@
+//go:build linux
+
+package membench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/weir-run/weir/pager"
+)
+
+// generation is opening, encoding, so many steps and decoding.
+func generation(file string, steps int) []Act {
+	return []Act{{Op: "open", File: file}, {Op: "encode", Prompt: "a photograph of a weir"}, {Op: "step", Times: steps}, {Op: "decode"}}
+}
+
+// load measures how long models of 1 to 60 GiB take to open, and what memory.
+func (b *Bench) load(ctx context.Context) error {
+	b.title("load: opening a checkpoint (holes on disk: what is read comes from memory, which flatters classic)")
+	info, err := memory()
+	if err != nil {
+		return err
+	}
+	small, err := b.model(ctx, 1)
+	if err != nil {
+		return err
+	}
+	var lines []string
+	chart := barChart{title: "Opening a checkpoint: seconds", file: "load.svg"}
+	var first, last float64
+	for _, size := range []int64{1, 4, 8, 30, 60} {
+		path := filepath.Join(b.Dir, fmt.Sprintf("weir-bench-holes-%d.safetensors", size))
+		if err := holes(small, path, size<<30); err != nil {
+			return err
+		}
+		var dynamic, classic []Measure
+		for range b.Rounds {
+			m, err := b.child(ctx, Spec{Width: 64, Height: 64, Script: []Act{{Op: "open", File: path}}})
+			if err != nil {
+				return errors.Join(err, os.Remove(path))
+			}
+			dynamic = append(dynamic, m...)
+			if size<<30 < info/2 {
+				m, err := b.child(ctx, Spec{Memory: pager.Classic, Width: 64, Height: 64, Script: []Act{{Op: "open", File: path}}})
+				if err != nil {
+					return errors.Join(err, os.Remove(path))
+				}
+				classic = append(classic, m...)
+			}
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		d := median(seconds(dynamic))
+		line := fmt.Sprintf("%d GiB|%.1f ms|%s|", size, 1e3*d, mib(dynamic[0].RSS))
+		if classic != nil {
+			line += fmt.Sprintf("%.2f s|%s", median(seconds(classic)), gib(classic[0].RSS))
+			chart.add(fmt.Sprintf("classic %d GiB", size), median(seconds(classic)))
+		} else {
+			line += "does not fit|"
+		}
+		chart.add(fmt.Sprintf("dynamic %d GiB", size), d)
+		lines = append(lines, line)
+		if first == 0 {
+			first = d
+		}
+		last = d
+	}
+	b.table("size|dynamic|memory|classic|memory", lines)
+	b.bar("load is flat", last < 3*first+0.01, "60 GiB open in %.1f ms, 1 GiB in %.1f ms", 1e3*last, 1e3*first)
+	return b.draw(chart)
+}
+
+// ram runs a model in a memory of half its size.
+func (b *Bench) ram(ctx context.Context) error {
+	file, err := b.model(ctx, 1)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	const rate = 400e6
+	limit := info.Size() / 2
+	b.title("ram: a generation with %s of memory for a model of %s, disk at %.0f MB/s, classic with swap", gib(limit), gib(info.Size()), rate/1e6)
+	swap, err := b.swap(ctx, 4<<30)
+	if err != nil {
+		return err
+	}
+	defer swap()
+	cage, err := NewCage(limit, b.Dir, rate)
+	if err != nil {
+		return err
+	}
+	defer cage.Remove()
+	ways := []pager.Mode{pager.Dynamic, pager.MMap, pager.Classic}
+	firsts, steady, reads := map[pager.Mode][]float64{}, map[pager.Mode][]float64{}, map[pager.Mode][]float64{}
+	var streamed, model int64
+	for range b.Rounds {
+		for _, way := range ways {
+			if err := dropCaches(); err != nil {
+				return err
+			}
+			steps := 4
+			all, err := b.child(ctx, Spec{Cage: cage.Files(), Memory: way, Width: 64, Height: 64, Script: generation(file, steps)})
+			if err != nil {
+				return err
+			}
+			firsts[way] = append(firsts[way], total(all))
+			for _, m := range of(all, "step")[2:] {
+				steady[way] = append(steady[way], m.Seconds)
+				reads[way] = append(reads[way], float64(m.Read))
+				if way == pager.Dynamic {
+					streamed, model = m.Residency.Streamed, m.Residency.Kept+m.Residency.Streamed
+				}
+			}
+		}
+	}
+	var lines []string
+	chart := barChart{title: "Memory for half of the model: seconds", file: "ram.svg"}
+	for _, way := range ways {
+		name := or(string(way), "dynamic")
+		lines = append(lines, fmt.Sprintf("%s|%.1f s|%.2f s|%s", name, median(firsts[way]), median(steady[way]), gib(int64(median(reads[way])))))
+		chart.add(name+", generation", median(firsts[way]))
+		chart.add(name+", step", median(steady[way]))
+	}
+	b.table("|first generation of 4 steps|a later step|read in it", lines)
+	fmt.Fprintf(b.Out, "\nof %s that a step uses, dynamic keeps %s\n", gib(model), gib(model-streamed))
+	d, c, k := pager.Dynamic, pager.Classic, pager.MMap
+	b.bar("ram: first generation", median(firsts[c]) >= 3*median(firsts[d]), "%.1f times as fast as classic, at least 3", median(firsts[c])/median(firsts[d]))
+	b.bar("ram: bytes read in a step", median(reads[d]) <= 1.05*float64(streamed), "%.3f of what is not kept, at most 1.05; mmap reads %.2f of the model", median(reads[d])/float64(streamed), median(reads[k])/float64(model))
+	want := float64(model) / float64(streamed) * 0.9
+	b.bar("ram: a later step", median(steady[k])/median(steady[d]) >= want, "%.2f times as fast as mmap, at least %.2f", median(steady[k])/median(steady[d]), want)
+	return b.draw(chart)
+}
+
+// swap adds a swap file; the function takes it away.
+func (b *Bench) swap(ctx context.Context, size int64) (func(), error) {
+	path := filepath.Join(b.Dir, "weir-bench-swap")
+	for _, args := range [][]string{
+		{"fallocate", "-l", fmt.Sprint(size), path}, {"chmod", "600", path}, {"mkswap", "-q", path}, {"swapon", path},
+	} {
+		if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("a swap file cannot be made here: %v: %w: %s", args, err, out)
+		}
+	}
+	return func() {
+		_ = exec.Command("swapoff", path).Run()
+		_ = os.Remove(path)
+	}, nil
+}
+
+// vram runs a model on a device with a part of the memory that it needs,
+// behind a link that takes as long for the rest as computing does.
+func (b *Bench) vram(ctx context.Context) error {
+	file, err := b.model(ctx, 1)
+	if err != nil {
+		return err
+	}
+	const width, steps = 256, 4
+	b.title("vram: a step of %d×%d with memory for a part of the weights; the link carries the rest in the time of computing", width, width)
+	script := generation(file, steps)[:3]
+	run := func(vram int64, link float64) ([]Measure, error) {
+		all, err := b.child(ctx, Spec{VRAM: vram, Link: link, Width: width, Height: width, Script: script})
+		return of(all, "step"), err
+	}
+	const plenty = 8 << 30
+	warm, err := run(plenty, 0)
+	if err != nil {
+		return err
+	}
+	model := warm[0].Residency.Kept
+	arena, err := b.activations(ctx, file, width)
+	if err != nil {
+		return err
+	}
+	var lines []string
+	chart := barChart{title: "Step time against memory on the device: seconds", file: "vram.svg"}
+	for _, part := range []int64{25, 50, 75, 100} {
+		vram := arena + model*part/100
+		if part == 100 {
+			vram += 1 << 20 // for the alignment of buffers
+		}
+		var alone, paged, bound []float64
+		var streamed int64
+		for range b.Rounds {
+			// What computing takes varies from minute to minute: it is measured
+			// beside each.
+			a, err := run(plenty, 0)
+			if err != nil {
+				return err
+			}
+			compute := median(seconds(a[1:]))
+			rate := float64(model*max(100-part, 25)/100) / compute
+			p, err := run(vram, rate)
+			if err != nil {
+				return err
+			}
+			again, err := run(plenty, 0)
+			if err != nil {
+				return err
+			}
+			compute = (compute + median(seconds(again[1:]))) / 2
+			streamed = p[len(p)-1].Residency.Streamed
+			alone = append(alone, compute)
+			paged = append(paged, median(seconds(p[1:])))
+			bound = append(bound, max(compute, float64(streamed)/rate))
+		}
+		ratio := median(paged) / median(bound)
+		lines = append(lines, fmt.Sprintf("%d %%|%s|%s|%.2f s|%.2f s|%.3f", part, gib(vram), gib(streamed), median(alone), median(paged), ratio))
+		chart.add(fmt.Sprintf("%d %%", part), median(paged))
+		if part < 100 {
+			b.bar(fmt.Sprintf("vram: step with %d %% of the weights", part), ratio <= 1.10, "%.3f of max(computing, transfer), at most 1.10", ratio)
+		} else {
+			b.bar("vram: step with all weights", ratio <= 1.02, "%.3f of everything resident from the start, at most 1.02", ratio)
+		}
+	}
+	b.table("weights that fit|memory|streamed in a step|computing alone|step|of the bound", lines)
+	return b.draw(chart)
+}
+
+// activations returns how large a step's arena is.
+func (b *Bench) activations(ctx context.Context, file string, width int) (int64, error) {
+	all, err := b.child(ctx, Spec{VRAM: 8 << 30, Width: width, Height: width, Script: []Act{
+		{Op: "open", File: file}, {Op: "encode"}, {Op: "step"}, {Op: "arena"}}})
+	if err != nil {
+		return 0, err
+	}
+	return of(all, "arena")[0].Bytes, nil
+}
+
+// experts switches between two models halfway, with room for one.
+func (b *Bench) experts(ctx context.Context) error {
+	first, err := b.model(ctx, 1)
+	if err != nil {
+		return err
+	}
+	second, err := b.model(ctx, 2)
+	if err != nil {
+		return err
+	}
+	const width, rate = 64, 2e9
+	arena, err := b.activations(ctx, first, width)
+	if err != nil {
+		return err
+	}
+	probe, err := b.child(ctx, Spec{VRAM: 8 << 30, Width: width, Height: width, Script: generation(first, 1)[:3]})
+	if err != nil {
+		return err
+	}
+	model := of(probe, "step")[0].Residency.Kept
+	b.title("experts: two models of %s, memory for one, switched after half of 8 steps, link at %.0f GB/s", gib(model), rate/1e9)
+	var lines []string
+	times, moved := map[pager.Mode][]float64{}, map[pager.Mode][]float64{}
+	chart := barChart{title: "Two experts, memory for one: seconds of 8 steps", file: "experts.svg"}
+	ways := []pager.Mode{pager.Dynamic, pager.Classic}
+	for range b.Rounds {
+		for _, way := range ways {
+			all, err := b.child(ctx, Spec{Memory: way, VRAM: arena + model + 1<<20, Link: rate, Width: width, Height: width, Script: []Act{
+				{Op: "open", File: first}, {Op: "open", File: second}, {Op: "encode", Prompt: "a boat"},
+				{Op: "step", Times: 4}, {Op: "step", Model: 1, Times: 4}}})
+			if err != nil {
+				return err
+			}
+			times[way] = append(times[way], total(of(all, "step")))
+			var n int64
+			for _, m := range of(all, "step") {
+				n += m.MovedVRAM
+			}
+			moved[way] = append(moved[way], float64(n))
+		}
+	}
+	for _, way := range ways {
+		name := or(string(way), "dynamic")
+		lines = append(lines, fmt.Sprintf("%s|%.2f s|%s", name, median(times[way]), gib(int64(median(moved[way])))))
+		chart.add(name, median(times[way]))
+	}
+	b.table("|8 steps|moved to the device", lines)
+	m := median(moved[pager.Dynamic])
+	b.bar("experts: each is moved once", m <= 1.05*float64(2*model), "%.3f of both, at most 1.05", m/float64(2*model))
+	return b.draw(chart)
+}
+
+// prompt changes the prompt between generations, with memory for the denoiser
+// and hardly the text encoder.
+func (b *Bench) prompt(ctx context.Context) error {
+	file, err := b.model(ctx, 1)
+	if err != nil {
+		return err
+	}
+	const width, rate = 64, 400e6
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	b.title("prompt: a changed prompt with memory for three quarters of the model, disk at %.0f MB/s", rate/1e6)
+	cage, err := NewCage(info.Size()*3/4, b.Dir, rate)
+	if err != nil {
+		return err
+	}
+	defer cage.Remove()
+	ways := []pager.Mode{pager.Dynamic, pager.MMap}
+	encode, whole, read := map[pager.Mode][]float64{}, map[pager.Mode][]float64{}, map[pager.Mode][]float64{}
+	var same float64
+	for range b.Rounds {
+		for _, way := range ways {
+			if err := dropCaches(); err != nil {
+				return err
+			}
+			all, err := b.child(ctx, Spec{Cage: cage.Files(), Memory: way, Width: width, Height: width, Script: []Act{
+				{Op: "open", File: file}, {Op: "encode", Prompt: "a boat"}, {Op: "step", Times: 3},
+				{Op: "encode", Prompt: "a house"}, {Op: "step", Times: 3}, // changed
+				{Op: "step", Times: 3}, // the same prompt: the text encoder is not asked
+			}})
+			if err != nil {
+				return err
+			}
+			e, s := of(all, "encode"), of(all, "step")
+			encode[way] = append(encode[way], e[1].Seconds)
+			whole[way] = append(whole[way], e[1].Seconds+total(s[3:6]))
+			read[way] = append(read[way], float64(e[1].Read))
+			if way == pager.Dynamic {
+				for _, m := range s[6:] {
+					same = max(same, float64(m.Read)/float64(max(m.Residency.Streamed, 1)))
+				}
+			}
+		}
+	}
+	var lines []string
+	for _, way := range ways {
+		lines = append(lines, fmt.Sprintf("%s|%.2f s|%s|%.2f s", or(string(way), "dynamic"), median(encode[way]), mib(int64(median(read[way]))), median(whole[way])))
+	}
+	b.table("|encoding the changed prompt|read for it|with three steps", lines)
+	b.bar("prompt: an unchanged one", same <= 1.05, "a step reads %.3f of what the denoiser streams, at most 1.05: nothing of the text encoder", same)
+	return nil
+}
+
+// lora adds a LoRA after some steps.
+func (b *Bench) lora(ctx context.Context) error {
+	file, err := b.model(ctx, 1)
+	if err != nil {
+		return err
+	}
+	adapter := filepath.Join(b.Dir, "weir-bench-lora.safetensors")
+	if err := b.write(adapter, func() error { return writeLoRA(ctx, file, adapter, 16) }); err != nil {
+		return err
+	}
+	const width = 256
+	b.title("lora: the first step after a LoRA of rank 16 on every layer of attention was added, %d×%d", width, width)
+	ways := []string{"", "lora"}
+	first, later := map[string][]float64{}, map[string][]float64{}
+	for range b.Rounds {
+		for _, way := range ways {
+			script := []Act{{Op: "open", File: file}, {Op: "encode", Prompt: "a boat"}, {Op: "step", Times: 2}}
+			model := 0
+			if way != "" {
+				script = append(script, Act{Op: way, File: adapter})
+				model = 1
+			}
+			script = append(script, Act{Op: "step", Model: model, Times: 3})
+			all, err := b.child(ctx, Spec{Width: width, Height: width, Script: script})
+			if err != nil {
+				return err
+			}
+			s := of(all, "step")[2:]
+			t := s[0].Seconds
+			if way != "" {
+				t += of(all, way)[0].Seconds
+			}
+			first[way], later[way] = append(first[way], t), append(later[way], median(seconds(s[1:])))
+		}
+	}
+	var lines []string
+	chart := barChart{title: "From a LoRA to the first step's end: seconds", file: "lora.svg"}
+	for _, way := range ways {
+		name := or(way, "none")
+		lines = append(lines, fmt.Sprintf("%s|%.2f s|%.2f s", name, median(first[way]), median(later[way])))
+		chart.add(name, median(first[way]))
+	}
+	b.table("LoRA|to the end of the first step|a later step", lines)
+	added := (median(first["lora"]) - median(first[""])) / median(first[""])
+	b.bar("lora: added cost", added <= 0.05, "%.1f %% of a step, at most 5 %% and reading the file", 100*added)
+	return b.draw(chart)
+}
+
+// pressure has another process take and give back half of the memory twenty
+// times during a generation.
+func (b *Bench) pressure(ctx context.Context) error {
+	file, err := b.model(ctx, 1)
+	if err != nil {
+		return err
+	}
+	const limit, times, width = 3 << 30, 20, 64
+	b.title("pressure: another process takes and frees half of %s of memory %d times during a generation", gib(limit), times)
+	cage, err := NewCage(limit, b.Dir, 0)
+	if err != nil {
+		return err
+	}
+	defer cage.Remove()
+	spec := Spec{Cage: cage.Files(), Width: width, Height: width, Script: generation(file, 20)}
+	calm, err := b.child(ctx, spec)
+	if err != nil {
+		return err
+	}
+	hog := exec.CommandContext(ctx, b.Hog[0], append(b.Hog[1:], fmt.Sprint(limit/2), fmt.Sprint(times), cage.Files()[0])...)
+	hog.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := hog.Start(); err != nil {
+		return err
+	}
+	pressed, err := b.child(ctx, spec)
+	if err != nil {
+		return errors.Join(err, hog.Process.Kill(), hog.Wait())
+	}
+	if err := hog.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	rounds := hog.Wait()
+	b.table("|steps|read", []string{
+		fmt.Sprintf("alone|%.1f s|%s", total(of(calm, "step")), gib(sumRead(calm))),
+		fmt.Sprintf("under pressure|%.1f s|%s", total(of(pressed, "step")), gib(sumRead(pressed))),
+	})
+	same := calm[len(calm)-1].Hash == pressed[len(pressed)-1].Hash
+	b.bar("pressure: picture", same && rounds == nil, "identical: %v; the other process: %v", same, or(fmt.Sprint(rounds), "done"))
+	return nil
+}
+
+func sumRead(all []Measure) (n int64) {
+	for _, m := range all {
+		n += m.Read
+	}
+	return n
+}
+
+// Hog takes bytes of memory and frees them, so many times, half a second
+// each. It ends when the context does.
+func Hog(ctx context.Context, bytes int64, times int, cage string) error {
+	if err := enter([]string{cage}); err != nil {
+		return err
+	}
+	for range times {
+		m, err := syscall.Mmap(-1, 0, int(bytes), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+		if err != nil {
+			return err
+		}
+		for i := 0; i < len(m); i += 4096 {
+			m[i] = 1
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+		if err := syscall.Munmap(m); err != nil {
+			return err
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(500 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
