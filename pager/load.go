@@ -64,8 +64,11 @@ func (p *Pager) copy(ctx context.Context, t *tier, e *extent, fill func(device.B
 		return err
 	}
 	p.mu.Unlock()
+	start := time.Now()
 	err = fill(buffer)
+	took := time.Since(start)
 	p.mu.Lock()
+	t.carry(e.Bytes, took)
 	if err != nil {
 		p.dev.Free(buffer)
 		return err
@@ -105,6 +108,7 @@ func (p *Pager) page(ctx context.Context, e *extent) error {
 	unified := p.vram == nil
 	var windows []device.Buffer
 	p.mu.Unlock()
+	start := time.Now()
 	err := func() error {
 		for _, part := range e.Parts {
 			source := part.Source.(Mapped)
@@ -128,7 +132,9 @@ func (p *Pager) page(ctx context.Context, e *extent) error {
 		}
 		return ctx.Err()
 	}()
+	took := time.Since(start)
 	p.mu.Lock()
+	p.ram.carry(e.Bytes, took)
 	if err == nil {
 		p.ram.of(e).windows = windows
 	}

@@ -70,24 +70,20 @@ func (p *Pager) bringIn(ctx context.Context, t *tier) {
 // are missing. It reports whether there was one and room for it.
 func (p *Pager) bringNext(ctx context.Context, t *tier) bool {
 	var first *extent
-	var of *Pass
 	var distance int64
 	for _, ps := range p.passes {
 		if e, d := ps.next(p, t); e != nil && (first == nil || d < distance) {
-			first, of, distance = e, ps, d
+			first, distance = e, d
 		}
 	}
 	if first == nil {
 		return p.bringComing(ctx, t)
 	}
 	if !p.makeRoom(t, first.Bytes, distance) {
-		of.full[t.index] = true
 		return false
 	}
-	if t.of(first).keeps > 0 {
-		of.warming = true
-	}
 	err := p.load(ctx, t, first)
+	p.makeRoom(t, 0, demand) // the budget may have shrunk meanwhile
 	if err == nil && t != p.top {
 		p.wake()
 	}
@@ -165,7 +161,9 @@ func (p *Pager) bringComing(ctx context.Context, t *tier) bool {
 				}
 				p.evict(t, old)
 			}
-			return p.load(ctx, t, e) == nil
+			err := p.load(ctx, t, e)
+			p.makeRoom(t, 0, demand)
+			return err == nil
 		}
 	}
 	return false

@@ -16,19 +16,15 @@ type Pass struct {
 	sched  *Schedule
 	serial int64
 	arena  *arena
-	begun  time.Time
 
 	// What follows is guarded by the pager's lock.
 	at     int    // the use that was acquired last
 	ahead  [2]int // uses from at on that were looked at, of each tier, counting on into the next repetition
 	pinned []bool // by use
 	kept   [2][]bool
-	// Of the adaptation of depths: whether extents that stay were brought in,
-	// whether the loader found no room since the last wait, and how long uses
-	// waited for what it could have brought in.
-	warming bool
-	full    [2]bool
-	waited  [2]time.Duration
+	// When the use that is worked with was acquired, and how many uses were.
+	worked time.Time
+	uses   int
 }
 
 // Begin starts a pass that needs so many bytes for activations. Those come
@@ -47,7 +43,7 @@ func (p *Pager) Begin(ctx context.Context, s *Schedule, activations int64) (*Pas
 		return nil, fmt.Errorf("%s: %w", s.space.name, err)
 	}
 	p.begun++
-	ps := &Pass{space: s.space, sched: s, serial: p.begun, arena: a, begun: time.Now(), at: -1, pinned: make([]bool, len(s.uses))}
+	ps := &Pass{space: s.space, sched: s, serial: p.begun, arena: a, at: -1, pinned: make([]bool, len(s.uses))}
 	ps.kept = [2][]bool{make([]bool, len(s.order)), make([]bool, len(s.order))}
 	p.passes = append(p.passes, ps)
 	if p.coming == s {
@@ -103,7 +99,14 @@ func (ps *Pass) End() {
 			ps.unpin(i)
 		}
 	}
-	ps.learn()
+	ps.done()
+	if ps.uses == len(ps.sched.uses) {
+		ps.sched.passes++
+		if ps.sched.passes == 1 {
+			// What was estimated is known now.
+			ps.sched.spread(ps.sched.times)
+		}
+	}
 	p.passes = slices.DeleteFunc(p.passes, func(x *Pass) bool { return x == ps })
 	tiers := p.tiers()
 	// What is given up first is the oldest: what others leave of the rest is
@@ -122,23 +125,6 @@ func (ps *Pass) End() {
 	p.idle = ps.arena
 	p.balance()
 	p.notify()
-}
-
-// learn adapts how much room transfers have. When uses waited although the
-// loader had stood still for want of room, more of it would have let the
-// loader use that time.
-func (ps *Pass) learn() {
-	s := ps.sched
-	s.pass = time.Since(ps.begun)
-	p := ps.space.pager
-	if ps.warming {
-		return
-	}
-	for _, t := range p.tiers() {
-		if ps.waited[t.index] > s.pass/50 && s.depth[t.index]+s.extent <= t.Budget/2 {
-			s.depth[t.index] += s.extent
-		}
-	}
 }
 
 // distance returns in how many uses the pass needs an extent, counting on
@@ -177,6 +163,7 @@ func (ps *Pass) Acquire(ctx context.Context, i int) error {
 	if ps.pinned[i] {
 		return fmt.Errorf("%s: use %d is acquired twice", ps.space.name, i)
 	}
+	ps.done()
 	ps.advance(i)
 	t := p.top
 	for n, x := range ps.sched.uses[i] {
@@ -194,8 +181,23 @@ func (ps *Pass) Acquire(ctx context.Context, i int) error {
 		t.of(ps.space.extents[x]).used = p.clock
 	}
 	ps.pinned[i] = true
+	ps.worked = time.Now()
 	p.wake()
 	return nil
+}
+
+// done notes how long the last use was worked with.
+func (ps *Pass) done() {
+	if ps.worked.IsZero() || ps.at < 0 {
+		return
+	}
+	took := time.Since(ps.worked).Seconds()
+	if old := ps.sched.times[ps.at]; old > 0 {
+		took = (old + took) / 2
+	}
+	ps.sched.times[ps.at] = took
+	ps.worked = time.Time{}
+	ps.uses++
 }
 
 // advance moves the pass to a use.
@@ -237,12 +239,15 @@ func (ps *Pass) fault(ctx context.Context, i, n int) (err error) {
 	defer func() {
 		if err != nil {
 			let()
+			p.makeRoom(t, 0, demand) // what was brought in above the budget
 		}
 		if p.starved[ps] {
 			delete(p.starved, ps)
 			p.notify()
 		}
-		ps.stalled(t, start, i)
+		if p.options.Trace != nil {
+			p.options.Trace.Span("wait", fmt.Sprintf("use %d of %s", i, ps.space.name), start, t.name)
+		}
 	}()
 	var counted *extent
 	for n < len(use) {
@@ -309,20 +314,6 @@ func (p *Pager) stuck(ps *Pass) bool {
 // memory now, and others may give some back.
 func (p *Pager) tight(ps *Pass, err error) bool {
 	return isNoMemory(err) && !p.stuck(ps)
-}
-
-// stalled notes that use i had to wait.
-func (ps *Pass) stalled(t *tier, start time.Time, i int) {
-	p := ps.space.pager
-	for _, t := range p.tiers() {
-		if ps.full[t.index] {
-			ps.waited[t.index] += time.Since(start)
-			ps.full[t.index] = false
-		}
-	}
-	if p.options.Trace != nil {
-		p.options.Trace.Span("wait", fmt.Sprintf("use %d of %s", i, ps.space.name), start, t.name)
-	}
 }
 
 // Release unpins the extents of a use. Releasing it again does nothing.

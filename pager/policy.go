@@ -38,6 +38,7 @@ func (p *Pager) balance() {
 // it would give up. It returns how many it gives up.
 func (ps *Pass) keep(t *tier, n int, room int64) int {
 	s := ps.sched
+	s.adapt(t, n, room)
 	k := s.keeps(n, room, s.depth[t.index])
 	give := s.give
 	if ps.space.pager.options.Mode == Classic {
@@ -66,6 +67,25 @@ func (ps *Pass) keep(t *tier, n int, room int64) int {
 	}
 	s.split[t.index] = split
 	return k
+}
+
+// adapt chooses how much of the room is for streaming, once it is known how
+// long uses and transfers take, and again when the room has changed.
+func (s *Schedule) adapt(t *tier, n int, room int64) {
+	i := t.index
+	if s.passes == 0 || t.rate == 0 || s.bytes <= room {
+		return
+	}
+	known := s.passes <= 4 || s.passes%8 == 0 // times settle within a few passes
+	if change := room - s.room[i]; !known && change < room/8 && change > -room/8 {
+		return
+	}
+	depth := s.deepen(n, room, s.times, t.rate)
+	// To change it moves extents: little is not worth it.
+	if change := depth - s.depth[i]; change >= s.extent || change <= -s.extent {
+		s.depth[i] = depth
+	}
+	s.room[i] = room
 }
 
 // makeRoom evicts until n more bytes fit in the budget: for a use that waits

@@ -3,7 +3,6 @@ package pager
 import (
 	"fmt"
 	"slices"
-	"time"
 )
 
 // A Schedule is the order in which a program uses the extents of a space. It
@@ -16,17 +15,18 @@ type Schedule struct {
 	// give is the extents in the order in which they are given up as memory gets
 	// less. However many are, they are spread evenly over the time of a pass.
 	give    []int
-	costs   []float64
 	bytes   int64 // of all extents that are used
 	largest int64 // of the extents of one use
 	extent  int64 // of the largest extent
 
-	// What was learnt from the passes so far: how many bytes beside those that
-	// are kept a pass needs on each tier, so that transfers never wait for room,
-	// and what it kept the last time.
-	depth [2]int64
-	split [2]Split
-	pass  time.Duration // how long the last pass took
+	// What was learnt from the passes so far: how many seconds each use is worked
+	// with, how many bytes beside those that are kept are best set aside for
+	// streaming on each tier, and what was kept the last time.
+	times  []float64
+	passes int
+	depth  [2]int64
+	room   [2]int64 // that depth was chosen for
+	split  [2]Split
 }
 
 // A Split says what of a program's weights stays in memory while it runs, and
@@ -51,16 +51,8 @@ func (s *Space) Schedule(uses [][]int, costs []float64) (*Schedule, error) {
 	if costs != nil && len(costs) != len(uses) {
 		return nil, fmt.Errorf("%s: %d costs of %d uses", s.name, len(costs), len(uses))
 	}
-	c := &Schedule{space: s, uses: uses, costs: costs, order: make([][]int, len(s.extents))}
-	var used []int // extents, by first use
-	var points []float64
-	var bytes []int64
-	now := 0.0
+	c := &Schedule{space: s, uses: uses, order: make([][]int, len(s.extents)), times: make([]float64, len(uses))}
 	for i, use := range uses {
-		cost := 1.0
-		if costs != nil {
-			cost = costs[i]
-		}
 		var need int64
 		for k, x := range use {
 			if x < 0 || x >= len(s.extents) {
@@ -72,23 +64,43 @@ func (s *Space) Schedule(uses [][]int, costs []float64) (*Schedule, error) {
 			e := s.extents[x]
 			need += e.Bytes
 			if len(c.order[x]) == 0 {
-				used = append(used, x)
-				points, bytes = append(points, now), append(bytes, e.Bytes)
 				c.bytes += e.Bytes
 				c.extent = max(c.extent, e.Bytes)
 			}
 			c.order[x] = append(c.order[x], i)
 		}
-		now += cost
 		c.largest = max(c.largest, need)
 	}
-	for _, k := range spread(points, bytes, now) {
-		c.give = append(c.give, used[k])
+	if costs == nil {
+		costs = slices.Repeat([]float64{1}, len(uses))
 	}
+	c.spread(costs)
 	// One use is worked with, and one extent is on its way beside one that is
 	// ready.
 	c.depth = [2]int64{c.largest + 2*c.extent, c.largest + 2*c.extent}
 	return c, nil
+}
+
+// spread chooses the order in which extents are given up, for uses that take
+// so long.
+func (s *Schedule) spread(costs []float64) {
+	var used []int // extents, by first use
+	var points []float64
+	var bytes []int64
+	now := 0.0
+	for i, use := range s.uses {
+		for _, x := range use {
+			if s.order[x][0] == i {
+				used = append(used, x)
+				points, bytes = append(points, now), append(bytes, s.space.extents[x].Bytes)
+			}
+		}
+		now += costs[i]
+	}
+	s.give = s.give[:0:0]
+	for _, k := range spread(points, bytes, now) {
+		s.give = append(s.give, used[k])
+	}
 }
 
 // spread returns the indices of ascending points in [0, end) in an order of

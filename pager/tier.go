@@ -1,6 +1,10 @@
 package pager
 
-import "github.com/weir-run/weir/device"
+import (
+	"time"
+
+	"github.com/weir-run/weir/device"
+)
 
 // Stats are the counters of a pager.
 type Stats struct {
@@ -52,10 +56,26 @@ type tier struct {
 	cold, loose, kept list
 
 	wake chan struct{} // of its loader
+
+	// What was carried to the tier lately, and in what time.
+	carried float64
+	busy    float64
+	rate    float64 // bytes a second, 0 as long as it is unknown
 }
 
 func newTier(index int, name string, limit int64) *tier {
 	return &tier{index: index, name: name, limit: limit}
+}
+
+// carry notes a transfer. What was long ago counts less and less.
+func (t *tier) carry(n int64, took time.Duration) {
+	const memory = 4 << 30
+	if t.carried += float64(n); t.carried > memory {
+		t.carried, t.busy = t.carried/2, t.busy/2
+	}
+	if t.busy += took.Seconds(); t.busy > 0 {
+		t.rate = t.carried / t.busy
+	}
 }
 
 // grown keeps the peak.
