@@ -120,7 +120,7 @@ func TestExitStatus(t *testing.T) {
 		"doctor --jsn":                          {2, "unknown flag"},
 		"inspect " + goldens + "ldm.py":         {1, "not a safetensors file"},
 		"bench step -c none.safetensors":        {1, "none.safetensors"},
-		"run --vram much " + emojiFlow:          {1, "is no size"},
+		"run --vram much " + emojiFlow:          {2, "is no size"},
 		"inspect " + goldens + "no.safetensors": {1, "no such file"},
 	} {
 		_, _, err := weir(t.Context(), strings.Fields(line)...)
