@@ -9,6 +9,7 @@ import (
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/resample"
+	"github.com/weir-run/weir/tokenizer"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -32,6 +33,7 @@ func registerSamplers(reg *workflow.Registry, _ *Env) {
 			workflow.Float("denoise", 1, 0, 1, 0.01).Tip("Below 1 the latents are changed only so much."),
 		},
 		Outputs: workflow.Outputs(workflow.TypeLatent),
+		Prepare: prepareSampling,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			out, err := sample(ctx, c, diffusion.Job{Seed: c.Seed("seed"), Denoise: c.Float("denoise")})
 			return []any{out}, err
@@ -50,6 +52,7 @@ func registerSamplers(reg *workflow.Registry, _ *Env) {
 			toggle("return_with_leftover_noise", "disable"),
 		},
 		Outputs: workflow.Outputs(workflow.TypeLatent),
+		Prepare: prepareSampling,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			job := diffusion.Job{
 				Seed: c.Seed("noise_seed"), Denoise: 1, NoNoise: c.String("add_noise") == "disable",
@@ -102,7 +105,13 @@ func sample(ctx context.Context, c *workflow.Call, job diffusion.Job) (*Latent, 
 	if job.Negative, err = conditions(ctx, c, "negative", latent); err != nil {
 		return nil, err
 	}
+	if job.Steps == 1 {
+		c.Finishing()
+	}
 	job.Progress = func(step, steps int, denoised []float32) {
+		if step == steps-1 {
+			c.Finishing() // with the last step
+		}
 		c.Progress(step, steps, func() any {
 			preview := *latent
 			preview.Samples = model.Out(denoised)
@@ -116,6 +125,26 @@ func sample(ctx context.Context, c *workflow.Call, job diffusion.Job) (*Latent, 
 	out := *latent
 	out.Samples = model.Out(samples)
 	return &out, nil
+}
+
+// prepareSampling has the first weights of the denoiser brought in. Its extents
+// are the same for all shapes, so a guess of what is not known yet will do.
+func prepareSampling(_ context.Context, c *workflow.Call) {
+	model, err := Input[*pipeline.Model](c, "model")
+	if err != nil {
+		return
+	}
+	config := model.Checkpoint()
+	shape, tokens := diffusion.Shape{1, config.UNet.In, 64, 64}, tokenizer.ChunkLength
+	if l, err := Input[*Latent](c, "latent_image"); err == nil {
+		if l, err = l.filled(config.UNet.In, config.VAE.Factor()); err == nil {
+			shape = diffusion.Shape{l.Batch, config.UNet.In, l.Height, l.Width}
+		}
+	}
+	if cond, err := Input[Conditioning](c, "positive"); err == nil && len(cond) > 0 {
+		tokens = cond[0].Tokens
+	}
+	model.Prefetch(shape, tokens)
 }
 
 // conditions returns a linked conditioning as it is sampled.

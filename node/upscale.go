@@ -32,6 +32,11 @@ func registerUpscale(reg *workflow.Registry, env *Env) {
 		Description: "Enlarges pictures by a network.",
 		Inputs:      []workflow.Input{workflow.Link("upscale_model", workflow.TypeUpscaleModel), workflow.Link("image", workflow.TypeImage)},
 		Outputs:     workflow.Outputs(workflow.TypeImage),
+		Prepare: func(_ context.Context, c *workflow.Call) {
+			if u, err := Input[*pipeline.Upscaler](c, "upscale_model"); err == nil {
+				u.Prefetch()
+			}
+		},
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			u, err := Input[*pipeline.Upscaler](c, "upscale_model")
 			if err != nil {
@@ -47,7 +52,9 @@ func registerUpscale(reg *workflow.Registry, env *Env) {
 	})
 }
 
-// progress reports parts of the work as a node's progress.
+// progress reports parts of the work as a node's progress. What runs next is
+// prepared at once: parts do not take long.
 func progress(c *workflow.Call) func(part, parts int) {
+	c.Finishing()
 	return func(part, parts int) { c.Progress(part, parts, nil) }
 }

@@ -63,16 +63,16 @@ func (p *Pager) copy(ctx context.Context, t *tier, e *extent, fill func(device.B
 	if err != nil {
 		return err
 	}
+	t.depart()
 	p.mu.Unlock()
-	start := time.Now()
 	err = fill(buffer)
-	took := time.Since(start)
 	p.mu.Lock()
-	t.carry(e.Bytes, took)
 	if err != nil {
+		t.arrive(0)
 		p.dev.Free(buffer)
 		return err
 	}
+	t.arrive(e.Bytes)
 	t.of(e).buffer = buffer
 	if t == p.ram {
 		t.anonymous += e.Bytes
@@ -107,8 +107,8 @@ func (p *Pager) hold(ctx context.Context, e *extent) error {
 func (p *Pager) page(ctx context.Context, e *extent) error {
 	unified := p.vram == nil
 	var windows []device.Buffer
+	p.ram.depart()
 	p.mu.Unlock()
-	start := time.Now()
 	err := func() error {
 		for _, part := range e.Parts {
 			source := part.Source.(Mapped)
@@ -132,13 +132,14 @@ func (p *Pager) page(ctx context.Context, e *extent) error {
 		}
 		return ctx.Err()
 	}()
-	took := time.Since(start)
 	p.mu.Lock()
-	p.ram.carry(e.Bytes, took)
-	if err == nil {
-		p.ram.of(e).windows = windows
+	if err != nil {
+		p.ram.arrive(0)
+		return err
 	}
-	return err
+	p.ram.arrive(e.Bytes)
+	p.ram.of(e).windows = windows
+	return nil
 }
 
 // upload copies an extent from the mapped files to the device.

@@ -3,11 +3,17 @@ package pager
 import (
 	"context"
 	"math"
+	"sync"
 	"time"
 )
 
 // every is how often budgets are looked at while passes run.
 const every = 250 * time.Millisecond
+
+// readers is how many extents are read from disk at once: while the bytes of
+// one are mapped, the disk works on the next. A link to a device has one at a
+// time, in order, and loses nothing.
+const readers = 2
 
 // start starts the goroutines of the pager, once.
 func (p *Pager) start() {
@@ -17,8 +23,14 @@ func (p *Pager) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	for _, t := range p.tiers() {
-		t.wake = make(chan struct{}, 1)
+		t.wake = sync.NewCond(&p.mu)
 		if p.options.Mode == Dynamic {
+			t.staff = 1
+			if t == p.ram {
+				t.staff = readers
+			}
+		}
+		for range t.staff {
 			p.loaders.Go(func() { p.bringIn(ctx, t) })
 		}
 	}
@@ -36,16 +48,20 @@ func (p *Pager) start() {
 	})
 }
 
-// wake makes the loaders look for something to do.
-func (p *Pager) wake() {
-	for _, t := range [2]*tier{p.ram, p.vram} {
-		if t == nil {
-			continue
-		}
-		select {
-		case t.wake <- struct{}{}:
-		default:
-		}
+// rouse makes the loaders of all tiers look for something to do.
+func (p *Pager) rouse() {
+	p.ram.rouse()
+	if p.vram != nil {
+		p.vram.rouse()
+	}
+}
+
+// rouse makes the loaders of the tier look for something to do.
+func (t *tier) rouse() {
+	t.calls++
+	if t.idle > 0 {
+		t.idle = 0
+		t.wake.Broadcast()
 	}
 }
 
@@ -53,16 +69,19 @@ func (p *Pager) wake() {
 // worked with. It never evicts what is needed before the extent that it brings
 // in, and fails silently: the use itself will say what is wrong.
 func (p *Pager) bringIn(ctx context.Context, t *tier) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.wake:
-		}
-		p.mu.Lock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for ctx.Err() == nil {
+		calls := t.calls
 		for ctx.Err() == nil && len(p.starved) == 0 && p.bringNext(ctx, t) {
 		}
-		p.mu.Unlock()
+		if calls != t.calls {
+			continue
+		}
+		t.idle++
+		for ctx.Err() == nil && calls == t.calls {
+			t.wake.Wait()
+		}
 	}
 }
 
@@ -82,10 +101,11 @@ func (p *Pager) bringNext(ctx context.Context, t *tier) bool {
 	if !p.makeRoom(t, first.Bytes, distance) {
 		return false
 	}
+	t.rouse() // another loader can look for the next meanwhile
 	err := p.load(ctx, t, first)
 	p.makeRoom(t, 0, demand) // the budget may have shrunk meanwhile
 	if err == nil && t != p.top {
-		p.wake()
+		p.rouse()
 	}
 	return err == nil
 }
@@ -96,7 +116,11 @@ func (ps *Pass) next(p *Pager, t *tier) (*extent, int64) {
 	n := len(ps.sched.uses)
 	ahead := &ps.ahead[t.index]
 	at := max(ps.at, 0)
-	for ; *ahead < n; *ahead++ {
+	end := n
+	if !ps.repeats() {
+		end = n - at
+	}
+	for ; *ahead < end; *ahead++ {
 		for _, x := range ps.sched.uses[(at+*ahead)%n] {
 			e := ps.space.extents[x]
 			if p.absent(t, e) {
@@ -121,9 +145,15 @@ func (p *Pager) absent(t *tier, e *extent) bool {
 	return t == p.top || e.mapped
 }
 
-// Prefetch tells that a schedule will be begun soon. When the passes that run
-// need nothing more, its first extents are brought in, as far as there is room
-// that nobody uses.
+// soon is how many passes may begin before one that was announced is no longer
+// expected.
+const soon = 4
+
+// Prefetch tells that the schedule will be begun next, when the passes that
+// run or are about to begin have ended. They are no longer taken to be
+// repeated: when they need nothing more, the first extents of the schedule are
+// brought in, where there is room or where extents lie that nobody is known to
+// need again.
 func (s *Schedule) Prefetch() {
 	p := s.space.pager
 	p.mu.Lock()
@@ -131,12 +161,14 @@ func (s *Schedule) Prefetch() {
 	if p.closed {
 		return
 	}
-	p.coming = s
+	p.coming, p.expires = s, p.begun+soon
 	p.start()
-	p.wake()
+	p.rouse()
 }
 
 // bringComing brings in the first extent that is missing of what runs next.
+// What it takes from others is a quarter of the memory at most: they may run
+// again.
 func (p *Pager) bringComing(ctx context.Context, t *tier) bool {
 	s := p.coming
 	if s == nil {
@@ -151,9 +183,8 @@ func (p *Pager) bringComing(ctx context.Context, t *tier) bool {
 				continue
 			}
 			for t.Held()+e.Bytes > t.Budget {
-				// What was used longer ago than anything of the model makes way.
-				old := t.cold.first
-				if old == nil || t.of(old).pins > 0 || bytes > t.Budget/4 {
+				old := p.victim(t, never-1)
+				if old == nil || bytes > t.Budget/4 {
 					return false
 				}
 				if _, own := s.space.index[old]; own {
@@ -161,6 +192,7 @@ func (p *Pager) bringComing(ctx context.Context, t *tier) bool {
 				}
 				p.evict(t, old)
 			}
+			t.rouse()
 			err := p.load(ctx, t, e)
 			p.makeRoom(t, 0, demand)
 			return err == nil

@@ -122,6 +122,7 @@ type Pager struct {
 	passes  []*Pass
 	starved map[*Pass]bool // those that wait for room
 	coming  *Schedule      // what will run next, when that is known
+	expires int64          // the count of passes at which it is no longer expected
 	idle    *arena         // kept for the next run of the same size
 	clock   int64
 	begun   int64 // passes so far
@@ -196,6 +197,9 @@ func (p *Pager) Close() {
 	p.mu.Unlock()
 	if cancel != nil {
 		cancel()
+		p.mu.Lock()
+		p.rouse()
+		p.mu.Unlock()
 		p.loaders.Wait()
 	}
 	p.mu.Lock()

@@ -46,14 +46,14 @@ func (p *Pager) Begin(ctx context.Context, s *Schedule, activations int64) (*Pas
 	ps := &Pass{space: s.space, sched: s, serial: p.begun, arena: a, at: -1, pinned: make([]bool, len(s.uses))}
 	ps.kept = [2][]bool{make([]bool, len(s.order)), make([]bool, len(s.order))}
 	p.passes = append(p.passes, ps)
-	if p.coming == s {
+	if p.coming == s || p.begun >= p.expires {
 		p.coming = nil
 	}
 	for _, x := range s.give {
 		s.space.extents[x].passes++
 	}
 	p.balance()
-	p.wake()
+	p.rouse()
 	return ps, nil
 }
 
@@ -127,6 +127,13 @@ func (ps *Pass) End() {
 	p.notify()
 }
 
+// repeats reports whether the pass is taken to be followed by another one like
+// it, as long as nothing else is known to come.
+func (ps *Pass) repeats() bool {
+	coming := ps.space.pager.coming
+	return coming == nil || coming == ps.sched
+}
+
 // distance returns in how many uses the pass needs an extent, counting on
 // into its next repetition, or never.
 func (ps *Pass) distance(e *extent) int64 {
@@ -149,6 +156,9 @@ func (ps *Pass) distance(e *extent) int64 {
 	}
 	if k < len(uses) {
 		return int64(uses[k] - at)
+	}
+	if !ps.repeats() {
+		return never
 	}
 	return int64(uses[0] + len(ps.sched.uses) - at)
 }
@@ -182,7 +192,7 @@ func (ps *Pass) Acquire(ctx context.Context, i int) error {
 	}
 	ps.pinned[i] = true
 	ps.worked = time.Now()
-	p.wake()
+	p.rouse()
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package pager
 
 import (
+	"sync"
 	"time"
 
 	"github.com/weir-run/weir/device"
@@ -55,27 +56,52 @@ type tier struct {
 	// let go of when they have used them; and of those that they keep.
 	cold, loose, kept list
 
-	wake chan struct{} // of its loader
+	// The loaders of the tier sleep on wake until there may be something to do:
+	// the counter calls is then another. Idle is how many of them have looked since.
+	wake        *sync.Cond
+	calls       uint64
+	idle, staff int
 
-	// What was carried to the tier lately, and in what time.
-	carried float64
-	busy    float64
-	rate    float64 // bytes a second, 0 as long as it is unknown
+	// What was carried to the tier lately, and in what time: how long there was
+	// anything under way, which several transfers at once share.
+	carried  float64
+	busy     float64
+	rate     float64 // bytes a second, 0 as long as it is unknown
+	carrying int     // transfers under way
+	since    time.Time
 }
 
 func newTier(index int, name string, limit int64) *tier {
 	return &tier{index: index, name: name, limit: limit}
 }
 
-// carry notes a transfer. What was long ago counts less and less.
-func (t *tier) carry(n int64, took time.Duration) {
+// depart notes that a transfer begins.
+func (t *tier) depart() {
+	t.elapse()
+	t.carrying++
+}
+
+// arrive notes that a transfer of n bytes has ended. What was long ago counts
+// less and less.
+func (t *tier) arrive(n int64) {
+	t.elapse()
+	t.carrying--
 	const memory = 4 << 30
 	if t.carried += float64(n); t.carried > memory {
 		t.carried, t.busy = t.carried/2, t.busy/2
 	}
-	if t.busy += took.Seconds(); t.busy > 0 {
+	if t.busy > 0 {
 		t.rate = t.carried / t.busy
 	}
+}
+
+// elapse counts the time since the last transfer began or ended.
+func (t *tier) elapse() {
+	now := time.Now()
+	if t.carrying > 0 {
+		t.busy += now.Sub(t.since).Seconds()
+	}
+	t.since = now
 }
 
 // grown keeps the peak.

@@ -54,7 +54,10 @@ func (c *CLIP) Encode(ctx context.Context, prompt string) (Text, error) {
 			strings.Join(names, ", "))
 	}
 	var all Text
-	for _, e := range c.encoders {
+	for i, e := range c.encoders {
+		if i+1 < len(c.encoders) {
+			c.encoders[i+1].prefetch(c.layer)
+		}
 		text, err := e.encode(ctx, prompt, c.layer)
 		if err != nil {
 			return Text{}, err
@@ -63,6 +66,9 @@ func (c *CLIP) Encode(ctx context.Context, prompt string) (Text, error) {
 	}
 	return all, nil
 }
+
+// Prefetch tells that Encode will be called next.
+func (c *CLIP) Prefetch() { c.encoders[0].prefetch(c.layer) }
 
 // beside joins the features of two encodings token by token, as far as the
 // shorter goes.
@@ -130,13 +136,6 @@ func (e *encoder) run(ctx context.Context, chunks [][]tokenizer.Token, layer int
 	if e.config.Length != tokenizer.ChunkLength {
 		return nil, nil, fmt.Errorf("%s: the text encoder reads %d tokens, expected %d", e.name, e.config.Length, tokenizer.ChunkLength)
 	}
-	output := e.output
-	if layer != 0 {
-		output.Layer = layer
-		if -layer > e.config.Layers {
-			output = clip.Output{Layer: -1, Norm: true}
-		}
-	}
 	var tokens, ends []int32
 	for i, chunk := range chunks {
 		end := -1
@@ -151,12 +150,27 @@ func (e *encoder) run(ctx context.Context, chunks [][]tokenizer.Token, layer int
 		}
 		ends = append(ends, int32(end))
 	}
-	key := fmt.Sprint("clip ", len(chunks), output)
-	out, err := e.part.run(ctx, key, func(s nn.Scope) {
-		clip.Text(s.Sub(e.prefix), e.config, len(chunks), output)
-	}, run.Inputs{"tokens": tokens, "ends": ends})
+	key, b := e.network(len(chunks), layer)
+	out, err := e.part.run(ctx, key, b, run.Inputs{"tokens": tokens, "ends": ends})
 	if err != nil {
 		return nil, nil, err
 	}
 	return out["hidden"], out["pooled"], nil
 }
+
+// network is the encoder of so many chunks, up to a layer counted from the end,
+// or to its own if that is 0.
+func (e *encoder) network(chunks, layer int) (string, build) {
+	output := e.output
+	if layer != 0 {
+		output.Layer = layer
+		if -layer > e.config.Layers {
+			output = clip.Output{Layer: -1, Norm: true}
+		}
+	}
+	return fmt.Sprint("clip ", chunks, output), func(s nn.Scope) {
+		clip.Text(s.Sub(e.prefix), e.config, chunks, output)
+	}
+}
+
+func (e *encoder) prefetch(layer int) { e.part.prefetch(e.network(1, layer)) }

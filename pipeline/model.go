@@ -116,6 +116,12 @@ func (m *Model) predict(ctx context.Context, x []float32, shape diffusion.Shape,
 	return results, nil
 }
 
+// Prefetch tells that Predict will be called next, for latents of about this
+// shape and conditions of about so many tokens.
+func (m *Model) Prefetch(shape diffusion.Shape, tokens int) {
+	m.prefetch(m.network(2*shape[0], shape, tokens))
+}
+
 func (m *Model) network(n int, shape diffusion.Shape, tokens int) (string, build) {
 	return fmt.Sprint("unet ", n, shape[2], shape[3], tokens), func(s nn.Scope) {
 		sd.UNet(s.Sub(sd.UNetPrefix), m.config.UNet, n, shape[2], shape[3], tokens)

@@ -92,6 +92,21 @@ func (p part) run(ctx context.Context, key string, b build, in run.Inputs) (run.
 	return out, err
 }
 
+// prefetch tells that a graph of the part will run next: its first weights are
+// brought in while what runs now finishes. A graph that is wrong says so when it
+// runs.
+func (p part) prefetch(key string, b build) {
+	if p.engine.planned != nil || p.engine.classic {
+		return
+	}
+	m, release, err := p.bound(key, b)
+	if err != nil {
+		return
+	}
+	m.Prefetch()
+	release()
+}
+
 // sets returns the files of the part and of its LoRAs.
 func (p part) sets() []*weights.Set {
 	all := []*weights.Set{p.set}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/dtype"
@@ -84,6 +85,50 @@ func TestBatchesAreTheSame(t *testing.T) {
 	}
 	if got := predict(t, large, shape, a, long); !slices.Equal(got[0], want[0]) {
 		t.Error("a condition is predicted otherwise beside a longer one")
+	}
+}
+
+// TestPrefetch announces each part of a checkpoint before it runs: its weights
+// come in meanwhile, and none comes twice.
+func TestPrefetch(t *testing.T) {
+	for _, vram := range []int64{0, 64 << 20} {
+		e := newEngine(t, Options{VRAM: vram})
+		c := open(t, e, emoji)
+		moved := func() int64 { return e.Stats().Top().Moved }
+		arrives := func(what string, prefetch func()) {
+			t.Helper()
+			before := moved()
+			prefetch()
+			for deadline := time.Now().Add(20 * time.Second); moved() == before; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("nothing of the %s was brought in", what)
+				}
+			}
+		}
+		arrives("text encoder", c.CLIP.Prefetch)
+		cond := encode(t, c, "red apple")
+		shape := diffusion.Shape{1, 4, 8, 8}
+		arrives("denoiser", func() { c.Model.Prefetch(shape, cond.Tokens) })
+		predict(t, c, shape, cond)
+		arrives("decoder", c.VAE.PrefetchDecoder)
+		l := Latents{Batch: 1, Channels: 4, Height: 8, Width: 8, Samples: make([]float32, 4*8*8)}
+		m, err := c.VAE.Decode(t.Context(), l, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		arrives("encoder", c.VAE.PrefetchEncoder)
+		if _, err := c.VAE.Encode(t.Context(), m, nil); err != nil {
+			t.Fatal(err)
+		}
+		once := moved()
+		encode(t, c, "red apple")
+		predict(t, c, shape, cond)
+		if got := moved() - once; got != 0 {
+			t.Errorf("VRAM %d: %d bytes were moved again", vram, got)
+		}
+		if s, err := os.Stat(emoji); err != nil || once > s.Size()+s.Size()/50 {
+			t.Errorf("VRAM %d: %d bytes were moved of a file of %d, %v", vram, once, s.Size(), err)
+		}
 	}
 }
 

@@ -76,6 +76,9 @@ func (u *Upscaler) Upscale(ctx context.Context, m *media.Image, done func(part, 
 	return out, nil
 }
 
+// Prefetch tells that Upscale will be called next.
+func (u *Upscaler) Prefetch() { u.prefetch(u.network(smallestUpscaleTile, smallestUpscaleTile)) }
+
 func (u *Upscaler) network(height, width int) (string, build) {
 	return fmt.Sprint("upscale ", height, width), func(s nn.Scope) { esrgan.Upscale(s, u.config, 1, height, width) }
 }

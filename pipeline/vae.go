@@ -191,6 +191,16 @@ func (v *VAE) decoder(batch, height, width int) (string, build) {
 	}
 }
 
+// PrefetchDecoder tells that Decode will be called next.
+func (v *VAE) PrefetchDecoder() { v.prefetch(v.decoder(1, smallestTile, smallestTile)) }
+
+// PrefetchEncoder tells that Encode will be called next.
+func (v *VAE) PrefetchEncoder() {
+	if v.config.Encoder {
+		v.prefetch(v.encoder(smallestTile*v.Factor(), smallestTile*v.Factor()))
+	}
+}
+
 func (v *VAE) decodeOne(ctx context.Context, z *tile.Picture) (*tile.Picture, error) {
 	key, b := v.decoder(1, z.Height, z.Width)
 	out, err := v.run(ctx, key, b, run.Inputs{"z": z.Pix})

@@ -17,6 +17,7 @@ type Call struct {
 
 	values  map[string]any
 	observe func(Event)
+	prepare func() // what runs next
 	files   []File
 }
 
@@ -79,6 +80,15 @@ func (c *Call) mistake(name string, t Type) string {
 // never.
 func (c *Call) Progress(step, total int, preview func() any) {
 	c.observe(Event{Kind: NodeProgress, Node: c.Node, Step: step, Total: total, Preview: preview})
+}
+
+// Finishing tells that the last part of the work that takes long begins, so
+// that what runs next is prepared meanwhile. Only the first call counts.
+func (c *Call) Finishing() {
+	if c.prepare != nil {
+		c.prepare()
+		c.prepare = nil
+	}
 }
 
 // Saved reports a file that the node wrote.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -94,7 +95,7 @@ func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Resul
 	x.keep(signatures)
 	wanted := r.wanted(signatures)
 	result := &Result{Files: map[string][]File{}}
-	for _, s := range job.steps {
+	for i, s := range job.steps {
 		signature := signatures[s.node.ID]
 		e, cached := x.cache[signature]
 		switch {
@@ -104,7 +105,7 @@ func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Resul
 		case !wanted[s.node.ID]:
 			continue
 		default:
-			if e, err = r.step(ctx, s); err != nil {
+			if e, err = r.step(ctx, s, r.following(i, signatures, wanted)); err != nil {
 				return nil, err
 			}
 			result.Ran++
@@ -191,26 +192,63 @@ func (r *run) call(s *step, values map[string]any) *Call {
 	return &Call{Node: s.node, Schema: s.schema, Graph: r.job.Graph, values: values, observe: r.observe}
 }
 
-// step runs one node.
-func (r *run) step(ctx context.Context, s *step) (*entry, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, r.failed(s, err)
+// following returns the first step after number i that will run and can be
+// prepared, or nil.
+func (r *run) following(i int, signatures map[string]string, wanted map[string]bool) *step {
+	for _, s := range r.job.steps[i+1:] {
+		_, cached := r.x.cache[signatures[s.node.ID]]
+		if wanted[s.node.ID] && !cached && s.schema.Prepare != nil {
+			return s
+		}
 	}
-	values := map[string]any{}
-	for name, v := range s.values {
-		values[name] = v
+	return nil
+}
+
+// inputs returns the values of a node's inputs, as far as the nodes that they
+// are linked to have run.
+func (r *run) inputs(s *step) (map[string]any, error) {
+	values := maps.Clone(s.values)
+	if values == nil {
+		values = map[string]any{}
 	}
 	for name, ref := range s.links {
-		v := r.results[ref.Node].outputs[ref.Output]
+		e := r.results[ref.Node]
+		if e == nil {
+			continue
+		}
+		v := e.outputs[ref.Output]
 		if in := s.schema.Input(name); in.Type.Widget() && v != nil {
 			var err error
 			if v, err = in.linked(v); err != nil {
-				return nil, r.failed(s, fmt.Errorf("input %s: %w", name, err))
+				return nil, fmt.Errorf("input %s: %w", name, err)
 			}
 		}
 		values[name] = v
 	}
+	return values, nil
+}
+
+// step runs one node. When it is finishing, the following one is prepared.
+func (r *run) step(ctx context.Context, s, following *step) (*entry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, r.failed(s, err)
+	}
+	values, err := r.inputs(s)
+	if err != nil {
+		return nil, r.failed(s, err)
+	}
 	c := r.call(s, values)
+	var preparing sync.WaitGroup
+	defer preparing.Wait()
+	c.prepare = func() {
+		if following == nil {
+			return
+		}
+		// What is wrong with its inputs will be said when it runs.
+		if values, err := r.inputs(following); err == nil {
+			preparing.Go(func() { following.schema.Prepare(ctx, r.call(following, values)) })
+		}
+	}
 	r.observe(Event{Kind: NodeStarted, Node: s.node})
 	start := time.Now()
 	outputs, err := s.schema.Run(ctx, c)

@@ -190,6 +190,10 @@ type Schema struct {
 	// unchanged afterwards: they are kept and handed to several nodes and runs.
 	// It must stop within a second of ctx's end.
 	Run func(ctx context.Context, c *Call) ([]any, error)
+	// Prepare, which may be nil, gets ready what Run will need, while the node
+	// before it finishes. Of the linked inputs it sees those that are known by
+	// then. It may be called without a Run that follows.
+	Prepare func(ctx context.Context, c *Call)
 	// Changed returns a fingerprint of what Run depends on beside its inputs,
 	// such as the contents of a file. It sees only the inputs that are not
 	// linked. Nil means that Run depends on its inputs alone.

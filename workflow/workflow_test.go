@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -307,6 +308,49 @@ func TestEvents(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"cached 1", "cached 2", "cached 3", "cached 4"}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestPrepare has the node that runs next prepared while one finishes, with
+// what is known of its inputs.
+func TestPrepare(t *testing.T) {
+	y := newToys()
+	var mu sync.Mutex
+	var prepared []string
+	prepare := func(_ context.Context, c *Call) {
+		mu.Lock()
+		defer mu.Unlock()
+		prepared = append(prepared, fmt.Sprintf("%s a=%v b=%v", c.Node.ID, c.Value("a"), c.Value("b")))
+	}
+	const number = Type("NUMBER")
+	y.Register(Schema{Class: "Slow", Inputs: []Input{Link("a", number), Link("b", number).Opt()}, Outputs: []Output{{Type: number}}, Prepare: prepare,
+		Run: func(_ context.Context, c *Call) ([]any, error) {
+			mu.Lock()
+			prepared = append(prepared, "run "+c.Node.ID)
+			mu.Unlock()
+			c.Finishing()
+			c.Finishing()
+			return []any{c.Value("a").(float64) + 1}, nil
+		}})
+	const text = `{
+		"1": {"class_type": "Number", "inputs": {"value": 3}},
+		"2": {"class_type": "Slow", "inputs": {"a": ["1", 0]}},
+		"3": {"class_type": "Slow", "inputs": {"a": ["1", 0], "b": ["2", 0]}},
+		"4": {"class_type": "Show", "inputs": {"v": ["3", 0]}}
+	}`
+	x := NewExecutor()
+	if got := y.run(t, x, text); !slices.Equal(got, []string{"out=4"}) {
+		t.Errorf("shows %v", got)
+	}
+	// The result of node 2 is not known while it runs, and after node 3 nothing
+	// is to be prepared.
+	if want := []string{"run 2", "3 a=3 b=<nil>", "run 3"}; !slices.Equal(prepared, want) {
+		t.Errorf("prepared %q, want %q", prepared, want)
+	}
+	prepared = nil
+	y.run(t, x, text)
+	if prepared != nil {
+		t.Errorf("prepared %q for results that are known", prepared)
 	}
 }
 

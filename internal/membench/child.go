@@ -12,12 +12,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/pipeline"
+	"github.com/weir-run/weir/trace"
 )
 
 // A Spec is what a process is to do.
@@ -27,7 +29,7 @@ type Spec struct {
 	VRAM, RAM     int64
 	Link          float64
 	Width, Height int
-	Trace         string
+	Trace         string // file for a timeline, or ""
 	Script        []Act
 }
 
@@ -67,7 +69,16 @@ func Child(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	if err := enter(s.Cage); err != nil {
 		return err
 	}
-	e := pipeline.New(pipeline.Options{Memory: s.Memory, VRAM: s.VRAM, RAM: s.RAM, Link: s.Link})
+	var timeline *trace.Recorder
+	if s.Trace != "" {
+		f, err := os.Create(s.Trace)
+		if err != nil {
+			return err
+		}
+		timeline = trace.New(f)
+		defer func() { err = errors.Join(err, timeline.Close(), f.Close()) }()
+	}
+	e := pipeline.New(pipeline.Options{Memory: s.Memory, VRAM: s.VRAM, RAM: s.RAM, Link: s.Link, Trace: timeline})
 	defer func() { err = errors.Join(err, e.Close()) }()
 	c := &child{spec: s, engine: e}
 	var all []Measure
