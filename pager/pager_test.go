@@ -30,6 +30,16 @@ type fake struct {
 	unified  bool
 	ram      int64 // of the host, available
 	seen     int   // how often that was asked for
+	// event, if it is not nil, is called before each read, allocation and upload,
+	// whose error is then its own.
+	event func(what string) error
+}
+
+func (d *fake) happens(what string) error {
+	if d.event == nil {
+		return nil
+	}
+	return d.event(what)
 }
 
 func (d *fake) host() (host.Info, error) {
@@ -79,6 +89,9 @@ func (d *fake) Info() device.Info {
 var errBroken = errors.New("the device is broken")
 
 func (d *fake) Alloc(n int64) (device.Buffer, error) {
+	if err := d.happens("allocation"); err != nil {
+		return nil, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.failures > 0 {
@@ -107,6 +120,9 @@ func (d *fake) Map(src []byte) (device.Buffer, error) {
 }
 
 func (d *fake) Upload(_ context.Context, dst device.Buffer, off int64, src []byte) device.Event {
+	if err := d.happens("upload"); err != nil {
+		return device.Done(err)
+	}
 	d.mu.Lock()
 	broken := d.uploads > 0
 	if broken {
@@ -132,6 +148,7 @@ type file struct {
 	seed  byte
 	size  int64
 	delay time.Duration
+	event func(what string) error // as that of the device
 
 	mu      sync.Mutex
 	fail    int   // reads that will fail
@@ -152,6 +169,11 @@ func (f *file) ReadAt(ctx context.Context, p []byte, off int64) error {
 }
 
 func (f *file) Load(ctx context.Context, off, n int64) error {
+	if f.event != nil {
+		if err := f.event("read"); err != nil {
+			return err
+		}
+	}
 	f.mu.Lock()
 	broken := f.fail > 0
 	if broken {
