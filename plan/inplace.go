@@ -46,7 +46,7 @@ func shareMemory(s *schedule) []ir.Value {
 // mayOverwrite reports whether the result of an operation can be written over
 // the operand v while the operation reads it.
 func (s *schedule) mayOverwrite(op *operation, v ir.Value) bool {
-	if s.bytes(v) != s.bytes(op.out.of) {
+	if s.bytes(v) != s.bytes(op.out.of) || op.out.shape.Elems() != s.values[op.out.of].Shape.Elems() {
 		return false
 	}
 	for i, arg := range op.args {
