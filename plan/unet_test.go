@@ -67,15 +67,15 @@ func (u *unet) stage(x ir.Value, c int, attend bool) ir.Value {
 }
 
 func (u *unet) resBlock(name string, x ir.Value, c int) ir.Value {
-	in := u.Shape(x)[1]
-	h := u.conv(name+".conv1", u.SiLU(u.norm(name+".norm1", x)), c, 3, 1)
+	in := x
+	if u.Shape(x)[1] != c { // first, so that the norm can write over the input
+		x = u.conv(name+".skip", x, c, 1, 1)
+	}
+	h := u.conv(name+".conv1", u.SiLU(u.norm(name+".norm1", in)), c, 3, 1)
 	emb := u.linear(name+".emb", u.emb, c)
 	h = u.Add(h, u.Reshape(emb, u.Shape(emb)[0], c, 1, 1))
 	h = u.conv(name+".conv2", u.SiLU(u.norm(name+".norm2", h)), c, 3, 1)
-	if in != c {
-		x = u.conv(name+".skip", x, c, 1, 1)
-	}
-	return u.Add(x, h)
+	return u.Add(h, x)
 }
 
 func (u *unet) transformer(name string, x ir.Value) ir.Value {
