@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/weir-run/weir/ir"
 )
@@ -39,27 +40,57 @@ func placeWithin(s *schedule, limit int64) (*schedule, *arena) {
 //
 // Every piece reads the weights of its region again, so of the regions that
 // are small enough it takes the one whose pieces read the fewest bytes of
-// weights in all.
+// weights in all. Since what runs whole moves before the pieces, where it can be
+// part of another region, it looks again until it finds none.
 func chunk(s *schedule, limit int64) *schedule {
-	s = &schedule{values: s.values[:len(s.values):len(s.values)], ops: s.ops, inputs: s.inputs, outputs: s.outputs}
-	hopeless := map[*operation]bool{}
-	for l := newLiveness(s); ; {
-		t := l.fullest(hopeless)
-		if t < 0 || l.live[t] <= limit {
+	s = &schedule{values: slices.Clip(s.values), ops: s.ops, inputs: s.inputs, outputs: s.outputs}
+	for {
+		l := newLiveness(s)
+		cuts := l.regions(limit)
+		if len(cuts) == 0 {
 			return s
 		}
-		r, step := l.bestRegion(t, limit)
-		if r == nil {
-			hopeless[l.ops[t]] = true
-			continue
+		s.ops = nil
+		next := 0
+		for _, c := range cuts {
+			s.ops = append(append(s.ops, l.ops[next:c.from]...), c.cut(s, c.step)...)
+			s.pieces = max(s.pieces, c.pieces(c.step))
+			next = c.to
 		}
-		ops := append(make([]*operation, 0, len(s.ops)+r.pieces(step)*len(r.forms)), s.ops[:r.from]...)
-		ops = append(ops, r.cut(s, step)...)
-		s.ops = append(ops, l.ops[r.to:]...)
-		s.regions++
-		s.pieces = max(s.pieces, r.pieces(step))
-		l = newLiveness(s)
+		s.ops = append(s.ops, l.ops[next:]...)
+		s.regions += len(cuts)
 	}
+}
+
+// A cutting is a region with the number of rows that its pieces have.
+type cutting struct {
+	*region
+	step int
+}
+
+// regions returns regions that lie apart, in order, around the operations
+// during which more than limit bytes are live.
+func (l *liveness) regions(limit int64) []cutting {
+	taken := make([]bool, len(l.ops))
+	var full []int
+	for t, op := range l.ops {
+		taken[t] = op.piece
+		if l.live[t] > limit {
+			full = append(full, t)
+		}
+	}
+	slices.SortStableFunc(full, func(a, b int) int { return cmp.Compare(l.live[b], l.live[a]) })
+	var cuts []cutting
+	for _, t := range full {
+		if c := l.bestRegion(t, limit, taken); c.region != nil {
+			cuts = append(cuts, c)
+			for i := c.from; i < c.to; i++ {
+				taken[i] = true
+			}
+		}
+	}
+	slices.SortFunc(cuts, func(a, b cutting) int { return cmp.Compare(a.from, b.from) })
+	return cuts
 }
 
 // maxRegion is how many operations a region has at most: a block of a
@@ -68,38 +99,38 @@ const maxRegion = 48
 
 // bestRegion returns the region around operation t in which least is live, or
 // among those in which at most limit bytes are the one that reads the fewest
-// bytes of weights, and the rows of its pieces. It returns nil if there is none
-// in which less is live than at t now.
-func (l *liveness) bestRegion(t int, limit int64) (best *region, step int) {
-	var bestCost [3]int64
-	for to := t + 1; to <= min(len(l.ops), t+maxRegion) && !l.ops[to-1].piece; to++ {
+// bytes of weights. The region is nil if there is none in which less is live
+// than at t now, or all have operations that are taken.
+func (l *liveness) bestRegion(t int, limit int64, taken []bool) (best cutting) {
+	var least [3]int64
+	for to := t + 1; to <= min(len(l.ops), t+maxRegion) && !taken[to-1]; to++ {
 		last := l.ops[to-1]
 		for axis, n := range last.out.shape[:last.axes()] {
 			if n == 1 || last.out.shape[:axis].Elems() > maxPieces {
 				continue
 			}
-			for from := t; from >= max(0, to-maxRegion) && !l.ops[from].piece; from-- {
+			for from := t; from >= max(0, to-maxRegion) && !taken[from]; from-- {
 				r, ok := l.region(from, to, axis)
 				if !ok {
 					continue
 				}
 				r.measure()
-				n := r.step(limit)
-				cost := [3]int64{max(r.peak(n), limit), int64(r.pieces(n)-1) * r.weights, int64(to - from)}
-				if r.peak(n) < l.live[t] && r.pieces(n) > 1 && (best == nil || less(cost, bestCost)) {
-					best, step, bestCost = r, n, cost
+				step := r.step(limit)
+				cost := [3]int64{max(r.peak(step), limit), int64(r.pieces(step)-1) * r.weights, int64(to - from)}
+				if r.peak(step) < l.live[t] && r.pieces(step) > 1 && (best.region == nil || less(cost, least)) {
+					best, least = cutting{r, step}, cost
 				}
 			}
 		}
 	}
-	return best, step
+	return best
 }
 
 func less(a, b [3]int64) bool {
 	return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1]), cmp.Compare(a[2], b[2])) < 0
 }
 
-// A liveness is when the values of a schedule are in use.
+// A liveness is when the values of a schedule, as it is now, are in use.
 type liveness struct {
 	*schedule
 	// made is the first operation that writes a value, -1 for inputs and
@@ -110,7 +141,6 @@ type liveness struct {
 }
 
 func newLiveness(s *schedule) *liveness {
-	// The operations are those of now, whatever becomes of the schedule.
 	n := len(s.ops)
 	l := &liveness{schedule: &schedule{values: s.values, ops: s.ops, inputs: s.inputs, outputs: s.outputs},
 		made: make([]int, len(s.values)), last: make([]int, len(s.values)), live: make([]int64, n+2), entering: make([]int64, n+2)}
@@ -143,16 +173,4 @@ func newLiveness(s *schedule) *liveness {
 		l.entering[t] += l.entering[t-1]
 	}
 	return l
-}
-
-// fullest returns the operation during which most bytes are in use, except
-// some, or -1.
-func (l *liveness) fullest(except map[*operation]bool) int {
-	most := -1
-	for t, op := range l.ops {
-		if (most < 0 || l.live[t] > l.live[most]) && !except[op] {
-			most = t
-		}
-	}
-	return most
 }

@@ -106,8 +106,8 @@ func TestMeasureIsWhatHappens(t *testing.T) {
 	l := lowered(t, unetGraph(1, 32, 32))
 	n, twice := 0, 0
 	for at := range l.ops {
-		r, step := l.bestRegion(at, 1)
-		if r == nil {
+		r := l.bestRegion(at, 1, make([]bool, len(l.ops)))
+		if r.region == nil {
 			continue
 		}
 		n++
@@ -115,15 +115,15 @@ func TestMeasureIsWhatHappens(t *testing.T) {
 			twice++
 		}
 		s := &schedule{values: l.values, ops: l.ops, inputs: l.inputs, outputs: l.outputs}
-		s.ops = append(append(append([]*operation{}, l.ops[:r.from]...), r.cut(s, step)...), l.ops[r.to:]...)
+		s.ops = append(append(append([]*operation{}, l.ops[:r.from]...), r.cut(s, r.step)...), l.ops[r.to:]...)
 		after := newLiveness(s)
 		var most int64
 		for _, live := range after.live[r.from : r.to+len(s.ops)-len(l.ops)] {
 			most = max(most, live)
 		}
 		// Values are aligned, and some results are written over operands.
-		if got := r.peak(step); most > got+100*Align || float64(most) < 0.8*float64(got) {
-			t.Errorf("operations %d to %d in %d pieces: %d bytes are live at once, foretold were %d", r.from, r.to, r.pieces(step), most, got)
+		if got := r.peak(r.step); most > got+100*Align || float64(most) < 0.8*float64(got) {
+			t.Errorf("operations %d to %d in %d pieces: %d bytes are live at once, foretold were %d", r.from, r.to, r.pieces(r.step), most, got)
 		}
 	}
 	// The norm before a self-attention is for the keys and values whole, and

@@ -134,6 +134,28 @@ func TestArenaOfUNet(t *testing.T) {
 	}
 }
 
+// TestArenaOfUNetWithin plans with less and less memory: a batch of two, and a
+// single latent. What remains at the end is the joined input of a residual
+// block with the values that the skip connections keep.
+func TestArenaOfUNetWithin(t *testing.T) {
+	for _, test := range []struct {
+		batch int
+		limit int64 // MiB
+	}{{2, 120}, {2, 100}, {2, 90}, {1, 60}, {1, 50}, {1, 45}, {1, 43}} {
+		p := compile(t, unetGraph(test.batch, 64, 64), Options{Arena: test.limit << 20})
+		t.Logf("batch %d within %d MiB: arena %s, lower bound %s, %d regions in up to %d pieces, %d operations",
+			test.batch, test.limit, mib(p.Arena), mib(p.LowerBound), p.Regions, p.Pieces, len(p.Ops))
+		if p.Arena > test.limit<<20 || p.Regions == 0 {
+			t.Errorf("batch %d: the arena is %s in %d regions, the limit %d MiB", test.batch, mib(p.Arena), p.Regions, test.limit)
+		}
+	}
+	// What is enough as it is stays as it is.
+	whole := compile(t, unetGraph(1, 64, 64), Options{})
+	if p := compile(t, unetGraph(1, 64, 64), Options{Arena: whole.Arena}); p.Regions != 0 || len(p.Ops) != len(whole.Ops) {
+		t.Errorf("%d regions are cut although all fits", p.Regions)
+	}
+}
+
 // compile plans a graph and checks the program.
 func compile(t testing.TB, g *ir.Graph, o Options) *Program {
 	t.Helper()
