@@ -253,6 +253,6 @@ func (ps *programs) clear() {
 // errNotFit is the error of a program that cannot run in the memory there is.
 func (e *Engine) errNotFit(what string, p *plan.Program) error {
 	const mib = 1 << 20
-	return fmt.Errorf("%s: the activations need %.1f MiB, even in tiles, beside %.1f MiB of weights that are in use or on their way, and the memory is %.1f MiB: %w",
+	return fmt.Errorf("%s: the activations need %.2f MiB, even in tiles, beside %.2f MiB of weights that are in use or on their way, and the memory is %.2f MiB: %w",
 		what, float64(p.Arena)/mib, float64(streaming(p))/mib, float64(e.pager.Budget())/mib, device.ErrNoMemory)
 }

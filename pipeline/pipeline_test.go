@@ -129,7 +129,7 @@ func TestTiledPrograms(t *testing.T) {
 
 	e = newEngine(t, Options{VRAM: tooLittle})
 	_, err := open(t, e, emoji).Model.Predict(t.Context(), make([]float32, shape.Elems()), shape, 500, []*Cond{text})
-	named := regexp.MustCompile(`^UNet of emoji.safetensors: the activations need \d\.\d MiB, even in tiles, beside 0\.\d MiB of weights .*, and the memory is \d\.\d MiB: `)
+	named := regexp.MustCompile(`^UNet of emoji.safetensors: the activations need \d\.\d\d MiB, even in tiles, beside 0\.\d\d MiB of weights .*, and the memory is \d\.\d\d MiB: `)
 	if !errors.Is(err, device.ErrNoMemory) || !named.MatchString(err.Error()) {
 		t.Errorf("got %v", err)
 	}
