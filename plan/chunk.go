@@ -16,20 +16,16 @@ func placeWithin(s *schedule, limit int64) (*schedule, *arena) {
 	if limit == 0 {
 		return best, a
 	}
-	for target, least := limit, false; a.size > limit && target > 0; {
+	for target := limit; a.size > limit && target > 0; {
 		cut := chunk(s, target)
 		b := placeValues(cut)
-		if b.size <= a.size {
+		if b.size < a.size {
 			best, a = cut, b
 		}
-		switch {
-		case least:
-			return best, a
-		case b.lowerBound > target: // once more, in no more pieces than that takes
-			target, least = b.lowerBound, true
-		default:
-			target -= max(b.size-limit, limit/64) // what the gaps take
+		if b.lowerBound > target {
+			break
 		}
+		target -= max(b.size-limit, limit/64) // what the gaps take
 	}
 	return best, a
 }
@@ -69,24 +65,35 @@ type cutting struct {
 }
 
 // regions returns regions that lie apart, in order, around the operations
-// during which more than limit bytes are live.
+// during which more than limit bytes are live. Where that cannot be reached,
+// the others need not be smaller than what remains there.
 func (l *liveness) regions(limit int64) []cutting {
-	taken := make([]bool, len(l.ops))
+	pieces := make([]bool, len(l.ops))
 	var full []int
 	for t, op := range l.ops {
-		taken[t] = op.piece
+		pieces[t] = op.piece
 		if l.live[t] > limit {
 			full = append(full, t)
 		}
 	}
 	slices.SortStableFunc(full, func(a, b int) int { return cmp.Compare(l.live[b], l.live[a]) })
+	taken := slices.Clone(pieces)
 	var cuts []cutting
 	for _, t := range full {
-		if c := l.bestRegion(t, limit, taken); c.region != nil {
-			cuts = append(cuts, c)
-			for i := c.from; i < c.to; i++ {
-				taken[i] = true
+		if l.live[t] <= limit {
+			break
+		}
+		c := l.bestRegion(t, limit, taken)
+		if c.region == nil {
+			if l.bestRegion(t, limit, pieces).region == nil {
+				limit = l.live[t]
 			}
+			continue
+		}
+		limit = max(limit, c.peak(c.step))
+		cuts = append(cuts, c)
+		for i := c.from; i < c.to; i++ {
+			taken[i] = true
 		}
 	}
 	slices.SortFunc(cuts, func(a, b cutting) int { return cmp.Compare(a.from, b.from) })

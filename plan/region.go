@@ -87,11 +87,11 @@ func (r *region) joins(t int) bool {
 	return r.forms[t-r.from] == inPieces && r.last[r.ops[t].out.of] >= r.to
 }
 
-// inPiece reports whether operation t, in pieces, reads the piece of a value
-// rather than the whole.
-func (r *region) inPiece(v ir.Value) bool {
-	t := r.made[v]
-	return t >= r.from && r.forms[t-r.from]&inPieces != 0 && !r.joins(t)
+// inPiece reports whether an operation of the region, in pieces, reads the piece
+// of operand i rather than the whole.
+func (r *region) inPiece(op *operation, i int) bool {
+	t := r.made[op.args[i].of]
+	return t >= r.from && r.forms[t-r.from]&inPieces != 0 && !r.joins(t) && op.rowwise(i, r.rows, r.ops[t].out.shape)
 }
 
 // rowElems returns the elements of a row of the result of an operation.
@@ -127,13 +127,13 @@ func (r *region) measure() {
 	last := map[ir.Value]int{}      // the operation that reads the whole value last
 	lastPiece := map[ir.Value]int{} // and the one that reads its piece last
 	for t, op := range r.ops[r.from:r.to] {
-		for _, arg := range op.args {
+		for i, arg := range op.args {
 			if r.forms[t]&inWhole != 0 {
 				last[arg.of] = max(last[arg.of], t)
 			}
 			switch {
 			case r.forms[t]&inPieces == 0:
-			case r.inPiece(arg.of):
+			case r.inPiece(op, i):
 				lastPiece[arg.of] = t
 			case r.values[arg.of].Kind == ir.Weight:
 				r.weights += r.bytes(arg.of)
@@ -242,7 +242,7 @@ func (p *piece) cut(s *schedule, t int) *operation {
 	cut := &operation{Op: op.Op, args: slices.Clone(op.args), piece: true}
 	for i, w := range op.args {
 		w = p.window(w, func(d int) int { return op.axis(i, d) })
-		if p.inPiece(w.of) {
+		if p.inPiece(op, i) {
 			w.offset -= p.start(p.ops[p.made[w.of]])
 			w.of = p.values[w.of]
 		}
