@@ -54,7 +54,9 @@ type Tensor struct {
 }
 
 // Args are the operands of an operation, in the layouts that
-// ir.Kind.InputLayout names.
+// ir.Kind.InputLayout names. Out may be the same memory as an operand of an
+// Elementwise, or the first one of a norm or a softmax, if that is contiguous
+// too.
 type Args struct {
 	Out Tensor
 	In  []Tensor

@@ -41,7 +41,7 @@ func (p *Pager) freeIdle() {
 	if p.idle == nil {
 		return
 	}
-	p.dev.Free(p.idle.buffer)
+	p.free(p.top, p.idle.buffer)
 	p.top.Activations -= p.idle.size
 	p.idle = nil
 }
@@ -52,6 +52,7 @@ func (p *Pager) alloc(t *tier, n int64) (device.Buffer, error) {
 	for {
 		buffer, err := p.dev.Alloc(n)
 		if err == nil {
+			t.buffers += n
 			return buffer, nil
 		}
 		if !isNoMemory(err) {
@@ -67,6 +68,12 @@ func (p *Pager) alloc(t *tier, n int64) (device.Buffer, error) {
 		}
 		p.evict(t, e)
 	}
+}
+
+// free gives memory back to the device.
+func (p *Pager) free(t *tier, b device.Buffer) {
+	t.buffers -= b.Size()
+	p.dev.Free(b)
 }
 
 func isNoMemory(err error) bool { return errors.Is(err, device.ErrNoMemory) }

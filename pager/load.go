@@ -10,7 +10,7 @@ import (
 
 // chunk is how much is read or uploaded at a time, so that what is cancelled
 // ends soon.
-const chunk = 4 << 20
+const chunk = 16 << 20
 
 // load makes an extent resident on a tier. It is called with the lock held
 // and with room in the budget, and lets go of the lock while it reads.
@@ -25,7 +25,7 @@ func (p *Pager) load(ctx context.Context, t *tier, e *extent) error {
 	s.loading = nil
 	t.InFlight -= e.Bytes
 	if err == nil {
-		s.resident = true
+		s.resident, s.failed = true, false
 		t.Resident += e.Bytes
 		t.Moved += e.Bytes
 		t.place(e)
@@ -69,7 +69,7 @@ func (p *Pager) copy(ctx context.Context, t *tier, e *extent, fill func(device.B
 	p.mu.Lock()
 	if err != nil {
 		t.arrive(0)
-		p.dev.Free(buffer)
+		p.free(t, buffer)
 		return err
 	}
 	t.arrive(e.Bytes)

@@ -67,7 +67,7 @@ func (t *tier) rouse() {
 
 // bringIn brings in the extents of coming uses while the present ones are
 // worked with. It never evicts what is needed before the extent that it brings
-// in, and fails silently: the use itself will say what is wrong.
+// in, and fails silently, once: the use itself will say what is wrong.
 func (p *Pager) bringIn(ctx context.Context, t *tier) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,11 +102,18 @@ func (p *Pager) bringNext(ctx context.Context, t *tier) bool {
 		return false
 	}
 	t.rouse() // another loader can look for the next meanwhile
-	err := p.load(ctx, t, first)
-	p.makeRoom(t, 0, demand) // the budget may have shrunk meanwhile
-	if err == nil && t != p.top {
-		p.rouse()
+	if p.loadAhead(ctx, t, first) && t != p.top {
+		p.top.rouse()
 	}
+	return true
+}
+
+// loadAhead makes an extent resident before a use waits for it, and reports
+// whether that went well.
+func (p *Pager) loadAhead(ctx context.Context, t *tier, e *extent) bool {
+	err := p.load(ctx, t, e)
+	t.of(e).failed = err != nil
+	p.makeRoom(t, 0, demand) // the budget may have shrunk meanwhile
 	return err == nil
 }
 
@@ -135,7 +142,7 @@ func (ps *Pass) next(p *Pager, t *tier) (*extent, int64) {
 // device, or computed, need not be in the host's memory.
 func (p *Pager) absent(t *tier, e *extent) bool {
 	for _, above := range p.tiers() {
-		if s := above.of(e); s.resident || s.loading != nil {
+		if s := above.of(e); s.resident || s.loading != nil || s.failed {
 			return false
 		}
 		if above == t {
@@ -193,9 +200,8 @@ func (p *Pager) bringComing(ctx context.Context, t *tier) bool {
 				p.evict(t, old)
 			}
 			t.rouse()
-			err := p.load(ctx, t, e)
-			p.makeRoom(t, 0, demand)
-			return err == nil
+			p.loadAhead(ctx, t, e)
+			return true
 		}
 	}
 	return false
@@ -205,7 +211,6 @@ func (p *Pager) bringComing(ctx context.Context, t *tier) bool {
 // has changed. What no longer fits is evicted at once.
 func (p *Pager) follow() {
 	memory, err := p.options.Host()
-	info := p.dev.Info()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.options.Mode != Dynamic { // the system looks after the host's memory
@@ -218,8 +223,9 @@ func (p *Pager) follow() {
 		p.fit(p.ram, memory.Available+own-headroom(memory.Total))
 	}
 	if p.vram != nil {
+		info := p.dev.Info() // nothing is allocated meanwhile
 		p.vram.total = info.Total
-		p.fit(p.vram, info.Free+p.vram.Held())
+		p.fit(p.vram, info.Free+p.vram.buffers)
 	}
 }
 

@@ -778,6 +778,57 @@ func TestMemoryTakenByOthers(t *testing.T) {
 	}
 }
 
+// TestPassesWhoseMemoryIsTaken has another program take nearly all of the
+// device while several passes run side by side: each ends with an error, none
+// waits for ever, and when the memory is back all is well.
+func TestPassesWhoseMemoryIsTaken(t *testing.T) {
+	for _, left := range []int64{0, 150, 250, 350} {
+		d := &fake{total: 1200}
+		p := d.pager(t, Options{})
+		var passes []*Pass
+		for k := range 3 {
+			m, _ := manifest(fmt.Sprint(k), sizes(6, 100)...)
+			pass, err := p.Begin(t.Context(), model(t, p, m, [][]int{{0, 1, 2}, {3, 4, 5}}), 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			passes = append(passes, pass)
+		}
+		for _, pass := range passes {
+			if err := pass.Acquire(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.set(func() { d.hostile = d.total - 30 - left })
+		p.follow()
+		var wait sync.WaitGroup
+		failed := make([]error, len(passes))
+		for k, pass := range passes {
+			wait.Go(func() {
+				pass.Release(0)
+				failed[k] = pass.Acquire(t.Context(), 1)
+				pass.End()
+			})
+		}
+		wait.Wait()
+		for k, err := range failed {
+			// With room for a use of 300 bytes they come through one after another.
+			if left < 300 && !errors.Is(err, device.ErrNoMemory) || left >= 300 && err != nil {
+				t.Errorf("with %d bytes left, pass %d: %v", left, k, err)
+			}
+		}
+		p.settle()
+		p.check(t, d)
+		d.set(func() { d.hostile = 0 })
+		p.follow()
+		for _, pass := range passes {
+			if err := run(t, d, pass.sched, 10); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 // TestHostMemoryTakenByOthers takes half of the host's memory during a run
 // and gives it back, twenty times.
 func TestHostMemoryTakenByOthers(t *testing.T) {

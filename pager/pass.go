@@ -18,10 +18,11 @@ type Pass struct {
 	arena  *arena
 
 	// What follows is guarded by the pager's lock.
-	at     int    // the use that was acquired last
-	ahead  [2]int // uses from at on that were looked at, of each tier, counting on into the next repetition
-	pinned []bool // by use
-	kept   [2][]bool
+	at      int    // the use that was acquired last
+	ahead   [2]int // uses from at on that were looked at, of each tier, counting on into the next repetition
+	pinned  []bool // by use
+	kept    [2][]bool
+	partial int // extents that a use has pinned which waits for the others
 	// When the use that is worked with was acquired, and how many uses were.
 	worked time.Time
 	uses   int
@@ -243,10 +244,11 @@ func (ps *Pass) fault(ctx context.Context, i, n int) (err error) {
 		for _, x := range use[:n] {
 			p.unpin(t, ps.space.extents[x])
 		}
-		n = 0
+		n, ps.partial = 0, 0
 		p.notify()
 	}
 	defer func() {
+		ps.partial = 0
 		if err != nil {
 			let()
 			p.makeRoom(t, 0, demand) // what was brought in above the budget
@@ -293,8 +295,11 @@ func (ps *Pass) fault(ctx context.Context, i, n int) (err error) {
 			return fmt.Errorf("%s: %s of %d bytes does not fit: %d bytes of activations and %d of weights in use leave nothing of the budget of %d: %w",
 				ps.space.name, e.Name, e.Bytes, t.Activations, t.Resident, t.Budget, device.ErrNoMemory)
 		}
-		p.starved[ps] = true
-		if ps.outranked() {
+		if !p.starved[ps] {
+			p.starved[ps] = true
+			p.notify() // younger ones let go
+		}
+		if ps.partial = n; ps.outranked() {
 			let()
 		}
 		if err := p.wait(ctx, p.changed); err != nil {
@@ -314,10 +319,16 @@ func (ps *Pass) outranked() bool {
 	return false
 }
 
-// stuck reports whether nobody else could make room: the budget has become
-// smaller than a use.
+// stuck reports whether nobody else could make room for a pass that no older
+// one waits with: nothing is on its way, and all others wait for room too and
+// hold nothing. Then the budget has become smaller than a use.
 func (p *Pager) stuck(ps *Pass) bool {
-	return len(p.passes) == 1 && p.passes[0] == ps && p.top.InFlight == 0
+	for _, other := range p.passes {
+		if other != ps && (!p.starved[other] || other.partial > 0) {
+			return false
+		}
+	}
+	return p.top.InFlight == 0 && !ps.outranked()
 }
 
 // tight reports whether an error is one to wait about: the device has no

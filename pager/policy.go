@@ -178,7 +178,7 @@ func (p *Pager) release(t *tier, e *extent) {
 		return
 	}
 	if s.buffer != nil {
-		p.dev.Free(s.buffer)
+		p.free(t, s.buffer)
 		if t == p.ram {
 			t.anonymous -= e.Bytes
 		}

@@ -48,8 +48,9 @@ type tier struct {
 	// files, so that a use that does not fit in the budget can go on all the
 	// same.
 	soft bool
-	// anonymous is the part of Resident that is not backed by files.
-	anonymous int64
+	// anonymous is the part of Resident that is not backed by files, and buffers
+	// are all bytes that the device has given.
+	anonymous, buffers int64
 
 	// Every resident extent is on one of three lists: of extents that no running
 	// pass uses, least recently used first; of those that running passes use but
@@ -128,6 +129,7 @@ type extent struct {
 type residency struct {
 	resident bool
 	loading  chan struct{} // not nil while it is brought in; closed when that ends
+	failed   bool          // to be brought in ahead: only a use tries it again
 	pins     int
 	keeps    int             // running passes that keep it
 	used     int64           // when, by the pager's clock

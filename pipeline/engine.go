@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"sync"
 
 	"github.com/weir-run/weir/device"
@@ -151,6 +152,12 @@ func unchanged(s *weights.Set) bool {
 // activations there is room for its weights or at least for a few extents of
 // them to be streamed through.
 func (e *Engine) fits(p *plan.Program) bool {
+	return p.Arena+streaming(p) <= e.pager.Budget()
+}
+
+// streaming returns how many bytes of weights must have room beside the
+// activations of a program.
+func streaming(p *plan.Program) int64 {
 	var largest int64
 	for _, use := range p.Uses() {
 		var n int64
@@ -159,7 +166,16 @@ func (e *Engine) fits(p *plan.Program) bool {
 		}
 		largest = max(largest, n)
 	}
-	return p.Arena+min(p.WeightBytes(), 2*largest) <= e.pager.Budget()
+	return min(p.WeightBytes(), 2*largest)
+}
+
+// arenaFor returns how large the arena of a program may be for it to fit. It is
+// rounded down to four binary digits, so that a budget that follows what other
+// programs take gives few different plans.
+func (e *Engine) arenaFor(p *plan.Program) int64 {
+	n := max(e.pager.Budget()-streaming(p), 1)
+	digits := max(bits.Len64(uint64(n))-4, 0)
+	return n >> digits << digits
 }
 
 // programs keeps the programs that were bound last, by what they depend on.
@@ -236,6 +252,7 @@ func (ps *programs) clear() {
 
 // errNotFit is the error of a program that cannot run in the memory there is.
 func (e *Engine) errNotFit(what string, p *plan.Program) error {
-	return fmt.Errorf("%s: the activations need %d MiB beside the weights in use, and the memory is %d MiB: %w",
-		what, p.Arena>>20, e.pager.Budget()>>20, device.ErrNoMemory)
+	const mib = 1 << 20
+	return fmt.Errorf("%s: the activations need %.2f MiB, even in tiles, beside %.2f MiB of weights that are in use or on their way, and the memory is %.2f MiB: %w",
+		what, float64(p.Arena)/mib, float64(streaming(p))/mib, float64(e.pager.Budget())/mib, device.ErrNoMemory)
 }

@@ -35,8 +35,8 @@ type Cond struct {
 // Predict returns, for each of the conditions, what the network predicts of
 // the latents x, which have the shape [batch, channels, height, width] and are
 // scaled to its liking, at timestep t. Conditions run as one batch when the
-// memory allows it, otherwise in as many runs as it takes; the results are the
-// same.
+// memory allows it, otherwise in as many runs as it takes, and each run in tiles
+// if one latent is too much; the results are the same.
 func (m *Model) Predict(ctx context.Context, x []float32, shape diffusion.Shape, t float32, conds []*Cond) ([][]float32, error) {
 	for _, c := range conds {
 		if err := m.check(c); err != nil {
@@ -71,22 +71,23 @@ func (m *Model) check(c *Cond) error {
 }
 
 // predict runs conditions of the same number of tokens, in the largest batches
-// that fit: all, those of one condition, or one latent at a time.
+// that fit: all, those of one condition, or one latent at a time, which is tiled
+// if it does not fit either.
 func (m *Model) predict(ctx context.Context, x []float32, shape diffusion.Shape, t float32, conds []*Cond) ([][]float32, error) {
 	batch, tokens := shape[0], conds[0].Tokens
 	n := batch * len(conds)
 	for _, size := range []int{n, batch, 1} {
 		n = size
-		fits, p, err := m.fits(m.network(n, shape, tokens))
+		fits, err := m.fits(m.network(n, shape, tokens))
 		if err != nil {
 			return nil, err
 		}
 		if fits {
 			break
 		}
-		if n == 1 {
-			return nil, m.engine.errNotFit(m.name, p)
-		}
+	}
+	if err := m.fitsTiled(m.network(n, shape, tokens)); err != nil {
+		return nil, err
 	}
 	item := shape[1] * shape[2] * shape[3]
 	out := make([]float32, 0, len(conds)*batch*item)

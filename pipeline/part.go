@@ -35,19 +35,23 @@ type adapters = map[string][]nn.Adapter
 // build declares a graph.
 type build func(s nn.Scope)
 
-// plan builds and plans a graph of the part.
-func (p part) plan(b build) (*plan.Program, error) {
+// plan builds and plans a graph of the part, with an arena of at most limit
+// bytes if that is possible; 0 is no limit.
+func (p part) plan(b build, limit int64) (*plan.Program, error) {
 	g := ir.New(p.name)
 	b(nn.NewScope(g, source{p}))
-	return plan.Compile(g, plan.Options{MaxExtent: p.engine.maxExtent})
+	return plan.Compile(g, plan.Options{MaxExtent: p.engine.maxExtent, Arena: limit})
 }
 
 // bound returns the program of a graph, which is planned and bound once for
-// each key, and the function to let go of it. Programs depend on which LoRAs
-// there are, but not on their strengths.
-func (p part) bound(key string, b build) (*run.Model, func(), error) {
+// each key and limit of the arena, and the function to let go of it. Programs
+// depend on which LoRAs there are, but not on their strengths.
+func (p part) bound(key string, b build, limit int64) (*run.Model, func(), error) {
 	var id strings.Builder
 	fmt.Fprintf(&id, "%s/%s", p.name, key)
+	if limit > 0 {
+		fmt.Fprintf(&id, " in %d", limit)
+	}
 	for _, f := range p.set.Files() {
 		fmt.Fprintf(&id, "/%d", f.ID())
 	}
@@ -55,7 +59,7 @@ func (p part) bound(key string, b build) (*run.Model, func(), error) {
 		fmt.Fprintf(&id, "+%d", a.lora.set.Files()[0].ID())
 	}
 	return p.engine.programs.get(id.String(), func() (*run.Model, error) {
-		program, err := p.plan(b)
+		program, err := p.plan(b, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -63,9 +67,29 @@ func (p part) bound(key string, b build) (*run.Model, func(), error) {
 	})
 }
 
-// run runs a graph of the part.
+// fitting returns the program of a graph that fits in the memory there is now:
+// as it is or, if it does not fit, tiled. When that does not fit either, it is
+// the smallest program there is.
+func (p part) fitting(key string, b build) (m *run.Model, release func(), fits bool, err error) {
+	m, release, err = p.bound(key, b, 0)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	if p.engine.fits(m.Program()) {
+		return m, release, true, nil
+	}
+	limit := p.engine.arenaFor(m.Program())
+	release()
+	if m, release, err = p.bound(key, b, limit); err != nil {
+		return nil, nil, false, err
+	}
+	return m, release, p.engine.fits(m.Program()), nil
+}
+
+// run runs a graph of the part, tiled if it does not fit in the memory there is
+// otherwise.
 func (p part) run(ctx context.Context, key string, b build, in run.Inputs) (run.Outputs, error) {
-	m, release, err := p.bound(key, b)
+	m, release, _, err := p.fitting(key, b)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +123,7 @@ func (p part) prefetch(key string, b build) {
 	if p.engine.planned != nil || p.engine.classic {
 		return
 	}
-	m, release, err := p.bound(key, b)
+	m, release, err := p.bound(key, b, 0) // its extents are those of every limit
 	if err != nil {
 		return
 	}
@@ -126,14 +150,28 @@ func zeros(p *plan.Program) run.Outputs {
 }
 
 // fits is for graphs that can do with less memory in another way: it
-// reports whether the program fits, before anything runs.
-func (p part) fits(key string, b build) (bool, *plan.Program, error) {
-	m, release, err := p.bound(key, b)
+// reports whether the program fits as it is, before anything runs.
+func (p part) fits(key string, b build) (bool, error) {
+	m, release, err := p.bound(key, b, 0)
 	if err != nil {
-		return false, nil, err
+		return false, err
 	}
 	defer release()
-	return p.engine.fits(m.Program()), m.Program(), nil
+	return p.engine.fits(m.Program()), nil
+}
+
+// fitsTiled is for graphs that have no other way left: it returns an error
+// that names the numbers if the program does not fit even when it is tiled.
+func (p part) fitsTiled(key string, b build) error {
+	m, release, fits, err := p.fitting(key, b)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if !fits {
+		return p.engine.errNotFit(p.name, m.Program())
+	}
+	return nil
 }
 
 // The weights of LoRA number i are known under its prefix.

@@ -6,15 +6,18 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/weir-run/weir/device"
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -129,6 +132,75 @@ func TestPrefetch(t *testing.T) {
 		if s, err := os.Stat(emoji); err != nil || once > s.Size()+s.Size()/50 {
 			t.Errorf("VRAM %d: %d bytes were moved of a file of %d, %v", vram, once, s.Size(), err)
 		}
+	}
+}
+
+// TestTiledPrograms predicts one latent in just too little memory for its
+// program as it is, and is refused in just too little for any tiling of it.
+func TestTiledPrograms(t *testing.T) {
+	shape := diffusion.Shape{1, 4, 32, 32}
+	// program plans with the extents that an engine has with so much memory.
+	program := func(vram, limit int64) *plan.Program {
+		m := open(t, newEngine(t, Options{VRAM: vram}), emoji).Model
+		_, b := m.network(1, shape, 77)
+		p, err := m.plan(b, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	const step = 16 << 10
+	vram := int64(4 << 20)
+	whole := program(vram, 0)
+	for ; whole.Arena+streaming(whole) <= vram; whole = program(vram, 0) {
+		vram -= step
+	}
+	tooLittle := vram
+	for least := program(tooLittle, 1); least.LowerBound+streaming(least) <= tooLittle; least = program(tooLittle, 1) {
+		tooLittle -= step
+	}
+	t.Logf("tiled with %d KiB, %d KiB are too little", vram>>10, tooLittle>>10)
+
+	plenty := open(t, newEngine(t, Options{}), emoji)
+	text := encode(t, plenty, "red apple")
+	want := predict(t, plenty, shape, text)
+	e := newEngine(t, Options{VRAM: vram})
+	if got := predict(t, open(t, e, emoji), shape, text); !slices.Equal(got[0], want[0]) {
+		t.Error("the tiled program is not the same bits")
+	}
+	if s := e.Stats().VRAM; s.Peak > vram || s.Activations == 0 || s.Activations >= whole.Arena {
+		t.Errorf("%d of %d bytes were taken, %d of them for activations of %d as they are", s.Peak, vram, s.Activations, whole.Arena)
+	}
+
+	e = newEngine(t, Options{VRAM: tooLittle})
+	_, err := open(t, e, emoji).Model.Predict(t.Context(), make([]float32, shape.Elems()), shape, 500, []*Cond{text})
+	named := regexp.MustCompile(`^UNet of emoji.safetensors: the activations need \d\.\d\d MiB, even in tiles, beside 0\.\d\d MiB of weights .*, and the memory is \d\.\d\d MiB: `)
+	if !errors.Is(err, device.ErrNoMemory) || !named.MatchString(err.Error()) {
+		t.Errorf("got %v", err)
+	}
+	if s := e.Stats(); s.RAM.Moved+s.VRAM.Moved > 0 {
+		t.Errorf("%d bytes were moved before the refusal", s.RAM.Moved+s.VRAM.Moved)
+	}
+}
+
+// TestTiledTextEncoder encodes a long prompt in less memory than its chunks need
+// as one batch.
+func TestTiledTextEncoder(t *testing.T) {
+	prompt := strings.Repeat("a red apple and a green pear ", 60)
+	plenty := newEngine(t, Options{})
+	want := encode(t, open(t, plenty, emoji), prompt)
+	var whole *plan.Program
+	planning := newEngine(t, Options{VRAM: 1 << 20, Planned: func(p *plan.Program) { whole = p }})
+	encode(t, open(t, planning, emoji), prompt)
+	if whole.Regions == 0 {
+		t.Fatal("the text encoder fits as it is")
+	}
+	e := newEngine(t, Options{VRAM: 1 << 20})
+	if got := encode(t, open(t, e, emoji), prompt); !slices.Equal(got.Embed, want.Embed) {
+		t.Error("the tiled text encoder is not the same bits")
+	}
+	if s := e.Stats().VRAM; s.Activations != whole.Arena {
+		t.Errorf("the activations took %d bytes, planned were %d", s.Activations, whole.Arena)
 	}
 }
 

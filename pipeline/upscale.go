@@ -48,16 +48,17 @@ const (
 func (u *Upscaler) Upscale(ctx context.Context, m *media.Image, done func(part, parts int)) (*media.Image, error) {
 	size := upscaleTile
 	for {
-		fits, p, err := u.fits(u.network(min(size, m.Height), min(size, m.Width)))
+		fits, err := u.fits(u.network(min(size, m.Height), min(size, m.Width)))
 		if err != nil {
 			return nil, err
 		}
-		if fits {
+		if fits || size/2 < smallestUpscaleTile {
 			break
 		}
-		if size /= 2; size < smallestUpscaleTile {
-			return nil, u.engine.errNotFit(u.name, p)
-		}
+		size /= 2
+	}
+	if err := u.fitsTiled(u.network(min(size, m.Height), min(size, m.Width))); err != nil {
+		return nil, err
 	}
 	grid := tile.Grid{Height: size, Width: size, Overlap: min(upscaleOverlap, size/4), Scale: float64(u.config.Scale)}
 	count := counter(m.Batch*grid.Tiles(m.Height, m.Width), done)

@@ -9,7 +9,6 @@ import (
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
-	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/run"
 	"github.com/weir-run/weir/tile"
 )
@@ -72,33 +71,40 @@ func (v *VAE) Decode(ctx context.Context, l Latents, done func(part, parts int))
 	if err := v.checkLatents(l); err != nil {
 		return nil, err
 	}
-	fits, p, err := v.fits(v.decoder(1, l.Height, l.Width))
+	grids, err := v.cut(l.Height, l.Width, v.decoder, func(size int) []tile.Grid { return v.grids(size, size/4) })
 	if err != nil {
 		return nil, err
 	}
-	if fits {
-		return v.decode(ctx, l, nil, done)
-	}
-	for size := 64; size >= smallestTile; size /= 2 {
-		grids := v.grids(size, size/4)
-		if fits, p, err = v.fitGrids(grids, l.Height, l.Width, func(h, w int) (string, build) { return v.decoder(1, h, w) }); err != nil {
-			return nil, err
-		}
-		if fits {
-			return v.decode(ctx, l, grids, done)
-		}
-	}
-	return nil, v.engine.errNotFit(v.name, p)
+	return v.decode(ctx, l, grids, done)
 }
 
-// fitGrids reports whether the largest tiles of all grids fit.
-func (v *VAE) fitGrids(grids []tile.Grid, height, width int, network func(height, width int) (string, build)) (fits bool, p *plan.Program, err error) {
-	for _, g := range grids {
-		if fits, p, err = v.fits(network(min(g.Height, height), min(g.Width, width))); err != nil || !fits {
-			return false, p, err
+// cut returns how what a network reads must be cut for the network to fit in
+// the memory, nil for not at all: grids returns the grids for a size in latent
+// pixels. The operations on the smallest tiles are themselves tiled if they do
+// not fit.
+func (v *VAE) cut(height, width int, network func(height, width int) (string, build), grids func(size int) []tile.Grid) ([]tile.Grid, error) {
+	fits, err := v.fits(network(height, width))
+	if err != nil || fits {
+		return nil, err
+	}
+	for size := 64; ; size /= 2 {
+		cut, fit := grids(size), true
+		for _, g := range cut {
+			key, b := network(min(g.Height, height), min(g.Width, width))
+			if size/2 < smallestTile {
+				err = v.fitsTiled(key, b)
+			} else {
+				fits, err = v.fits(key, b)
+			}
+			if err != nil {
+				return nil, err
+			}
+			fit = fit && fits
+		}
+		if fit || size/2 < smallestTile {
+			return cut, nil
 		}
 	}
-	return true, p, nil
 }
 
 // DecodeTiled turns latents into pictures in tiles. As in ComfyUI, three
@@ -185,14 +191,14 @@ func average(ctx context.Context, in *tile.Picture, grids []tile.Grid, f func(co
 	return sum, nil
 }
 
-func (v *VAE) decoder(batch, height, width int) (string, build) {
-	return fmt.Sprint("decode ", batch, height, width), func(s nn.Scope) {
-		sd.Decode(s.Sub(v.prefix), v.config, batch, height, width)
+func (v *VAE) decoder(height, width int) (string, build) {
+	return fmt.Sprint("decode ", height, width), func(s nn.Scope) {
+		sd.Decode(s.Sub(v.prefix), v.config, 1, height, width)
 	}
 }
 
 // PrefetchDecoder tells that Decode will be called next.
-func (v *VAE) PrefetchDecoder() { v.prefetch(v.decoder(1, smallestTile, smallestTile)) }
+func (v *VAE) PrefetchDecoder() { v.prefetch(v.decoder(smallestTile, smallestTile)) }
 
 // PrefetchEncoder tells that Encode will be called next.
 func (v *VAE) PrefetchEncoder() {
@@ -202,7 +208,7 @@ func (v *VAE) PrefetchEncoder() {
 }
 
 func (v *VAE) decodeOne(ctx context.Context, z *tile.Picture) (*tile.Picture, error) {
-	key, b := v.decoder(1, z.Height, z.Width)
+	key, b := v.decoder(z.Height, z.Width)
 	out, err := v.run(ctx, key, b, run.Inputs{"z": z.Pix})
 	if err != nil {
 		return nil, err
@@ -229,7 +235,13 @@ func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts 
 	if height == 0 || width == 0 {
 		return Latents{}, fmt.Errorf("%s: a picture of %d×%d is smaller than one value of a latent, %d×%d", v.name, m.Width, m.Height, f, f)
 	}
-	grids, err := v.encodeGrids(height*f, width*f)
+	grids, err := v.cut(height*f, width*f, v.encoder, func(size int) []tile.Grid {
+		grids := v.grids(size*f, size*f/8)
+		for i := range grids {
+			grids[i].Scale = 1 / float64(f)
+		}
+		return grids
+	})
 	if err != nil {
 		return Latents{}, err
 	}
@@ -250,28 +262,6 @@ func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts 
 		l.Samples = append(l.Samples, z.Pix...)
 	}
 	return l, nil
-}
-
-// encodeGrids returns how a picture must be cut to be encoded, nil for not at
-// all.
-func (v *VAE) encodeGrids(height, width int) ([]tile.Grid, error) {
-	fits, p, err := v.fits(v.encoder(height, width))
-	if err != nil || fits {
-		return nil, err
-	}
-	for size := 64 * v.Factor(); size >= smallestTile*v.Factor(); size /= 2 {
-		grids := v.grids(size, size/8)
-		for i := range grids {
-			grids[i].Scale = 1 / float64(v.Factor())
-		}
-		if fits, p, err = v.fitGrids(grids, height, width, v.encoder); err != nil {
-			return nil, err
-		}
-		if fits {
-			return grids, nil
-		}
-	}
-	return nil, v.engine.errNotFit(v.name, p)
 }
 
 // pixels returns the middle of a picture as the encoder reads it, from -1 to

@@ -13,7 +13,7 @@ const defaultMaxExtent = 64 << 20
 //
 // The extents depend on the weights and on the order in which the graph was
 // built, not on the shapes of activations: a model that is planned for another
-// batch or image size has the same ones.
+// batch or image size, or in less memory, has the same ones.
 func Compile(g *ir.Graph, o Options) (*Program, error) {
 	if err := g.Err(); err != nil {
 		return nil, fmt.Errorf("cannot plan: %w", err)
@@ -27,16 +27,21 @@ func Compile(g *ir.Graph, o Options) (*Program, error) {
 	}
 	order := weightOrder(s)
 	fuse(s)
-	tiles, err := cutRows(s, o.MaxExtent)
+	s, a := placeWithin(s, o.Arena)
+	return s.program(g.Name, order, a, o.MaxExtent)
+}
+
+// program returns the program of a schedule with its weights in extents.
+func (s *schedule) program(name string, order [][]ir.Value, a *arena, maxExtent int64) (*Program, error) {
+	tiles, err := cutRows(s, maxExtent)
 	if err != nil {
-		return nil, fmt.Errorf("cannot plan %s: %w", g.Name, err)
+		return nil, fmt.Errorf("cannot plan %s: %w", name, err)
 	}
-	w := packWeights(s, order, tiles, o.MaxExtent)
-	p := &Program{Name: g.Name}
-	p.Extents = w.extents
-	a := placeValues(s)
-	p.Arena, p.LowerBound = a.size, a.lowerBound
-	p.Ops = make([]Op, len(s.ops))
+	w := packWeights(s, order, tiles, maxExtent)
+	p := &Program{
+		Name: name, Ops: make([]Op, len(s.ops)), Extents: w.extents,
+		Arena: a.size, LowerBound: a.lowerBound, Regions: s.regions, Pieces: s.pieces,
+	}
 	for i, op := range s.ops {
 		out := &p.Ops[i]
 		out.Op = op.Op

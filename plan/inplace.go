@@ -8,8 +8,8 @@ import "github.com/weir-run/weir/ir"
 // before it is written.
 //
 // An Elementwise may write over any operand if every window on that operand
-// has the layout of the result. A norm or a softmax of rows may write over its
-// input unless a step reads that too.
+// has the layout of the result. A norm or a softmax may write over its input
+// unless a step reads that too.
 func shareMemory(s *schedule) []ir.Value {
 	home := make([]ir.Value, len(s.values))
 	lastUse := make([]int, len(s.values))
@@ -28,7 +28,7 @@ func shareMemory(s *schedule) []ir.Value {
 		candidates := op.args
 		switch op.Kind {
 		case ir.Elementwise:
-		case ir.LayerNorm, ir.RMSNorm, ir.Softmax:
+		case ir.LayerNorm, ir.RMSNorm, ir.GroupNorm, ir.Softmax:
 			candidates = op.args[:1]
 		default:
 			continue
@@ -46,7 +46,7 @@ func shareMemory(s *schedule) []ir.Value {
 // mayOverwrite reports whether the result of an operation can be written over
 // the operand v while the operation reads it.
 func (s *schedule) mayOverwrite(op *operation, v ir.Value) bool {
-	if s.bytes(v) != s.bytes(op.out.of) {
+	if s.bytes(v) != s.bytes(op.out.of) || op.out.shape.Elems() != s.values[op.out.of].Shape.Elems() {
 		return false
 	}
 	for i, arg := range op.args {

@@ -23,6 +23,10 @@ type Program struct {
 	// once. No plan of these operations in this order can use less.
 	LowerBound int64
 
+	// Regions is how many runs of operations are made in pieces so that the
+	// arena is small enough, and Pieces into how many one is cut at most.
+	Regions, Pieces int
+
 	// Extents are the weights in the order in which the graph first uses them,
 	// which fusion may turn around between neighbours.
 	Extents []Extent
@@ -83,4 +87,9 @@ type Options struct {
 	// MaxExtent is the largest size of an extent in bytes. Weights that are
 	// larger are cut into tiles of rows. 0 means 64 MiB.
 	MaxExtent int64
+	// Arena is the size in bytes that the arena should not exceed; 0 is no
+	// limit. If the activations need more, as many operations as it takes are
+	// made in pieces, whose results are the same bits. A program that is still
+	// too large is the smallest there is: the caller looks at its size.
+	Arena int64
 }

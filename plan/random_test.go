@@ -79,7 +79,7 @@ func (m *graphMaker) pick() ir.Value {
 }
 
 func (m *graphMaker) shape() ir.Shape {
-	return [][]int{{2, 4}, {2, 3, 4}, {1, 4, 8}, {2, 4, 3, 2}, {1, 4, 4, 4}, {2, 4, 2, 2, 2}}[m.IntN(6)]
+	return [][]int{{2, 4}, {2, 3, 4}, {1, 4, 8}, {2, 4, 3, 2}, {1, 4, 4, 4}, {2, 4, 2, 2, 2}, {1, 16, 4}, {2, 32, 4}}[m.IntN(8)]
 }
 
 func (m *graphMaker) input(shape ...int) ir.Value {
@@ -260,6 +260,9 @@ func (m *graphMaker) pad(x ir.Value) ir.Value {
 			n--
 		}
 		before[i], after[i] = m.IntN(min(n, 2)+1), m.IntN(min(n, 2)+1)
+	}
+	if m.IntN(2) == 0 {
+		before[0], after[0] = 0, 0
 	}
 	return m.g.Pad(x, before, after, mode)
 }
@@ -444,6 +447,7 @@ func TestProgramsComputeTheirGraphs(t *testing.T) {
 type coverage struct {
 	fused, kinds                           map[ir.Kind]int // with more steps than were built; of the program
 	shared, tiled, copies, numbers, finite int
+	smaller                                int // programs that regions made smaller
 }
 
 func (c *coverage) check(seed uint64) (err error) {
@@ -456,11 +460,37 @@ func (c *coverage) check(seed uint64) (err error) {
 	o := Options{MaxExtent: []int64{0, 64, 128, 500}[m.IntN(4)]}
 	p, err := Compile(m.g, o)
 	if err != nil && o.MaxExtent > 0 && strings.Contains(err.Error(), "larger than an extent") {
-		p, err = Compile(m.g, Options{})
+		o.MaxExtent = 0
+		p, err = Compile(m.g, o)
 	}
 	if err != nil {
 		return err
 	}
+	if err := c.compare(m, p); err != nil {
+		return err
+	}
+	o.Arena = 1 + m.Int64N(p.Arena)
+	small, err := Compile(m.g, o)
+	if err != nil {
+		return err
+	}
+	if small.Arena > p.Arena || small.Arena > o.Arena && o.Arena >= p.Arena {
+		return fmt.Errorf("the arena is %d with a limit of %d, %d without", small.Arena, o.Arena, p.Arena)
+	}
+	if !slices.EqualFunc(small.Extents, p.Extents, func(a, b Extent) bool { return slices.Equal(a.Parts, b.Parts) }) {
+		return fmt.Errorf("with a limit the extents are %v, not %v", small.Extents, p.Extents)
+	}
+	if small.Arena < p.Arena {
+		c.smaller++
+	}
+	if err := c.compare(m, small); err != nil {
+		return fmt.Errorf("with an arena of %d rather than %d bytes: %w", small.Arena, p.Arena, err)
+	}
+	return nil
+}
+
+// compare runs a program of a graph and compares every bit.
+func (c *coverage) compare(m *graphMaker, p *Program) error {
 	if err := p.Validate(); err != nil {
 		return err
 	}
@@ -519,6 +549,9 @@ func (c *coverage) requireAll(t *testing.T) {
 	}
 	if c.shared == 0 || c.tiled == 0 || c.copies == 0 {
 		t.Errorf("%d operations write over an operand, %d are tiles, %d are copies", c.shared, c.tiled, c.copies)
+	}
+	if c.smaller == 0 {
+		t.Error("no arena became smaller with a limit")
 	}
 	if c.finite < c.numbers*9/10 {
 		t.Errorf("only %d of %d results are finite", c.finite, c.numbers)

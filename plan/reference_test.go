@@ -72,7 +72,7 @@ func each(shape ir.Shape, f func(idx []int)) {
 }
 
 // compute runs one operation, views included. Elementwise works element by
-// element and norms row by row, reading what they need before they write, as
+// element and norms row by row or group by group, reading what they need before they write, as
 // kernels must that may write over their input; the others write while they
 // still read.
 func compute(op *ir.Op, out tensor, in []tensor) {
@@ -349,16 +349,19 @@ func computeRows(op *ir.Op, out, x tensor, weight, bias func(int, float64) float
 
 func computeGroupNorm(a *ir.Attrs, out, x tensor, weight, bias func(int, float64) float64, store func(float64, ...int)) {
 	channels := x.shape[1] / a.Groups
-	each(out.shape, func(idx []int) {
-		first := idx[1] / channels * channels
+	group := append(ir.Shape{channels}, x.shape[2:]...)
+	each(ir.Shape{x.shape[0], a.Groups}, func(at []int) {
+		index := func(off []int) []int { return append([]int{at[0], at[1]*channels + off[0]}, off[1:]...) }
 		var sum, squares, n float64
-		each(append(ir.Shape{channels}, x.shape[2:]...), func(off []int) {
-			from := append([]int{idx[0], first + off[0]}, off[1:]...)
-			v := x.at(from...)
+		each(group, func(off []int) {
+			v := x.at(index(off)...)
 			sum, squares, n = sum+v, squares+v*v, n+1
 		})
 		mean := sum / n
-		store((x.at(idx...)-mean)/math.Sqrt(squares/n-mean*mean+float64(a.Epsilon))*weight(idx[1], 1)+bias(idx[1], 0), idx...)
+		each(group, func(off []int) {
+			idx := index(off)
+			store((x.at(idx...)-mean)/math.Sqrt(squares/n-mean*mean+float64(a.Epsilon))*weight(idx[1], 1)+bias(idx[1], 0), idx...)
+		})
 	})
 }
 

@@ -44,6 +44,9 @@ func (p *Program) WriteTable(w io.Writer, ops bool) error {
 		fmt.Fprintf(t, "output\t%s\t%v %v\n", b.Name, b.DType, b.Shape)
 	}
 	fmt.Fprintf(t, "activations\t%s\tlower bound %s\n", mib(p.Arena), mib(p.LowerBound))
+	if p.Regions > 0 {
+		fmt.Fprintf(t, "tiled\t%d regions\tin up to %d pieces\n", p.Regions, p.Pieces)
+	}
 	fmt.Fprintf(t, "weights\t%s\tin %d extents, the largest %s\n", mib(p.WeightBytes()), len(p.Extents), mib(p.largestExtent()))
 	fmt.Fprintf(t, "operations\t%d\t%s\n", len(p.Ops), p.kinds())
 	if ops {

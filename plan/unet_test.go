@@ -67,15 +67,15 @@ func (u *unet) stage(x ir.Value, c int, attend bool) ir.Value {
 }
 
 func (u *unet) resBlock(name string, x ir.Value, c int) ir.Value {
-	in := u.Shape(x)[1]
-	h := u.conv(name+".conv1", u.SiLU(u.norm(name+".norm1", x)), c, 3, 1)
+	in := x
+	if u.Shape(x)[1] != c { // first, so that the norm can write over the input
+		x = u.conv(name+".skip", x, c, 1, 1)
+	}
+	h := u.conv(name+".conv1", u.SiLU(u.norm(name+".norm1", in)), c, 3, 1)
 	emb := u.linear(name+".emb", u.emb, c)
 	h = u.Add(h, u.Reshape(emb, u.Shape(emb)[0], c, 1, 1))
 	h = u.conv(name+".conv2", u.SiLU(u.norm(name+".norm2", h)), c, 3, 1)
-	if in != c {
-		x = u.conv(name+".skip", x, c, 1, 1)
-	}
-	return u.Add(x, h)
+	return u.Add(h, x)
 }
 
 func (u *unet) transformer(name string, x ir.Value) ir.Value {
@@ -131,6 +131,28 @@ func TestArenaOfUNet(t *testing.T) {
 		if float64(p.Arena) > 1.15*float64(p.LowerBound) {
 			t.Errorf("%v: the arena of %d bytes is more than 1.15 times the lower bound %d", size, p.Arena, p.LowerBound)
 		}
+	}
+}
+
+// TestArenaOfUNetWithin plans with less and less memory: a batch of two, and a
+// single latent. What remains at the end is the joined input of a residual
+// block with the values that the skip connections keep.
+func TestArenaOfUNetWithin(t *testing.T) {
+	for _, test := range []struct {
+		batch int
+		limit int64 // MiB
+	}{{2, 120}, {2, 100}, {2, 90}, {1, 60}, {1, 50}, {1, 45}, {1, 43}} {
+		p := compile(t, unetGraph(test.batch, 64, 64), Options{Arena: test.limit << 20})
+		t.Logf("batch %d within %d MiB: arena %s, lower bound %s, %d regions in up to %d pieces, %d operations",
+			test.batch, test.limit, mib(p.Arena), mib(p.LowerBound), p.Regions, p.Pieces, len(p.Ops))
+		if p.Arena > test.limit<<20 || p.Regions == 0 {
+			t.Errorf("batch %d: the arena is %s in %d regions, the limit %d MiB", test.batch, mib(p.Arena), p.Regions, test.limit)
+		}
+	}
+	// What is enough as it is stays as it is.
+	whole := compile(t, unetGraph(1, 64, 64), Options{})
+	if p := compile(t, unetGraph(1, 64, 64), Options{Arena: whole.Arena}); p.Regions != 0 || len(p.Ops) != len(whole.Ops) {
+		t.Errorf("%d regions are cut although all fits", p.Regions)
 	}
 }
 

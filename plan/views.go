@@ -15,6 +15,8 @@ type schedule struct {
 	ops     []*operation
 	inputs  []ir.Value
 	outputs []output
+
+	regions, pieces int // how many regions there are, and the most pieces of one
 }
 
 // An operation is an ir.Op with windows for operands. Operands of Elementwise
@@ -23,6 +25,7 @@ type operation struct {
 	ir.Op // In is not used
 	out   window
 	args  []window
+	piece bool // whether it makes a piece of what a region makes
 }
 
 // An output is a result of the program: a window on all of an activation.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -288,6 +289,11 @@ func TestPlan(t *testing.T) {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table does not say %q:\n%s", want, table)
 		}
+	}
+	// A larger picture in less memory: the plan is the one that would run.
+	small := must(t, "plan", emojiFlow, "--root", repo, "--vram", "2560KiB", "--set", "4.width=128", "--set", "4.height=128")
+	if !regexp.MustCompile(`(?s)UNet of emoji.safetensors\n.*\ntiled +\d+ regions +in up to \d+ pieces\n`).MatchString(small) {
+		t.Errorf("the table does not say that the UNet is tiled:\n%s", small)
 	}
 	var programs []struct {
 		Runs  int

@@ -125,7 +125,8 @@ func normalize(y []float32, mean, factor float32, scales, shifts []float32) {
 // does not depend on the number of threads, so neither do the sums.
 const groupSegment = 16 * lineLen
 
-// groupNorm sums segments of the groups, then normalizes them.
+// groupNorm sums segments of the groups, then normalizes them, so that it can
+// be its own output.
 func (d *Device) groupNorm(c *call) error {
 	operands := 1
 	if c.attrs.HasWeight {

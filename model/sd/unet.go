@@ -159,14 +159,14 @@ func (u unet) block(s nn.Scope, h ir.Value, b Block) ir.Value {
 
 // res is two normalized convolutions, with the timestep added between them.
 func (u unet) res(s nn.Scope, x ir.Value) ir.Value {
-	g := u.g
-	h := s.Conv("in_layers.2", g.SiLU(s.GroupNorm("in_layers.0", x, 32, 1e-5)), same)
+	g, in := u.g, x
+	if s.Has("skip_connection.weight") { // first, so that the norm can write over the input
+		x = s.Conv("skip_connection", x, ir.ConvOptions{})
+	}
+	h := s.Conv("in_layers.2", g.SiLU(s.GroupNorm("in_layers.0", in, 32, 1e-5)), same)
 	emb := s.Linear("emb_layers.1", u.emb)
 	h = g.Add(h, g.Reshape(emb, append(g.Shape(emb)[:2:2], 1, 1)...))
 	h = s.Conv("out_layers.3", g.SiLU(s.GroupNorm("out_layers.0", h, 32, 1e-5)), same)
-	if s.Has("skip_connection.weight") {
-		x = s.Conv("skip_connection", x, ir.ConvOptions{})
-	}
 	return g.Add(h, x)
 }
 

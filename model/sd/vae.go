@@ -89,12 +89,12 @@ func middle(s nn.Scope, h ir.Value) ir.Value {
 }
 
 func resnet(s nn.Scope, x ir.Value) ir.Value {
-	g := s.Graph()
-	h := s.Conv("conv1", g.SiLU(s.GroupNorm("norm1", x, 32, vaeEps)), same)
-	h = s.Conv("conv2", g.SiLU(s.GroupNorm("norm2", h, 32, vaeEps)), same)
-	if s.Has("nin_shortcut.weight") {
+	g, in := s.Graph(), x
+	if s.Has("nin_shortcut.weight") { // first, so that the norm can write over the input
 		x = s.Conv("nin_shortcut", x, ir.ConvOptions{})
 	}
+	h := s.Conv("conv1", g.SiLU(s.GroupNorm("norm1", in, 32, vaeEps)), same)
+	h = s.Conv("conv2", g.SiLU(s.GroupNorm("norm2", h, 32, vaeEps)), same)
 	return g.Add(x, h)
 }
 
