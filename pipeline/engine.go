@@ -171,6 +171,7 @@ type programs struct {
 
 type program struct {
 	*run.Model
+	graph string // that was planned
 	users int
 	used  int64
 }
@@ -179,9 +180,10 @@ type program struct {
 // weights.
 const maxPrograms = 32
 
-// get returns the program for a key, made by bind if there is none, and the
-// function to let go of it.
-func (ps *programs) get(key string, bind func() (*run.Model, error)) (*run.Model, func(), error) {
+// get returns the program for a key, and the function to let go of it. If
+// there is none it is bound; what is planned is kept as long as any program of
+// the same graph is.
+func (ps *programs) get(graph, key string, compile func() (*plan.Program, error), bind func(*plan.Program) (*run.Model, error)) (*run.Model, func(), error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.bound == nil {
@@ -189,11 +191,18 @@ func (ps *programs) get(key string, bind func() (*run.Model, error)) (*run.Model
 	}
 	p := ps.bound[key]
 	if p == nil {
-		m, err := bind()
+		planned := ps.planned(graph)
+		if planned == nil {
+			var err error
+			if planned, err = compile(); err != nil {
+				return nil, nil, err
+			}
+		}
+		m, err := bind(planned)
 		if err != nil {
 			return nil, nil, err
 		}
-		p = &program{Model: m}
+		p = &program{Model: m, graph: graph}
 		ps.bound[key] = p
 	}
 	ps.clock++
@@ -206,6 +215,16 @@ func (ps *programs) get(key string, bind func() (*run.Model, error)) (*run.Model
 		p.users--
 		ps.trim()
 	}, nil
+}
+
+// planned returns the program of a graph, or nil.
+func (ps *programs) planned(graph string) *plan.Program {
+	for _, p := range ps.bound {
+		if p.graph == graph {
+			return p.Program()
+		}
+	}
+	return nil
 }
 
 // trim releases the programs that were used longest ago.
