@@ -3,7 +3,6 @@ package merge
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -29,7 +28,7 @@ func (w *Weight) blockRows() int { return max(1, blockElements/w.columns) }
 func (w *Weight) each(ctx context.Context, from, to int, visit func(b *block) error) error {
 	rows := w.blockRows()
 	blocks := (to - from + rows - 1) / rows
-	workers := min(runtime.GOMAXPROCS(0), blocks)
+	workers := min(w.threads, blocks)
 	errs := make([]error, workers)
 	var next atomic.Int64
 	var done sync.WaitGroup

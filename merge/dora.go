@@ -27,10 +27,12 @@ func (c loaded) scaleRows(values, change []float32, from, rows int) {
 // elements of a row as the kernel.
 func (c loaded) scaleColumns(values, change []float32, rows int) {
 	kernel := len(values) / rows / len(c.lengths)
-	for i := 0; i < len(values); i += kernel {
-		by := c.lengths[i/kernel%len(c.lengths)]
-		for j := i; j < i+kernel; j++ {
-			values[j] += c.Strength * ((values[j]+c.Scale*change[j])*by - values[j])
+	for len(values) > 0 {
+		for _, by := range c.lengths {
+			for j, d := range change[:kernel] {
+				values[j] += c.Strength * ((values[j]+c.Scale*d)*by - values[j])
+			}
+			values, change = values[kernel:], change[kernel:]
 		}
 	}
 }
@@ -104,9 +106,14 @@ func (w *Weight) columnSquares(ctx context.Context, columns int, changes []loade
 			return err
 		}
 		part := make([]float64, columns)
-		for i, v := range b.values {
-			x := float64(v + last.Scale*change[i])
-			part[i/kernel%columns] += x * x
+		for values := b.values; len(values) > 0; {
+			for k := range part {
+				for j, v := range values[:kernel] {
+					x := float64(v + last.Scale*change[j])
+					part[k] += x * x
+				}
+				values, change = values[kernel:], change[kernel:]
+			}
 		}
 		parts[b.index] = part
 		return nil

@@ -7,6 +7,7 @@ package merge
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -28,14 +29,19 @@ type Change struct {
 type Weight struct {
 	base    weights.Ref
 	changes []Change
+	threads int
 	columns int // of the matrix that the weight is: the elements of a row
 	norms   norms
 }
 
-// New returns a weight with changes, which are merged in their order. It reads
+// New returns a weight with changes, which are merged in their order by so
+// many goroutines at once; 0 means as many as there are cores. It reads
 // nothing.
-func New(base weights.Ref, changes []Change) *Weight {
-	w := &Weight{base: base, changes: changes, columns: 1, norms: newNorms()}
+func New(base weights.Ref, changes []Change, threads int) *Weight {
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	w := &Weight{base: base, changes: changes, threads: threads, columns: 1, norms: newNorms()}
 	for _, n := range base.Shape[min(1, len(base.Shape)):] {
 		w.columns *= n
 	}

@@ -99,14 +99,20 @@ func cases(t *testing.T) (files map[string]*weights.Set, merged map[string]map[s
 	return files, merged
 }
 
-// changes maps a LoRA onto the tiny UNet, with a strength.
-func changes(t *testing.T, base, l *weights.Set, strength float32) map[string][]Change {
+// newBase returns the tiny UNet as what LoRAs are put on.
+func newBase(t *testing.T, base *weights.Set) lora.Base {
 	t.Helper()
 	c, err := sd.Detect(source{base}, map[string]string{clip.MetadataHeads: "4"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := lora.Map(source{l}, lora.Base{Weights: source{base}, UNet: c.UNet})
+	return lora.Base{Weights: source{base}, UNet: c.UNet}
+}
+
+// changes maps a LoRA onto the tiny UNet, with a strength.
+func changes(t *testing.T, base, l *weights.Set, strength float32) map[string][]Change {
+	t.Helper()
+	m, err := lora.Map(source{l}, newBase(t, base))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +136,7 @@ func read(t *testing.T, base *weights.Set, name string, changes ...Change) []byt
 		t.Fatalf("no tensor %s", name)
 	}
 	raw := make([]byte, ref.Length)
-	if err := New(ref, changes).ReadAt(t.Context(), raw, 0); err != nil {
+	if err := New(ref, changes, 0).ReadAt(t.Context(), raw, 0); err != nil {
 		t.Fatal(err)
 	}
 	return raw
@@ -185,7 +191,7 @@ func TestAnyBytes(t *testing.T) {
 			for weight := range merged[name] {
 				ref, _ := base.Lookup(weight)
 				whole := read(t, base, weight, all[weight]...)
-				w := New(ref, all[weight])
+				w := New(ref, all[weight], 0)
 				done := make(chan error)
 				const readers = 3
 				for range readers {
@@ -333,12 +339,12 @@ func TestSignature(t *testing.T) {
 	for i, list := range [][]Change{
 		{{add, one, 1}}, {{add, one, 0.5}}, {{add, two, 1}}, {{add, one, 1}, {add, two, 1}}, {{add, two, 1}, {add, one, 1}},
 	} {
-		s := New(ref, list).Signature()
+		s := New(ref, list, 0).Signature()
 		if other, ok := seen[s]; ok {
 			t.Errorf("%d has the signature of %d: %s", i, other, s)
 		}
 		seen[s] = i
-		if again := New(ref, slices.Clone(list)).Signature(); again != s {
+		if again := New(ref, slices.Clone(list), 0).Signature(); again != s {
 			t.Errorf("the same changes have the signatures %s and %s", s, again)
 		}
 	}
@@ -354,13 +360,13 @@ func TestErrors(t *testing.T) {
 
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := New(ref, c).ReadAt(cancelled, p, 0); !errors.Is(err, context.Canceled) {
+	if err := New(ref, c, 0).ReadAt(cancelled, p, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if err := New(ref, c).ReadAt(t.Context(), p, ref.Length-1); err == nil || !strings.Contains(err.Error(), "are outside its") {
+	if err := New(ref, c, 0).ReadAt(t.Context(), p, ref.Length-1); err == nil || !strings.Contains(err.Error(), "are outside its") {
 		t.Errorf("behind the end: %v", err)
 	}
-	if err := New(ref, c).ReadAt(cancelled, nil, 0); !errors.Is(err, context.Canceled) {
+	if err := New(ref, c, 0).ReadAt(cancelled, nil, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("no bytes: %v", err)
 	}
 	for what, path := range map[string]string{"LoRA": c[0].Set.Files()[0].Path(), "base": ref.File.Path()} {
@@ -371,12 +377,75 @@ func TestErrors(t *testing.T) {
 		if err := os.Truncate(path, int64(len(whole)/100)); err != nil {
 			t.Fatal(err)
 		}
-		err = New(ref, c).ReadAt(t.Context(), p, 0)
+		err = New(ref, c, 0).ReadAt(t.Context(), p, 0)
 		if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "truncated") || !strings.Contains(err.Error(), "tensor") {
 			t.Errorf("%s truncated: %v", what, err)
 		}
 		if err := os.WriteFile(path, whole, 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestWhatFitsIsMerged spoils files of every form a little, tensors and shapes:
+// what the mapping still takes can be merged, and nothing panics.
+func TestWhatFitsIsMerged(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	base := unet(t, dtype.F16)
+	on := newBase(t, base)
+	files, _ := cases(t)
+	names := slices.Sorted(maps.Keys(files))
+	taken, refused := 0, 0
+	for range 150 {
+		shapes := map[string][]int{}
+		add := func(file *weights.Set, one bool) {
+			list := file.Names()
+			if one {
+				list = list[r.IntN(len(list)):][:1]
+			}
+			for _, name := range list {
+				ref, _ := file.Lookup(name)
+				shapes[name] = slices.Clone(ref.Shape)
+			}
+		}
+		add(files[names[r.IntN(len(names))]], false)
+		for range r.IntN(3) {
+			some := slices.Sorted(maps.Keys(shapes))
+			name := some[r.IntN(len(some))]
+			shape := shapes[name]
+			switch kind := r.IntN(5); {
+			case kind == 0 && len(some) > 1:
+				delete(shapes, name)
+			case kind == 1:
+				add(files[names[r.IntN(len(names))]], true)
+			case kind == 2 && len(shape) > 0:
+				shape[r.IntN(len(shape))] = []int{0, 1, 2, 5, 32}[r.IntN(5)]
+			case kind == 3 && len(shape) > 1:
+				slices.Reverse(shape)
+			case kind == 4:
+				shapes[name] = append(shape, 1)
+			}
+		}
+		var list []weights.Tensor
+		for name, shape := range shapes {
+			list = append(list, weights.F32(name, dtype.F32, shape, slices.Repeat([]float32{1}, ir.Shape(shape).Elems())))
+		}
+		l := write(t, list...)
+		m, err := lora.Map(source{l}, on)
+		if err != nil {
+			refused++
+			continue
+		}
+		taken++
+		for weight, list := range m.Changes {
+			for _, c := range list {
+				read(t, base, weight, Change{c, l, 0.5})
+			}
+		}
+	}
+	if taken < 20 || refused < 20 {
+		t.Errorf("%d files were taken and %d refused: this test shows little", taken, refused)
 	}
 }

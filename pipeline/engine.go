@@ -51,6 +51,7 @@ type Engine struct {
 	pager     *pager.Pager
 	classic   bool
 	maxExtent int64
+	threads   int
 	planned   func(*plan.Program)
 	programs  programs
 
@@ -67,7 +68,7 @@ func New(o Options) *Engine {
 		dev = link.New(dev, o.Link)
 	}
 	pg := pager.New(dev, pager.Options{VRAM: o.VRAM, RAM: o.RAM, Mode: o.Memory, Trace: o.Trace})
-	e := &Engine{dev: dev, pager: pg, classic: o.Memory == pager.Classic, planned: o.Planned, files: map[string]*weights.Set{}}
+	e := &Engine{dev: dev, pager: pg, classic: o.Memory == pager.Classic, threads: o.Threads, planned: o.Planned, files: map[string]*weights.Set{}}
 	// Many extents fit, so that most stay while some stream.
 	e.maxExtent = max(min(64<<20, pg.Budget()/16), 64<<10)
 	return e

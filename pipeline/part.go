@@ -147,7 +147,7 @@ func (t tensors) Merged(name string) run.Merged {
 	if !ok {
 		return nil
 	}
-	return merge.New(ref, changes)
+	return merge.New(ref, changes, t.engine.threads)
 }
 
 // source shows a part's weights to the packages that build models.
