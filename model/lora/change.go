@@ -57,7 +57,7 @@ func Merged(a nn.Adapter) Change {
 	return Change{From: a.From, Rows: a.Rows, First: Factor{A: a.Up, B: a.Down, Core: a.Mid}, Scale: a.Scale}
 }
 
-// A kind is a kind of LoRA.
+// A kind is what the tensors of a layer are together.
 type kind string
 
 const (
