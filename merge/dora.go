@@ -23,16 +23,13 @@ func (c loaded) scaleRows(values, change []float32, from, rows int) {
 	}
 }
 
-// scaleColumns is scaleRows for a DoRA of columns, of which each has as many
-// elements of a row as the kernel.
+// scaleColumns is scaleRows for a DoRA of columns.
 func (c loaded) scaleColumns(values, change []float32, rows int) {
-	kernel := len(values) / rows / len(c.lengths)
-	for len(values) > 0 {
-		for _, by := range c.lengths {
-			for j, d := range change[:kernel] {
-				values[j] += c.Strength * ((values[j]+c.Scale*d)*by - values[j])
-			}
-			values, change = values[kernel:], change[kernel:]
+	columns := len(values) / rows
+	for i := range rows {
+		v, d := values[i*columns:][:columns], change[i*columns:][:columns]
+		for j, by := range c.lengths {
+			v[j] += c.Strength * ((v[j]+c.Scale*d[j])*by - v[j])
 		}
 	}
 }
@@ -75,13 +72,21 @@ func (w *Weight) lengths(ctx context.Context, i int, changes []loaded) ([]float3
 	if known, ok := w.norms.known[i]; ok {
 		return known, nil
 	}
-	squares, err := w.columnSquares(ctx, len(magnitude.values), changes)
+	squares, err := w.columnSquares(ctx, changes)
 	if err != nil {
 		return nil, err
 	}
-	by := magnitude.values
-	for k := range by {
-		by[k] = float32(ratio(by[k], squares[k]))
+	// An input of the layer has as many columns as the kernel has elements.
+	kernel := w.columns / len(magnitude.values)
+	by := make([]float32, w.columns)
+	for k, length := range magnitude.values {
+		var square float64
+		for _, x := range squares[k*kernel:][:kernel] {
+			square += x
+		}
+		for j := range kernel {
+			by[k*kernel+j] = float32(ratio(length, square))
+		}
 	}
 	w.norms.known[i] = by
 	return by, nil
@@ -89,13 +94,12 @@ func (w *Weight) lengths(ctx context.Context, i int, changes []loaded) ([]float3
 
 // columnSquares returns the squares of the lengths of the columns of the
 // weight with all changes but the last, plus the last one's delta.
-func (w *Weight) columnSquares(ctx context.Context, columns int, changes []loaded) ([]float64, error) {
+func (w *Weight) columnSquares(ctx context.Context, changes []loaded) ([]float64, error) {
 	last := changes[len(changes)-1]
 	from, to := last.From, last.From+last.Rows
 	if last.Rows == 0 {
 		from, to = 0, w.base.Shape[0]
 	}
-	kernel := w.columns / columns
 	parts := make([][]float64, (to-from+w.blockRows()-1)/w.blockRows())
 	err := w.each(ctx, from, to, func(b *block) error {
 		if err := b.apply(ctx, changes[:len(changes)-1]); err != nil {
@@ -105,14 +109,12 @@ func (w *Weight) columnSquares(ctx context.Context, columns int, changes []loade
 		if err := last.rows(ctx, change, b.from-from, b.n); err != nil {
 			return err
 		}
-		part := make([]float64, columns)
-		for values := b.values; len(values) > 0; {
-			for k := range part {
-				for j, v := range values[:kernel] {
-					x := float64(v + last.Scale*change[j])
-					part[k] += x * x
-				}
-				values, change = values[kernel:], change[kernel:]
+		part := make([]float64, w.columns)
+		for i := range b.n {
+			v, d := b.values[i*w.columns:][:w.columns], change[i*w.columns:][:w.columns]
+			for j := range part {
+				x := float64(v[j] + last.Scale*d[j])
+				part[j] += x * x
 			}
 		}
 		parts[b.index] = part
@@ -122,10 +124,10 @@ func (w *Weight) columnSquares(ctx context.Context, columns int, changes []loade
 		return nil, err
 	}
 	// Whoever was first, the sums are taken in the order of the rows.
-	sum := make([]float64, columns)
+	sum := make([]float64, w.columns)
 	for _, part := range parts {
-		for k, x := range part {
-			sum[k] += x
+		for j, x := range part {
+			sum[j] += x
 		}
 	}
 	return sum, nil
