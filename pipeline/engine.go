@@ -52,6 +52,7 @@ type Engine struct {
 	pager     *pager.Pager
 	classic   bool
 	maxExtent int64
+	threads   int
 	planned   func(*plan.Program)
 	programs  programs
 
@@ -68,7 +69,7 @@ func New(o Options) *Engine {
 		dev = link.New(dev, o.Link)
 	}
 	pg := pager.New(dev, pager.Options{VRAM: o.VRAM, RAM: o.RAM, Mode: o.Memory, Trace: o.Trace})
-	e := &Engine{dev: dev, pager: pg, classic: o.Memory == pager.Classic, planned: o.Planned, files: map[string]*weights.Set{}}
+	e := &Engine{dev: dev, pager: pg, classic: o.Memory == pager.Classic, threads: o.Threads, planned: o.Planned, files: map[string]*weights.Set{}}
 	// Many extents fit, so that most stay while some stream.
 	e.maxExtent = max(min(64<<20, pg.Budget()/16), 64<<10)
 	return e
@@ -187,6 +188,7 @@ type programs struct {
 
 type program struct {
 	*run.Model
+	graph string // that was planned
 	users int
 	used  int64
 }
@@ -195,9 +197,10 @@ type program struct {
 // weights.
 const maxPrograms = 32
 
-// get returns the program for a key, made by bind if there is none, and the
-// function to let go of it.
-func (ps *programs) get(key string, bind func() (*run.Model, error)) (*run.Model, func(), error) {
+// get returns the program for a key, and the function to let go of it. If
+// there is none it is bound; what is planned is kept as long as any program of
+// the same graph is.
+func (ps *programs) get(graph, key string, compile func() (*plan.Program, error), bind func(*plan.Program) (*run.Model, error)) (*run.Model, func(), error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.bound == nil {
@@ -205,11 +208,18 @@ func (ps *programs) get(key string, bind func() (*run.Model, error)) (*run.Model
 	}
 	p := ps.bound[key]
 	if p == nil {
-		m, err := bind()
+		planned := ps.planned(graph)
+		if planned == nil {
+			var err error
+			if planned, err = compile(); err != nil {
+				return nil, nil, err
+			}
+		}
+		m, err := bind(planned)
 		if err != nil {
 			return nil, nil, err
 		}
-		p = &program{Model: m}
+		p = &program{Model: m, graph: graph}
 		ps.bound[key] = p
 	}
 	ps.clock++
@@ -222,6 +232,16 @@ func (ps *programs) get(key string, bind func() (*run.Model, error)) (*run.Model
 		p.users--
 		ps.trim()
 	}, nil
+}
+
+// planned returns the program of a graph, or nil.
+func (ps *programs) planned(graph string) *plan.Program {
+	for _, p := range ps.bound {
+		if p.graph == graph {
+			return p.Program()
+		}
+	}
+	return nil
 }
 
 // trim releases the programs that were used longest ago.

@@ -3,10 +3,12 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/ir"
+	"github.com/weir-run/weir/merge"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/run"
@@ -22,16 +24,6 @@ type part struct {
 	loras  []application
 }
 
-// An application is a LoRA on a part.
-type application struct {
-	lora     *LoRA
-	adapters adapters
-	strength float32
-}
-
-// adapters are the additions of a LoRA by weight, with the names of its file.
-type adapters = map[string][]nn.Adapter
-
 // build declares a graph.
 type build func(s nn.Scope)
 
@@ -40,31 +32,36 @@ type build func(s nn.Scope)
 func (p part) plan(b build, limit int64) (*plan.Program, error) {
 	g := ir.New(p.name)
 	b(nn.NewScope(g, source{p}))
-	return plan.Compile(g, plan.Options{MaxExtent: p.engine.maxExtent, Arena: limit})
+	return plan.Compile(g, plan.Options{MaxExtent: p.engine.maxExtent, Arena: limit, Group: fileOf})
 }
 
-// bound returns the program of a graph, which is planned and bound once for
-// each key and limit of the arena, and the function to let go of it. Programs
-// depend on which LoRAs there are, but not on their strengths.
+// bound returns the program of a graph, which is planned once for each key and
+// limit of the arena and bound once for each of those and what is merged into
+// the weights, and the function to let go of it.
 func (p part) bound(key string, b build, limit int64) (*run.Model, func(), error) {
+	graph := p.graph(key)
+	if limit > 0 {
+		graph += fmt.Sprintf(" in %d", limit)
+	}
+	return p.engine.programs.get(graph, graph+p.merges(),
+		func() (*plan.Program, error) { return p.plan(b, limit) },
+		func(program *plan.Program) (*run.Model, error) { return run.Bind(program, tensors{p}, p.engine.pager) })
+}
+
+// graph returns what tells a graph of the part from others: the files, and
+// which LoRAs are side paths in it. Their strengths are inputs.
+func (p part) graph(key string) string {
 	var id strings.Builder
 	fmt.Fprintf(&id, "%s/%s", p.name, key)
-	if limit > 0 {
-		fmt.Fprintf(&id, " in %d", limit)
-	}
 	for _, f := range p.set.Files() {
 		fmt.Fprintf(&id, "/%d", f.ID())
 	}
-	for _, a := range p.loras {
-		fmt.Fprintf(&id, "+%d", a.lora.set.Files()[0].ID())
-	}
-	return p.engine.programs.get(id.String(), func() (*run.Model, error) {
-		program, err := p.plan(b, limit)
-		if err != nil {
-			return nil, err
+	if slices.ContainsFunc(p.loras, func(a application) bool { return len(a.Adapters) > 0 }) {
+		for _, a := range p.loras {
+			fmt.Fprintf(&id, "+%d", a.lora.set.Files()[0].ID())
 		}
-		return run.Bind(program, tensors{p}, p.engine.pager)
-	})
+	}
+	return id.String()
 }
 
 // fitting returns the program of a graph that fits in the memory there is now:
@@ -178,6 +175,15 @@ func (p part) fitsTiled(key string, b build) error {
 func loraPrefix(i int) string   { return fmt.Sprintf("lora %d: ", i) }
 func strengthName(i int) string { return fmt.Sprintf("strength of lora %d", i) }
 
+// fileOf returns which of a part's files a weight is from: the prefix of a
+// LoRA, or "" for the checkpoint.
+func fileOf(weight string) string {
+	if prefix, _, ok := strings.Cut(weight, ": "); ok && strings.HasPrefix(prefix, "lora ") {
+		return prefix
+	}
+	return ""
+}
+
 // tensors finds the weights of a part and of its LoRAs.
 type tensors struct{ part }
 
@@ -193,6 +199,19 @@ func (t tensors) Lookup(name string) (weights.Ref, bool) {
 	return t.set.Lookup(name)
 }
 
+// Merged returns a weight with what is merged into it, or nil.
+func (t tensors) Merged(name string) run.Merged {
+	changes := t.merged(name)
+	if len(changes) == 0 {
+		return nil
+	}
+	ref, ok := t.Lookup(name)
+	if !ok {
+		return nil
+	}
+	return merge.New(ref, changes, t.engine.threads)
+}
+
 // source shows a part's weights to the packages that build models.
 type source struct{ part }
 
@@ -202,11 +221,14 @@ func (s source) Lookup(name string) (dtype.DType, ir.Shape, bool) {
 	return ref.DType, ref.Shape, ok
 }
 
-// Adapters returns the LoRAs on a weight.
+// Adapters returns the LoRAs that are side paths of a weight.
 func (s source) Adapters(weight string) []nn.Adapter {
 	var out []nn.Adapter
 	for i, a := range s.loras {
-		for _, adapter := range a.adapters[weight] {
+		if i < s.beneath(weight) {
+			continue
+		}
+		for _, adapter := range a.Adapters[weight] {
 			adapter.Down, adapter.Up = loraPrefix(i)+adapter.Down, loraPrefix(i)+adapter.Up
 			if adapter.Mid != "" {
 				adapter.Mid = loraPrefix(i) + adapter.Mid

@@ -318,6 +318,7 @@ func TestLoRAIsMerging(t *testing.T) {
 	const rank, strength, alpha = 4, 0.7, 2.0
 	targets := map[string]string{ // names of kohya's trainer, and of the checkpoint
 		"lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k": "model.diffusion_model.input_blocks.3.1.transformer_blocks.0.attn2.to_k.weight",
+		"lora_unet_mid_block_attentions_0_transformer_blocks_0_ff_net_0_proj":  "model.diffusion_model.middle_block.1.transformer_blocks.0.ff.net.0.proj.weight",
 		"lora_unet_mid_block_attentions_0_transformer_blocks_0_ff_net_2":       "model.diffusion_model.middle_block.1.transformer_blocks.0.ff.net.2.weight",
 		"lora_te_text_model_encoder_layers_1_self_attn_q_proj":                 "cond_stage_model.transformer.text_model.encoder.layers.1.self_attn.q_proj.weight",
 	}
@@ -391,6 +392,46 @@ func TestLoRAIsMerging(t *testing.T) {
 	}
 	if len(e.programs.bound) != programs {
 		t.Error("another strength was planned anew")
+	}
+	loraMovesItselfAlone(t, loraPath)
+}
+
+// loraMovesItselfAlone adds a LoRA to a model whose weights are in memory, and
+// changes its strength and takes it away again: nothing but the LoRA's own
+// weights is moved, to the host's memory or to a device.
+func loraMovesItselfAlone(t *testing.T, path string) {
+	t.Helper()
+	file, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, vram := range []int64{0, 64 << 20} {
+		e := newEngine(t, Options{VRAM: vram})
+		c := open(t, e, emoji)
+		text := encode(t, c, "red apple")
+		l, err := e.LoRA(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		moves := func(what string, strength float64, most int64) {
+			t.Helper()
+			before := e.Stats()
+			with := *c
+			if with.Model, err = c.Model.WithLoRA(l, strength); err != nil {
+				t.Fatal(err)
+			}
+			predict(t, &with, diffusion.Shape{1, 4, 8, 8}, text)
+			after := e.Stats()
+			for tier, moved := range map[string]int64{"RAM": after.RAM.Moved - before.RAM.Moved, "VRAM": after.VRAM.Moved - before.VRAM.Moved} {
+				if moved > most || most > 0 && moved == 0 && (tier == "RAM" || vram > 0) {
+					t.Errorf("VRAM %d, %s: %d bytes were moved to %s, want at most %d", vram, what, moved, tier, most)
+				}
+			}
+		}
+		moves("no LoRA", 0, 64<<20)
+		moves("a LoRA", 0.7, file.Size())
+		moves("another strength", 0.3, 0)
+		moves("no LoRA again", 0, 0)
 	}
 }
 

@@ -72,7 +72,7 @@ func (c *coverage) checkRegions(seed uint64, pieces map[ir.Kind]int, interior *i
 			pieces[op.Kind]++
 		}
 	}
-	p, err := s.program(m.g.Name, order, placeValues(s), defaultMaxExtent)
+	p, err := s.program(m.g.Name, order, placeValues(s), Options{MaxExtent: defaultMaxExtent})
 	if err != nil {
 		return err
 	}

@@ -28,16 +28,16 @@ func Compile(g *ir.Graph, o Options) (*Program, error) {
 	order := weightOrder(s)
 	fuse(s)
 	s, a := placeWithin(s, o.Arena)
-	return s.program(g.Name, order, a, o.MaxExtent)
+	return s.program(g.Name, order, a, o)
 }
 
 // program returns the program of a schedule with its weights in extents.
-func (s *schedule) program(name string, order [][]ir.Value, a *arena, maxExtent int64) (*Program, error) {
-	tiles, err := cutRows(s, maxExtent)
+func (s *schedule) program(name string, order [][]ir.Value, a *arena, o Options) (*Program, error) {
+	tiles, err := cutRows(s, o.MaxExtent)
 	if err != nil {
 		return nil, fmt.Errorf("cannot plan %s: %w", name, err)
 	}
-	w := packWeights(s, order, tiles, maxExtent)
+	w := packWeights(s, order, tiles, o)
 	p := &Program{
 		Name: name, Ops: make([]Op, len(s.ops)), Extents: w.extents,
 		Arena: a.size, LowerBound: a.lowerBound, Regions: s.regions, Pieces: s.pieces,

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -42,50 +43,99 @@ type weightLayout struct {
 // operations share one up to a quarter of the largest size, so that an extent
 // is worth its transfer and still small beside the memory that holds many; the
 // weights of one operation share one if they fit. A weight of more than the
-// largest size is cut into the tiles that cutRows has chosen.
-func packWeights(s *schedule, order [][]ir.Value, tiles map[ir.Value]int, maxExtent int64) *weightLayout {
+// largest size is cut into the tiles that cutRows has chosen. Weights of
+// different groups share none, so that those of one group have the same extents
+// whatever other groups there are.
+func packWeights(s *schedule, order [][]ir.Value, tiles map[ir.Value]int, o Options) *weightLayout {
 	l := &weightLayout{at: map[ir.Value][]place{}, tileBytes: map[ir.Value]int64{}}
-	var end int64 // of the last part of the last extent
-	put := func(v ir.Value, from, n int64) {
-		e := &l.extents[len(l.extents)-1]
-		l.at[v] = append(l.at[v], place{len(l.extents) - 1, len(e.Parts)})
-		e.Parts = append(e.Parts, Part{Weight: s.values[v].Name, From: from, Bytes: n, At: aligned(end)})
-		e.Bytes = aligned(end) + n
-		end = e.Bytes
-	}
-	open := func() {
-		l.extents = append(l.extents, Extent{})
-		end = 0
-	}
-	for _, group := range order {
-		var together int64
-		for _, v := range group {
-			together += aligned(s.bytes(v))
-		}
-		tiny := end <= maxExtent/64 // too little to be moved by itself
-		if len(l.extents) == 0 || aligned(end)+together > maxExtent/4 && !(tiny && aligned(end)+together <= maxExtent) {
-			open()
-		}
-		for _, v := range group {
-			n := s.bytes(v)
-			step := n
-			if rows := tiles[v]; rows > 0 {
-				step = int64(rows) * (n / int64(s.values[v].Shape[0]))
-				l.tileBytes[v] = step
+	open := map[string]*packing{}
+	for _, together := range order {
+		for name, weights := range s.grouped(together, o.Group) {
+			p := open[name]
+			if p == nil {
+				p = &packing{weightLayout: l, schedule: s, max: o.MaxExtent}
+				open[name] = p
 			}
-			for from := int64(0); from < n; from += step {
-				m := min(step, n-from)
-				if end > 0 && aligned(end)+m > maxExtent {
-					open()
-				}
-				put(v, from, m)
-			}
+			p.add(weights, tiles)
 		}
 	}
 	for i := range l.extents {
 		l.extents[i].Name = commonName(l.extents[i].Parts)
 	}
 	return l
+}
+
+// grouped returns the runs of weights that belong to the same group, with its
+// name.
+func (s *schedule) grouped(weights []ir.Value, group func(weight string) string) iter.Seq2[string, []ir.Value] {
+	return func(yield func(string, []ir.Value) bool) {
+		if group == nil {
+			yield("", weights)
+			return
+		}
+		for len(weights) > 0 {
+			name, n := group(s.values[weights[0]].Name), 1
+			for n < len(weights) && group(s.values[weights[n]].Name) == name {
+				n++
+			}
+			if !yield(name, weights[:n]) {
+				return
+			}
+			weights = weights[n:]
+		}
+	}
+}
+
+// A packing is the extent of a group that is being filled.
+type packing struct {
+	*weightLayout
+	*schedule
+	max  int64
+	last int   // the extent, if there is one
+	end  int64 // of its last part
+	any  bool
+}
+
+// open begins another extent.
+func (p *packing) open() {
+	p.last, p.end, p.any = len(p.extents), 0, true
+	p.extents = append(p.extents, Extent{})
+}
+
+// add puts the weights of an operation into the extent, or into the next.
+func (p *packing) add(weights []ir.Value, tiles map[ir.Value]int) {
+	var together int64
+	for _, v := range weights {
+		together += aligned(p.bytes(v))
+	}
+	tiny := p.end <= p.max/64 // too little to be moved by itself
+	if !p.any || aligned(p.end)+together > p.max/4 && !(tiny && aligned(p.end)+together <= p.max) {
+		p.open()
+	}
+	for _, v := range weights {
+		n := p.bytes(v)
+		step := n
+		if rows := tiles[v]; rows > 0 {
+			step = int64(rows) * (n / int64(p.values[v].Shape[0]))
+			p.tileBytes[v] = step
+		}
+		for from := int64(0); from < n; from += step {
+			m := min(step, n-from)
+			if p.end > 0 && aligned(p.end)+m > p.max {
+				p.open()
+			}
+			p.put(v, from, m)
+		}
+	}
+}
+
+// put makes bytes of a weight the last part of the extent.
+func (p *packing) put(v ir.Value, from, n int64) {
+	e := &p.extents[p.last]
+	p.at[v] = append(p.at[v], place{p.last, len(e.Parts)})
+	e.Parts = append(e.Parts, Part{Weight: p.values[v].Name, From: from, Bytes: n, At: aligned(p.end)})
+	e.Bytes = aligned(p.end) + n
+	p.end = e.Bytes
 }
 
 // aligned returns n rounded up to a multiple of Align.

@@ -87,6 +87,10 @@ type Options struct {
 	// MaxExtent is the largest size of an extent in bytes. Weights that are
 	// larger are cut into tiles of rows. 0 means 64 MiB.
 	MaxExtent int64
+	// Group, if it is not nil, returns the group of a weight. Weights of
+	// different groups share no extent, so that what one group has stays the same
+	// whatever others there are: a checkpoint beside LoRAs.
+	Group func(weight string) string
 	// Arena is the size in bytes that the arena should not exceed; 0 is no
 	// limit. If the activations need more, as many operations as it takes are
 	// made in pieces, whose results are the same bits. A program that is still

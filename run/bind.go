@@ -2,6 +2,8 @@ package run
 
 import (
 	"fmt"
+	"hash/maphash"
+	"slices"
 	"strings"
 
 	"github.com/weir-run/weir/pager"
@@ -14,45 +16,112 @@ type Weights interface {
 	Lookup(name string) (weights.Ref, bool)
 }
 
-// checker is a file that can tell whether it is still what was opened.
-type checker interface{ Check() error }
+// A Merger is Weights of which some are not what their files say, because
+// something is merged into them.
+type Merger interface {
+	Weights
+	// Merged returns the source of a weight that something is merged into, nil
+	// for others. The weight has the dtype and shape that Lookup tells.
+	Merged(name string) Merged
+}
+
+// A Merged weight is computed when it is read.
+type Merged interface {
+	pager.Source
+	// Signature tells the contents from any others that are computed from the
+	// same tensor.
+	Signature() string
+	// Files are those that are read besides the tensor's own.
+	Files() []*weights.File
+}
+
+// seed makes numbers of signatures, which are compared within the process.
+var seed = maphash.MakeSeed()
 
 // Bind finds the weights of a program and reserves their extents. It reads
 // nothing. The files of the weights must stay open as long as the model, or
 // its weights on a unified device, are used.
+//
+// An extent has the same key whatever is merged into its weights, and a
+// signature for it: where nothing is merged, what is resident stays in use.
 func Bind(p *plan.Program, w Weights, pg *pager.Pager) (*Model, error) {
-	m := &Model{program: p, pager: pg}
-	files := map[*weights.File]bool{}
+	b := binding{Weights: w, model: &Model{program: p, pager: pg}, merged: map[string]Merged{}}
 	manifest := pager.Manifest{Name: p.Name}
 	for _, e := range p.Extents {
-		x := pager.Extent{Name: e.Name, Bytes: e.Bytes}
-		var key strings.Builder
-		for _, part := range e.Parts {
-			ref, ok := w.Lookup(part.Weight)
-			if !ok {
-				return nil, fmt.Errorf("%s: the checkpoint has no tensor %s", p.Name, part.Weight)
-			}
-			if part.From+part.Bytes > ref.Length {
-				return nil, fmt.Errorf("%s: %v has %d bytes, the program reads %d", p.Name, ref, ref.Length, part.From+part.Bytes)
-			}
-			if !files[ref.File] {
-				files[ref.File] = true
-				m.files = append(m.files, ref.File)
-			}
-			// Extents are the same if they are the same bytes of the same open files.
-			fmt.Fprintf(&key, "%d:%d+%d@%d ", ref.File.ID(), ref.Offset+part.From, part.Bytes, part.At)
-			x.Parts = append(x.Parts, pager.Part{Source: source{ref}, Offset: part.From, Bytes: part.Bytes, At: part.At})
+		x, err := b.extent(e)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
-		x.Key = key.String()
 		manifest.Extents = append(manifest.Extents, x)
 	}
 	space, err := pg.Reserve(manifest)
 	if err != nil {
 		return nil, err
 	}
-	m.space = space
-	m.sched, err = space.Schedule(p.Uses(), p.Costs())
-	return m, err
+	b.model.space = space
+	b.model.sched, err = space.Schedule(p.Uses(), p.Costs())
+	return b.model, err
+}
+
+// A binding is a program whose weights are being found.
+type binding struct {
+	Weights
+	model  *Model
+	merged map[string]Merged // those of the weights that were looked up
+}
+
+// extent returns where the contents of an extent come from.
+func (b *binding) extent(e plan.Extent) (pager.Extent, error) {
+	x := pager.Extent{Name: e.Name, Bytes: e.Bytes}
+	var key, signature strings.Builder
+	for _, part := range e.Parts {
+		ref, ok := b.Lookup(part.Weight)
+		if !ok {
+			return x, fmt.Errorf("the checkpoint has no tensor %s", part.Weight)
+		}
+		if part.From+part.Bytes > ref.Length {
+			return x, fmt.Errorf("%v has %d bytes, the program reads %d", ref, ref.Length, part.From+part.Bytes)
+		}
+		b.model.reads(ref.File)
+		// Extents are the same if they are the same bytes of the same open files.
+		fmt.Fprintf(&key, "%d:%d+%d@%d ", ref.File.ID(), ref.Offset+part.From, part.Bytes, part.At)
+		var from pager.Source = source{ref}
+		if merged := b.mergedInto(part.Weight); merged != nil {
+			from = merged
+			b.model.reads(merged.Files()...)
+			fmt.Fprintf(&signature, "%d: %s ", part.At, merged.Signature())
+		}
+		x.Parts = append(x.Parts, pager.Part{Source: from, Offset: part.From, Bytes: part.Bytes, At: part.At})
+	}
+	x.Key = key.String()
+	if signature.Len() > 0 {
+		x.Signature = maphash.String(seed, signature.String())
+	}
+	return x, nil
+}
+
+// mergedInto returns the source of a weight that something is merged into,
+// one for all parts of the weight, or nil.
+func (b *binding) mergedInto(name string) Merged {
+	m, ok := b.Weights.(Merger)
+	if !ok {
+		return nil
+	}
+	source, known := b.merged[name]
+	if !known {
+		source = m.Merged(name)
+		b.merged[name] = source
+	}
+	return source
+}
+
+// reads adds files that must be what they were when they were opened.
+func (m *Model) reads(files ...*weights.File) {
+	for _, f := range files {
+		if !slices.Contains(m.files, f) {
+			m.files = append(m.files, f)
+		}
+	}
 }
 
 // source is a tensor as the pager reads it.

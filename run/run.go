@@ -12,6 +12,7 @@ import (
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/plan"
+	"github.com/weir-run/weir/weights"
 )
 
 // Inputs are the values of a program's inputs by name: []float32 for F32 and
@@ -26,7 +27,7 @@ type Outputs map[string][]float32
 // their own.
 type Model struct {
 	program *plan.Program
-	files   []checker
+	files   []*weights.File
 	pager   *pager.Pager
 	space   *pager.Space
 	sched   *pager.Schedule

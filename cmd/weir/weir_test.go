@@ -221,6 +221,7 @@ func TestInspect(t *testing.T) {
 		emojiModel:                            {"checkpoint", "Stable Diffusion 1.x, v prediction"},
 		upscaler:                              {"upscaler", "4"},
 		goldens + "lora.safetensors":          {"lora", "LoRA of rank"},
+		goldens + "merge.safetensors":         {"lora", "LoRA of ranks 3 to 5 for 13 weights, DoRA for 19 weights, LoHa for 16 weights, LoKr for 20 weights, differences of 8 weights"},
 		goldens + "vae.safetensors":           {"vae", "latents of 4 channels at 1/4"},
 		goldens + "clip_l.safetensors":        {"text encoder", "CLIP with 3 layers"},
 		goldens + "open_clip.safetensors":     {"text encoder", "OpenCLIP with 3 layers"},

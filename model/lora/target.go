@@ -15,6 +15,17 @@ type target struct {
 	from, rows int
 }
 
+// dims returns the outputs and inputs of a weight, or of the rows of it that
+// are the target, and the dimensions of its kernel, none for 1×1.
+func (t target) dims() (n, k int, kernel ir.Shape) {
+	base := trim(t.shape)
+	n, k, kernel = base[0], base[1], base[2:]
+	if t.rows > 0 {
+		n = t.rows
+	}
+	return n, k, kernel
+}
+
 // A table finds targets by the paths of layers within a network. Dots and
 // underscores in a path are the same: kohya's trainer writes all as
 // underscores.
@@ -52,6 +63,19 @@ func (all networks) find(name string) (target, bool) {
 		}
 	}
 	return target{}, false
+}
+
+// bias returns the bias that belongs to a weight, if there is one.
+func (b Base) bias(t target) (target, bool) {
+	stem, ok := strings.CutSuffix(t.weight, "weight")
+	if !ok {
+		return target{}, false
+	}
+	_, shape, ok := b.Weights.Lookup(stem + "bias")
+	if !ok || len(shape) != 1 {
+		return target{}, false
+	}
+	return target{stem + "bias", shape, t.from, t.rows}, true
 }
 
 // canonical returns a path with underscores alone. diffusers has called

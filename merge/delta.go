@@ -1,0 +1,127 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/model/lora"
+	"github.com/weir-run/weir/weights"
+)
+
+// A delta is the matrix that a change adds, before scale and strength. It is
+// had in rows, and may be read by several goroutines.
+type delta interface {
+	// rows writes n rows, from one on, to dst.
+	rows(ctx context.Context, dst []float32, from, n int) error
+}
+
+// load reads the factors of a change.
+func (c Change) load(ctx context.Context) (delta, error) {
+	first, err := loadFactor(ctx, c.Set, c.First)
+	if err != nil || c.Product == lora.Single {
+		return first, err
+	}
+	second, err := loadFactor(ctx, c.Set, c.Second)
+	if err != nil {
+		return nil, err
+	}
+	if c.Product == lora.Hadamard {
+		return hadamard{first, second}, nil
+	}
+	return loadKronecker(ctx, first, second)
+}
+
+// loadFactor reads a factor. One that is whole is read when its rows are asked
+// for: a full difference is as large as the weight.
+func loadFactor(ctx context.Context, set *weights.Set, f lora.Factor) (delta, error) {
+	if f.Whole != "" {
+		ref, ok := set.Lookup(f.Whole)
+		if !ok {
+			return nil, fmt.Errorf("the LoRA has no tensor %s", f.Whole)
+		}
+		return stored{ref}, nil
+	}
+	a, err := loadMatrix(ctx, set, f.A)
+	if err != nil {
+		return nil, err
+	}
+	b, err := loadMatrix(ctx, set, f.B)
+	if err != nil {
+		return nil, err
+	}
+	if f.Transposed {
+		a = a.transposed()
+	}
+	if f.Core != "" {
+		core, err := loadMatrix(ctx, set, f.Core)
+		if err != nil {
+			return nil, err
+		}
+		b = tucker(core, b)
+	}
+	return product{a, b}, nil
+}
+
+// A stored delta is a tensor of the file.
+type stored struct{ weights.Ref }
+
+func (s stored) rows(ctx context.Context, dst []float32, from, n int) error {
+	size := int64(s.DType.Size())
+	raw := make([]byte, int64(len(dst))*size)
+	if err := s.ReadAt(ctx, raw, int64(from)*int64(len(dst)/n)*size); err != nil {
+		return err
+	}
+	dtype.ToF32(dst, raw, s.DType)
+	return nil
+}
+
+// A product is that of two matrices.
+type product struct{ a, b matrix }
+
+func (p product) rows(_ context.Context, dst []float32, from, n int) error {
+	multiply(dst, p.a.values[from*p.a.columns:][:n*p.a.columns], p.b, n)
+	return nil
+}
+
+// A hadamard is the product of the elements of two deltas.
+type hadamard struct{ first, second delta }
+
+func (h hadamard) rows(ctx context.Context, dst []float32, from, n int) error {
+	second := make([]float32, len(dst))
+	if err := h.second.rows(ctx, second, from, n); err != nil {
+		return err
+	}
+	if err := h.first.rows(ctx, dst, from, n); err != nil {
+		return err
+	}
+	for i, v := range second {
+		dst[i] *= v
+	}
+	return nil
+}
+
+// A kronecker is the Kronecker product of two matrices.
+type kronecker struct{ first, second matrix }
+
+func loadKronecker(ctx context.Context, first, second delta) (delta, error) {
+	a, err := whole(ctx, first)
+	if err != nil {
+		return nil, err
+	}
+	b, err := whole(ctx, second)
+	return kronecker{a, b}, err
+}
+
+func (k kronecker) rows(_ context.Context, dst []float32, from, n int) error {
+	for i := from; i < from+n; i++ {
+		row := k.second.row(i % k.second.height())
+		for _, x := range k.first.row(i / k.second.height()) {
+			for j, v := range row {
+				dst[j] = x * v
+			}
+			dst = dst[len(row):]
+		}
+	}
+	return nil
+}

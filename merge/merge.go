@@ -1,0 +1,172 @@
+// Package merge computes weights with the changes of LoRA files merged into
+// them, as they are read. Any rows can be read by themselves, and come out the
+// same bits whichever others are read with them; nothing is kept but what a
+// DoRA must know of a whole weight.
+package merge
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/model/lora"
+	"github.com/weir-run/weir/weights"
+)
+
+// A Change is one of a LoRA file on a weight that it fits, as lora.Map has
+// checked, with the user's strength.
+type Change struct {
+	lora.Change
+	Set      *weights.Set // the file
+	Strength float32
+}
+
+// A Weight is a tensor of a checkpoint with changes merged into it. It has the
+// tensor's dtype and shape. It may be read by several goroutines.
+type Weight struct {
+	base    weights.Ref
+	changes []Change
+	threads int
+	columns int // of the matrix that the weight is: the elements of a row
+	norms   norms
+}
+
+// New returns a weight with changes, which are merged in their order by so
+// many goroutines at once; 0 means as many as there are cores. It reads
+// nothing.
+func New(base weights.Ref, changes []Change, threads int) *Weight {
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	w := &Weight{base: base, changes: changes, threads: threads, columns: 1, norms: newNorms()}
+	for _, n := range base.Shape[min(1, len(base.Shape)):] {
+		w.columns *= n
+	}
+	return w
+}
+
+// Signature tells what is merged from anything else that may be merged into
+// the same tensor.
+func (w *Weight) Signature() string {
+	var s strings.Builder
+	for _, c := range w.changes {
+		for _, f := range c.Set.Files() {
+			fmt.Fprintf(&s, "%d ", f.ID())
+		}
+		fmt.Fprintf(&s, "%#v %v ", c.Change, c.Strength)
+	}
+	return s.String()
+}
+
+// Files returns the files that are read besides the tensor's own.
+func (w *Weight) Files() []*weights.File {
+	var files []*weights.File
+	for _, c := range w.changes {
+		for _, f := range c.Set.Files() {
+			if !slices.Contains(files, f) {
+				files = append(files, f)
+			}
+		}
+	}
+	return files
+}
+
+// ReadAt fills p with the bytes of the merged tensor from off on, which must
+// lie within it. Errors name the file and the tensor.
+func (w *Weight) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if off < 0 || off > w.base.Length || int64(len(p)) > w.base.Length-off {
+		return fmt.Errorf("%v: bytes %d to %d are outside its %d bytes", w.base, off, off+int64(len(p)), w.base.Length)
+	}
+	if len(p) == 0 {
+		return ctx.Err()
+	}
+	loaded, err := w.load(ctx)
+	if err != nil {
+		return err
+	}
+	size := int64(w.columns * w.base.DType.Size())
+	from, to := off/size, (off+int64(len(p))+size-1)/size
+	return w.each(ctx, int(from), int(to), func(b *block) error {
+		if err := b.apply(ctx, loaded); err != nil {
+			return err
+		}
+		dtype.FromF32(b.raw, b.values, w.base.DType)
+		// The first and the last row may be wanted in part.
+		if at := int64(b.from)*size - off; at >= 0 {
+			copy(p[at:], b.raw)
+		} else {
+			copy(p, b.raw[-at:])
+		}
+		return nil
+	})
+}
+
+// load reads what is needed of all changes.
+func (w *Weight) load(ctx context.Context) ([]loaded, error) {
+	var all []loaded
+	for i, c := range w.changes {
+		d, err := c.load(ctx)
+		if err != nil {
+			return nil, err
+		}
+		next := loaded{&w.changes[i], d, nil}
+		if c.Magnitude != "" {
+			if next.lengths, err = w.lengths(ctx, i, append(all, next)); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, next)
+	}
+	return all, nil
+}
+
+// A loaded change is one with its factors in memory.
+type loaded struct {
+	*Change
+	delta
+	// lengths are, for a DoRA of rows, what each is to become as long as and, for
+	// one of columns, what each is multiplied by.
+	lengths []float32
+}
+
+// apply merges changes into the block, one after the other.
+func (b *block) apply(ctx context.Context, changes []loaded) error {
+	for _, c := range changes {
+		rows, from, values := b.under(c.Change)
+		if rows == 0 {
+			continue
+		}
+		change := b.change[:len(values)]
+		if err := c.rows(ctx, change, from, rows); err != nil {
+			return err
+		}
+		switch {
+		case c.Magnitude == "":
+			for j, v := range change {
+				values[j] += c.Strength * c.Scale * v
+			}
+		case c.Columns:
+			c.scaleColumns(values, change, rows)
+		default:
+			c.scaleRows(values, change, from, rows)
+		}
+	}
+	return nil
+}
+
+// under returns how many rows of a change are in the block, the first of them,
+// and the values of the weight there.
+func (b *block) under(c *Change) (rows, from int, values []float32) {
+	first, end := b.from, b.from+b.n
+	if c.Rows > 0 {
+		first, end = max(first, c.From), min(end, c.From+c.Rows)
+	}
+	if first >= end {
+		return 0, 0, nil
+	}
+	columns := len(b.values) / b.n
+	return end - first, first - c.From, b.values[(first-b.from)*columns : (end-b.from)*columns]
+}
