@@ -1,65 +1,101 @@
 package pager
 
-// A flow is what of a schedule passes through a tier: for each use in order
-// how long it takes to work with, in seconds, and which extents must have been
-// brought in for it.
-type flow struct {
-	times []float64
-	bytes [][]int64 // of the extents that a use is the first to need
+// A forecast plays what a schedule will do: uses work one after another,
+// transfers run ahead of them as far as the room for streaming allows, and a
+// use waits for its own.
+type forecast struct {
+	sched *Schedule
+	times []float64 // how many seconds each use is worked with
+	// The tiers that extents pass through, from the disk on: the host's memory
+	// and, on a discrete device, the device's.
+	tiers []channel
 }
 
-// flow returns the flow of a schedule when the extents for which streamed is
-// true are not kept.
-func (s *Schedule) flow(times []float64, streamed []bool) flow {
-	f := flow{times, make([][]int64, len(s.uses))}
-	for i, use := range s.uses {
-		for _, x := range use {
-			if streamed[x] && s.order[x][0] == i {
-				f.bytes[i] = append(f.bytes[i], s.space.extents[x].Bytes)
-			}
+// A channel is the way to a tier.
+type channel struct {
+	rate     float64 // bytes a second
+	streamed []bool  // by extent: what is not kept
+	depth    int64   // the room for what is streamed
+
+	free  float64 // when the last transfer ended
+	held  int64   // by what is streamed
+	items []item  // that took room, in order
+	first int     // of those that still have it
+}
+
+// An item is an extent that passed through.
+type item struct {
+	bytes    int64
+	released float64 // when it gave its room back
+}
+
+// transfer returns when the extent arrives that can set out at the time given.
+func (c *channel) transfer(x int, bytes int64, ready float64) float64 {
+	start := max(c.free, ready)
+	if c.streamed[x] {
+		for c.held+bytes > c.depth && c.first < len(c.items) {
+			start = max(start, c.items[c.first].released)
+			c.held -= c.items[c.first].bytes
+			c.first++
 		}
+		c.held += bytes
 	}
-	return f
+	c.free = start + float64(bytes)/c.rate
+	return c.free
 }
 
-// period returns how many seconds a pass takes when it is repeated: transfers
-// of rate bytes a second run ahead of the uses, as far as depth bytes of room
-// allow, and a use waits for its own.
-func (f flow) period(depth int64, rate float64) float64 {
-	type item struct {
-		bytes   int64
-		release float64
+// release gives the room of an extent back.
+func (c *channel) release(x int, bytes int64, now float64) {
+	if c.streamed[x] {
+		c.items = append(c.items, item{bytes, now})
 	}
-	var items []item // all so far
-	oldest := 0      // the first of those that have the room
-	var held int64
-	var link, now, begun float64
-	const passes = 3 // the first fills the room, the last is what lasts
-	for range passes {
-		begun = now
-		for i, extents := range f.bytes {
-			for _, n := range extents {
-				start := link
-				for held+n > depth && oldest < len(items) {
-					start = max(start, items[oldest].release)
-					held -= items[oldest].bytes
-					oldest++
+}
+
+// passes returns how many seconds each of n passes takes. Cold, nothing is in
+// memory when the first begins.
+func (f *forecast) passes(n int, cold bool) []float64 {
+	took := make([]float64, n)
+	now := 0.0
+	for pass := range n {
+		begun := now
+		for i, use := range f.sched.uses {
+			for _, x := range use {
+				if f.sched.order[x][0] == i {
+					now = max(now, f.fetch(x, cold && pass == 0))
 				}
-				link = start + float64(n)/rate
-				held += n
-				now = max(now, link)
 			}
 			now += f.times[i]
-			for _, n := range extents {
-				items = append(items, item{n, now})
+			top := &f.tiers[len(f.tiers)-1]
+			for _, x := range use {
+				if uses := f.sched.order[x]; uses[len(uses)-1] == i {
+					top.release(x, f.sched.space.extents[x].Bytes, now)
+				}
 			}
 		}
+		took[pass] = now - begun
 	}
-	return now - begun
+	return took
 }
 
-// streamed returns which extents are not kept when the first k of the first n
-// in the order of give are given up.
+// fetch brings an extent where it is used and returns when it is there. What
+// passes through a lower tier leaves it when it has reached the next.
+func (f *forecast) fetch(x int, cold bool) (at float64) {
+	bytes := f.sched.space.extents[x].Bytes
+	for k := range f.tiers {
+		c := &f.tiers[k]
+		if !cold && (!c.streamed[x] || k+1 < len(f.tiers) && !f.tiers[k+1].streamed[x]) {
+			continue
+		}
+		at = c.transfer(x, bytes, at)
+		if k > 0 {
+			f.tiers[k-1].release(x, bytes, at)
+		}
+	}
+	return at
+}
+
+// streamed returns which extents are not kept when the first k in the order of
+// give are given up.
 func (s *Schedule) streamed(k int) []bool {
 	out := make([]bool, len(s.order))
 	for _, x := range s.give[:k] {
@@ -81,10 +117,78 @@ func (s *Schedule) deepen(n int, room int64, times []float64, rate float64) int6
 		if k == 0 {
 			return depth // everything stays
 		}
-		t := s.flow(times, s.streamed(k)).period(depth, rate)
+		f := forecast{s, times, []channel{{rate: rate, streamed: s.streamed(k), depth: depth}}}
+		const passes = 3 // the first fills the room, the last is what lasts
+		t := f.passes(passes, false)[passes-1]
 		if i == 0 || t < 0.99*fastest {
 			best, fastest = depth, t
 		}
 	}
 	return best
+}
+
+// Rates are how fast everything is, in bytes a second.
+type Rates struct {
+	Disk float64 // from files to the host's memory
+	Link float64 // from there to a discrete device
+}
+
+// A Prediction is what a schedule will do when it is alone.
+type Prediction struct {
+	// Top is what stays where kernels read it and what passes through in each
+	// pass, and RAM the same of the host's memory: what is streamed there is read
+	// from disk. On a unified device both are the same.
+	Top, RAM Split
+	// First is how many seconds the first pass takes, with nothing in memory, and
+	// Later each that follows.
+	First, Later float64
+	// Compute is how many of them are work, whatever has to be waited for.
+	Compute float64
+}
+
+// Predict tells what the policy will do with the schedule under the budgets
+// there are now, for a pass that needs so many bytes for activations and whose
+// uses take so many seconds each. It decides as a pass does that has measured
+// those times and rates, and moves nothing.
+func (s *Schedule) Predict(activations int64, times []float64, r Rates) Prediction {
+	p := s.space.pager
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := forecast{sched: s, times: times}
+	var out Prediction
+	n := len(s.give)
+	for _, t := range p.tiers() {
+		room, rate := t.Budget, r.Disk
+		if t == p.top {
+			room -= activations
+		}
+		if t == p.vram {
+			rate = r.Link
+		}
+		depth := s.deepen(n, room, times, rate)
+		n = s.keeps(n, room, depth)
+		f.tiers = append([]channel{{rate: rate, streamed: s.streamed(n), depth: depth}}, f.tiers...)
+		out.RAM = s.splitAt(n)
+		if t == p.top {
+			out.Top = out.RAM
+		}
+	}
+	const passes = 4
+	took := f.passes(passes, true)
+	out.First, out.Later = took[0], took[passes-1]
+	for _, t := range times {
+		out.Compute += t
+	}
+	return out
+}
+
+// splitAt returns what is kept and what is streamed when the first k extents
+// in the order of give are given up.
+func (s *Schedule) splitAt(k int) (split Split) {
+	split.Kept = s.bytes
+	for _, x := range s.give[:k] {
+		split.Kept -= s.space.extents[x].Bytes
+		split.Streamed += s.space.extents[x].Bytes
+	}
+	return split
 }

@@ -20,8 +20,9 @@ func (p *Pager) load(ctx context.Context, t *tier, e *extent) error {
 	s.loading = loading
 	t.InFlight += e.Bytes
 	t.grown()
-	start := time.Now()
+	start, track := time.Now(), t.tracks.take()
 	err := p.fill(ctx, t, e)
+	t.tracks.give(track)
 	s.loading = nil
 	t.InFlight -= e.Bytes
 	if err == nil {
@@ -30,7 +31,7 @@ func (p *Pager) load(ctx context.Context, t *tier, e *extent) error {
 		t.Moved += e.Bytes
 		t.place(e)
 		if p.options.Trace != nil {
-			p.options.Trace.Span(t.name, e.Name, start, fmt.Sprintf("%d bytes", e.Bytes))
+			p.options.Trace.Span(trackName(t.name, track), e.Name, start, fmt.Sprintf("%d bytes", e.Bytes))
 		}
 	} else {
 		p.forget(e)

@@ -1,6 +1,8 @@
 package pager
 
 import (
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,6 +65,8 @@ type tier struct {
 	calls       uint64
 	idle, staff int
 
+	tracks tracks // of the timeline, that transfers are drawn on
+
 	// What was carried to the tier lately, and in what time: how long there was
 	// anything under way, which several transfers at once share.
 	carried  float64
@@ -103,6 +107,31 @@ func (t *tier) elapse() {
 		t.busy += now.Sub(t.since).Seconds()
 	}
 	t.since = now
+}
+
+// A tracks says which tracks of a timeline are in use: what happens at the same
+// time is on different ones.
+type tracks struct{ used []bool }
+
+// take returns the first track that is free.
+func (ts *tracks) take() int {
+	i := slices.Index(ts.used, false)
+	if i < 0 {
+		i = len(ts.used)
+		ts.used = append(ts.used, false)
+	}
+	ts.used[i] = true
+	return i
+}
+
+func (ts *tracks) give(i int) { ts.used[i] = false }
+
+// trackName names the tracks of one kind: the first has no number.
+func trackName(kind string, i int) string {
+	if i == 0 {
+		return kind
+	}
+	return fmt.Sprintf("%s %d", kind, i+1)
 }
 
 // grown keeps the peak.

@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"sync"
 
 	"github.com/weir-run/weir/device"
 	"github.com/weir-run/weir/device/cpu"
 	"github.com/weir-run/weir/device/link"
+	"github.com/weir-run/weir/host"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/run"
@@ -41,7 +43,8 @@ type Options struct {
 	Threads int
 	// Planned, if it is not nil, makes an engine that runs nothing: it is given
 	// each program where it would run, and the results are zeros.
-	Planned func(*plan.Program)
+	// The budgets are then VRAM and RAM, whether or not there is as much.
+	Planned func(*run.Model)
 }
 
 // An Engine holds a device, its pager, the open files and the programs that
@@ -53,7 +56,7 @@ type Engine struct {
 	classic   bool
 	maxExtent int64
 	threads   int
-	planned   func(*plan.Program)
+	planned   func(*run.Model)
 	programs  programs
 
 	mu        sync.Mutex
@@ -68,7 +71,11 @@ func New(o Options) *Engine {
 	if o.Link > 0 {
 		dev = link.New(dev, o.Link)
 	}
-	pg := pager.New(dev, pager.Options{VRAM: o.VRAM, RAM: o.RAM, Mode: o.Memory, Trace: o.Trace})
+	memory := pager.Options{VRAM: o.VRAM, RAM: o.RAM, Mode: o.Memory, Trace: o.Trace}
+	if o.Planned != nil && o.RAM > 0 {
+		memory.Host = func() (host.Info, error) { return host.Info{Total: 2 * o.RAM, Available: math.MaxInt64 / 4}, nil }
+	}
+	pg := pager.New(dev, memory)
 	e := &Engine{dev: dev, pager: pg, classic: o.Memory == pager.Classic, threads: o.Threads, planned: o.Planned, files: map[string]*weights.Set{}}
 	// Many extents fit, so that most stay while some stream.
 	e.maxExtent = max(min(64<<20, pg.Budget()/16), 64<<10)

@@ -92,7 +92,7 @@ func (p part) run(ctx context.Context, key string, b build, in run.Inputs) (run.
 	}
 	defer release()
 	if p.engine.planned != nil {
-		p.engine.planned(m.Program())
+		p.engine.planned(m)
 		return zeros(m.Program()), ctx.Err()
 	}
 	if p.engine.classic {

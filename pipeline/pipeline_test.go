@@ -18,6 +18,7 @@ import (
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/plan"
+	"github.com/weir-run/weir/run"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -190,7 +191,7 @@ func TestTiledTextEncoder(t *testing.T) {
 	plenty := newEngine(t, Options{})
 	want := encode(t, open(t, plenty, emoji), prompt)
 	var whole *plan.Program
-	planning := newEngine(t, Options{VRAM: 1 << 20, Planned: func(p *plan.Program) { whole = p }})
+	planning := newEngine(t, Options{VRAM: 1 << 20, Planned: func(m *run.Model) { whole = m.Program() }})
 	encode(t, open(t, planning, emoji), prompt)
 	if whole.Regions == 0 {
 		t.Fatal("the text encoder fits as it is")

@@ -44,6 +44,17 @@ func (m *Model) Split() (top, ram pager.Split) { return m.sched.Split() }
 // as far as there is room that nobody uses.
 func (m *Model) Prefetch() { m.sched.Prefetch() }
 
+// Predict tells what stays where, what is moved and how long a run takes, by
+// the policy that runs follow, when operations take as long as their costs at so
+// many a second.
+func (m *Model) Predict(compute float64, rates pager.Rates) pager.Prediction {
+	times := m.program.Costs()
+	for i := range times {
+		times[i] /= compute
+	}
+	return m.sched.Predict(m.program.Arena, times, rates)
+}
+
 // Release gives the model's page table back. Its weights stay resident for
 // other models that use the same until their memory is needed. No run may be
 // under way.

@@ -26,3 +26,44 @@ func parseBytes(s string) (int64, error) {
 	}
 	return int64(v * scale), nil
 }
+
+// parseRate reads what a flag says of bytes a second, such as 25GB/s, "" as 0.
+func parseRate(flag, s string) (float64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := parseBytes(strings.TrimSuffix(s, "/s"))
+	if err == nil && n == 0 {
+		err = fmt.Errorf("nothing gets through at %s", s)
+	}
+	if err != nil {
+		return 0, usageError{fmt.Errorf("%s: %w", flag, err)}
+	}
+	return float64(n), nil
+}
+
+// parseCompute reads how many operations of floating-point numbers are done a
+// second, such as 30TFLOP/s, "" as 0.
+func parseCompute(s string) (float64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	text := strings.ToLower(strings.TrimSpace(s))
+	number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz/ ")
+	scale, ok := map[byte]float64{'m': 1e6, 'g': 1e9, 't': 1e12, 'p': 1e15}[strings.TrimLeft(text[len(number):]+"x", " ")[0]]
+	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if !ok || err != nil || !(v > 0) || v*scale > math.MaxFloat32 {
+		return 0, usageError{fmt.Errorf("--compute: %q is no rate: expected a number with a unit, for example 30TFLOP/s or 500GFLOP/s", s)}
+	}
+	return v * scale, nil
+}
+
+// si writes a rate with a prefix of the SI.
+func si(v float64, unit string) string {
+	prefixes := []string{"", "k", "M", "G", "T", "P"}
+	i := 0
+	for v >= 1000 && i < len(prefixes)-1 {
+		v, i = v/1000, i+1
+	}
+	return fmt.Sprintf("%.3g %s%s", v, prefixes[i], unit)
+}

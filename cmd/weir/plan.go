@@ -1,91 +1,123 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weir-run/weir/device"
 	"github.com/weir-run/weir/node"
+	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/plan"
+	"github.com/weir-run/weir/run"
 	"github.com/weir-run/weir/workflow"
 )
 
 // newPlan returns the command that shows what a workflow would run.
 func newPlan() *cobra.Command {
-	var s setup
-	var sets []string
+	var p planning
 	var asJSON, ops bool
 	cmd := &cobra.Command{
 		Use:   "plan WORKFLOW",
-		Short: "Show the programs that a workflow runs, without running them",
+		Short: "Predict memory, transfers and times of a workflow, without running it",
 		Long: `Plan all networks of a workflow without running them and show each program:
-how much memory its work takes, how large its weights are and, with --vram,
-how much of them stays in that memory and how much is streamed in each run.`,
-		Args: cobra.ExactArgs(1),
+how much memory its work takes, how large its weights are, what of them stays in
+each memory, what passes through in each run, and how long a run takes. The
+memory can be another machine's: --vram is that of a device, --ram that of its
+host. Rates that are not given are measured here.`,
+		Example: "  weir plan workflow.json --vram 8GiB --ram 32GiB --link 25GB/s --disk 5GB/s --compute 30TFLOP/s",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			programs, info, err := s.programs(cmd, args[0], sets)
-			if err != nil {
+			if err := p.plan(cmd, args[0]); err != nil {
 				return err
 			}
 			if asJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				e.SetIndent("", "  ")
-				return e.Encode(programs)
+				return e.Encode(p.programs)
 			}
-			for i, p := range programs {
-				if i > 0 {
-					fmt.Fprintln(cmd.OutOrStdout())
-				}
-				if err := p.write(cmd, info, ops); err != nil {
-					return err
-				}
-			}
-			return nil
+			return p.write(cmd.OutOrStdout(), ops)
 		},
 	}
-	s.flags(cmd)
+	p.flags(cmd)
 	f := cmd.Flags()
-	f.StringArrayVar(&sets, "set", nil, "change an input: NODE.INPUT=VALUE")
+	f.StringArrayVar(&p.sets, "set", nil, "change an input: NODE.INPUT=VALUE")
+	f.StringVar(&p.disk, "disk", "", "how fast files are read, for example 5GB/s (default: measured)")
+	f.StringVar(&p.compute, "compute", "", "how fast operations are, for example 30TFLOP/s (default: measured on the processor)")
+	f.Lookup("link").Usage = "how fast the memory of --vram is filled, for example 25GB/s (default: measured)"
 	f.BoolVar(&asJSON, "json", false, "print everything as JSON")
 	f.BoolVar(&ops, "ops", false, "list every operation")
 	return cmd
+}
+
+// A planning is a workflow that is planned for a machine.
+type planning struct {
+	setup
+	sets          []string
+	disk, compute string
+
+	device   device.Kind
+	stats    pager.Stats
+	rates    []rate
+	programs []*planned
+}
+
+// A rate is one of those that a prediction rests on.
+type rate struct {
+	name  string
+	value float64 // a second
+	unit  string
+	given bool
 }
 
 // A planned program is one that a workflow runs so many times.
 type planned struct {
 	Runs int
 	*plan.Program
+	Prediction pager.Prediction
+
+	model *run.Model
 }
 
-// programs goes through a workflow with an engine that runs nothing.
-func (s *setup) programs(cmd *cobra.Command, path string, sets []string) (all []*planned, info device.Info, err error) {
-	roots, err := s.folders()
+// plan goes through a workflow with an engine that runs nothing.
+func (p *planning) plan(cmd *cobra.Command, path string) (err error) {
+	disk, err := parseRate("--disk", p.disk)
 	if err != nil {
-		return nil, info, err
+		return err
+	}
+	compute, err := parseCompute(p.compute)
+	if err != nil {
+		return err
+	}
+	roots, err := p.folders()
+	if err != nil {
+		return err
 	}
 	// What the workflow would save is of no use.
 	if roots.Output, err = os.MkdirTemp("", "weir-plan-"); err != nil {
-		return nil, info, err
+		return err
 	}
 	roots.Temp = roots.Output
 	defer func() { err = errors.Join(err, os.RemoveAll(roots.Output)) }()
 
 	index := map[*plan.Program]*planned{}
-	engine, err := s.engine(pipeline.Options{Planned: func(p *plan.Program) {
-		if index[p] == nil {
-			index[p] = &planned{0, p}
-			all = append(all, index[p])
+	engine, err := p.engine(pipeline.Options{Planned: func(m *run.Model) {
+		if index[m.Program()] == nil {
+			index[m.Program()] = &planned{Program: m.Program(), model: m}
+			p.programs = append(p.programs, index[m.Program()])
 		}
-		index[p].Runs++
+		index[m.Program()].Runs++
 	}})
 	if err != nil {
-		return nil, info, err
+		return err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
 	_, err = execute(cmd.Context(), &node.Env{Folders: roots, Engine: engine}, func(reg *workflow.Registry) (*workflow.Graph, error) {
@@ -93,23 +125,84 @@ func (s *setup) programs(cmd *cobra.Command, path string, sets []string) (all []
 		if err != nil {
 			return nil, err
 		}
-		return g, applySets(g, reg, sets)
+		return g, applySets(g, reg, p.sets)
 	}, nil)
-	return all, engine.Device().Info(), err
-}
-
-// write prints a program and, on a discrete device, what of it would stay.
-func (p *planned) write(cmd *cobra.Command, info device.Info, ops bool) error {
-	out := cmd.OutOrStdout()
-	if err := p.WriteTable(out, ops); err != nil {
+	if err != nil || len(p.programs) == 0 {
 		return err
 	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "runs\t%d\n", p.Runs)
-	if info.Kind == device.Discrete {
-		stays := min(max(info.Total-p.Arena, 0), p.WeightBytes())
-		fmt.Fprintf(t, "memory\t%.1f MiB\t%.1f MiB of the weights stay, %.1f MiB are streamed in each run\n",
-			float64(info.Total)/(1<<20), float64(stays)/(1<<20), float64(p.WeightBytes()-stays)/(1<<20))
+	p.device, p.stats = engine.Device().Info().Kind, engine.Stats()
+	return p.predict(cmd.Context(), engine, compute, disk)
+}
+
+// predict measures the rates that are not given and predicts each program.
+func (p *planning) predict(ctx context.Context, engine *pipeline.Engine, compute, disk float64) error {
+	link, err := parseRate("--link", p.link)
+	if err != nil {
+		return err
 	}
-	return t.Flush()
+	p.rates = []rate{{"work", compute, "FLOP/s", compute > 0}, {"disk", disk, "B/s", disk > 0}}
+	measures := []func(context.Context) (float64, error){engine.MeasureCompute, engine.MeasureDisk}
+	if p.device == device.Discrete {
+		p.rates = append(p.rates, rate{"link", link, "B/s", link > 0})
+		measures = append(measures, engine.MeasureLink)
+	}
+	for i := range p.rates {
+		if r := &p.rates[i]; !r.given {
+			if r.value, err = measures[i](ctx); err != nil {
+				return err
+			}
+		}
+	}
+	rates := pager.Rates{Disk: p.rates[1].value}
+	if p.device == device.Discrete {
+		rates.Link = p.rates[2].value
+	}
+	for _, x := range p.programs {
+		x.Prediction = x.model.Predict(p.rates[0].value, rates)
+	}
+	return nil
+}
+
+// write prints all programs with what is predicted of each.
+func (p *planning) write(out io.Writer, ops bool) error {
+	var whole float64
+	for _, x := range p.programs {
+		if err := x.WriteTable(out, ops); err != nil {
+			return err
+		}
+		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		y := x.Prediction
+		if p.device == device.Discrete {
+			fmt.Fprintf(t, "VRAM\t%s of %s of weights stay\t%s come over the link in each run\n", size(y.Top.Kept), size(y.Top.Kept+y.Top.Streamed), size(y.Top.Streamed))
+		}
+		fmt.Fprintf(t, "RAM\t%s of weights need no disk\t%s are read from disk in each run\n", size(y.RAM.Kept), size(y.RAM.Streamed))
+		fmt.Fprintf(t, "runs\t%d\tthe first %s, each later one %s, of which %s work\n", x.Runs, duration(y.First), duration(y.Later), duration(y.Compute))
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		fmt.Fprintln(out)
+		whole += y.First + float64(x.Runs-1)*y.Later
+	}
+	var words []string
+	for _, r := range p.rates {
+		how := "measured"
+		if r.given {
+			how = "given"
+		}
+		words = append(words, fmt.Sprintf("%s %s (%s)", r.name, si(r.value, r.unit), how))
+	}
+	budget := "RAM for weights " + size(p.stats.RAM.Budget)
+	if p.device == device.Discrete {
+		budget = "VRAM " + size(p.stats.VRAM.Budget) + ", " + budget
+	}
+	_, err := fmt.Fprintf(out, "%s in all with nothing in memory before; %s; %s\n", duration(whole), budget, strings.Join(words, ", "))
+	return err
+}
+
+// duration writes seconds for people.
+func duration(seconds float64) string {
+	if seconds < 1 {
+		return fmt.Sprintf("%.3g ms", 1e3*seconds)
+	}
+	return fmt.Sprintf("%.2f s", seconds)
 }

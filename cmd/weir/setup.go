@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -82,11 +81,14 @@ func (s *setup) folders() (*folders.Roots, error) {
 // engine returns an engine; Close ends it.
 func (s *setup) engine(o pipeline.Options) (*pipeline.Engine, error) {
 	o.Threads = s.threads
-	var link int64
+	var err error
+	if o.Link, err = parseRate("--link", s.link); err != nil {
+		return nil, err
+	}
 	for _, x := range []struct {
 		flag, text string
 		to         *int64
-	}{{"--vram", s.vram, &o.VRAM}, {"--ram", s.ram, &o.RAM}, {"--link", strings.TrimSuffix(s.link, "/s"), &link}} {
+	}{{"--vram", s.vram, &o.VRAM}, {"--ram", s.ram, &o.RAM}} {
 		if x.text == "" {
 			continue
 		}
@@ -99,10 +101,9 @@ func (s *setup) engine(o pipeline.Options) (*pipeline.Engine, error) {
 		}
 		*x.to = n
 	}
-	if link > 0 && o.VRAM == 0 {
+	if o.Link > 0 && o.VRAM == 0 {
 		return nil, usageError{errors.New("--link is the way to the memory of --vram: give both")}
 	}
-	o.Link = float64(link)
 	switch s.memory {
 	case "", "dynamic":
 	case "classic":

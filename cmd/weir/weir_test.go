@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/weights"
 	"github.com/weir-run/weir/workflow"
 )
@@ -285,8 +287,8 @@ func TestInspectPNG(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	table := must(t, "plan", emojiFlow, "--root", repo, "--vram", "8MB")
-	for _, want := range []string{"UNet of emoji.safetensors", "runs    20", "lower bound", "are streamed in each run", "upscaler realesr"} {
+	table := must(t, "plan", emojiFlow, "--root", repo, "--vram", "8MB", "--link", "1GB/s")
+	for _, want := range []string{"UNet of emoji.safetensors", "runs    20", "lower bound", "come over the link in each run", "0 bytes are read from disk", "upscaler realesr", "link 1 GB/s (given)", "GFLOP/s (measured)"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table does not say %q:\n%s", want, table)
 		}
@@ -307,6 +309,22 @@ func TestPlan(t *testing.T) {
 	}
 	if len(programs) != 4 || programs[0].Runs != 2 || programs[1].Arena == 0 || len(programs[1].Ops) < 100 {
 		t.Errorf("%d programs: %+v", len(programs), programs[0])
+	}
+	// Another machine, larger than this one and slow: what is predicted is the
+	// transfer's time.
+	var slow []struct{ Prediction pager.Prediction }
+	if err := json.Unmarshal([]byte(must(t, "plan", emojiFlow, "--root", repo, "--json", "--vram", "8MB", "--ram", "12MB",
+		"--link", "1GB/s", "--disk", "10MB/s", "--compute", "30TFLOP/s")), &slow); err != nil {
+		t.Fatal(err)
+	}
+	if y := slow[1].Prediction; y.RAM.Streamed == 0 || y.RAM.Streamed >= y.Top.Streamed || math.Abs(y.Later/(float64(y.RAM.Streamed)/10e6)-1) > 0.1 || y.First < y.Later {
+		t.Errorf("with a slow disk: %+v", y)
+	}
+	for flag, value := range map[string]string{"--disk": "0", "--compute": "fast", "--link": "x"} {
+		var usage usageError
+		if _, _, err := weir(t.Context(), "plan", emojiFlow, "--root", repo, "--vram", "8MB", flag, value); !errors.As(err, &usage) || !strings.Contains(err.Error(), flag) {
+			t.Errorf("%s %s: %v", flag, value, err)
+		}
 	}
 	if ops := must(t, "plan", emojiFlow, "--root", repo, "--ops"); !strings.Contains(ops, "groupnorm") {
 		t.Error("--ops lists no operations")

@@ -1,0 +1,93 @@
+package pager
+
+import (
+	"math"
+	"testing"
+)
+
+// TestPredictIsTheBound predicts a long even scan, whose time is known: the
+// larger of working and of carrying what does not stay.
+func TestPredictIsTheBound(t *testing.T) {
+	const n, size, each = 400, 1000, 0.001
+	times := make([]float64, n)
+	for i := range times {
+		times[i] = each
+	}
+	for _, x := range []struct {
+		name       string
+		vram, ram  int64
+		link, disk float64
+	}{
+		{"all stays", n * size, n * size, 1e6, 1e6},
+		{"the link is the limit", 100 * size, n * size, 5e5, 1e9},
+		{"work is the limit", 100 * size, n * size, 1e7, 1e9},
+		{"the disk is the limit", 100 * size, 100 * size, 1e7, 2e5},
+		{"half of the work", 200 * size, n * size, 1e6, 1e9},
+	} {
+		d := &fake{total: x.vram, ram: x.ram}
+		p := d.pager(t, Options{})
+		m, _ := manifest("m", sizes(n, size)...)
+		s := model(t, p, m, scan(n))
+		got := s.Predict(0, times, Rates{Disk: x.disk, Link: x.link})
+		work := float64(n) * each
+		later := max(work, float64(got.Top.Streamed)/x.link, float64(got.RAM.Streamed)/x.disk)
+		first := max(work, n*size/x.link, n*size/x.disk)
+		if math.Abs(got.Later/later-1) > 0.05 || got.First < first || got.First > 1.1*first+0.1*work || math.Abs(got.Compute/work-1) > 1e-9 {
+			t.Errorf("%s: %+v, want %.3f s, the first time %.3f s", x.name, got, later, first)
+		}
+		// The lower bound of any policy, and what streaming needs.
+		room := int64(4 * size)
+		if least := max(n*size-x.vram, 0); got.Top.Streamed < least || got.Top.Kept+got.Top.Streamed != n*size || least == 0 && got.Top.Streamed > 0 {
+			t.Errorf("%s: %+v of %d bytes with room for %d", x.name, got.Top, n*size, x.vram)
+		} else if x.name == "the link is the limit" && got.Top.Streamed > least+room {
+			t.Errorf("%s: %d bytes are streamed, %d at least", x.name, got.Top.Streamed, least)
+		}
+	}
+}
+
+// TestPredictIsWhatHappens compares what is predicted with the bytes that
+// passes move.
+func TestPredictIsWhatHappens(t *testing.T) {
+	for _, unified := range []bool{false, true} {
+		d := &fake{total: 2000, ram: 2500, unified: unified}
+		p := d.pager(t, Options{})
+		m, files := manifest("m", sizes(60, 100)...)
+		s := model(t, p, m, scan(60))
+		for range 9 { // what is learnt is next looked at after 16
+			if err := run(t, d, s, 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.settle()
+		top, ram := s.Split()
+		p.mu.Lock()
+		rates := Rates{Disk: p.ram.rate}
+		if p.vram != nil {
+			rates.Link = p.vram.rate
+		}
+		times := append([]float64(nil), s.times...)
+		p.mu.Unlock()
+		got := s.Predict(100, times, rates)
+		// The rates of a fake are noise, so the room for streaming may be another.
+		within := func(a, b int64) bool { return max(a-b, b-a) <= 1000 }
+		if !within(got.Top.Streamed, top.Streamed) || !within(got.RAM.Streamed, ram.Streamed) {
+			t.Errorf("unified %v: predicted %+v and %+v, split %+v and %+v", unified, got.Top, got.RAM, top, ram)
+		}
+		var before, after int64
+		for _, f := range files {
+			before += f.read
+		}
+		for range 7 {
+			if err := run(t, d, s, 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.settle()
+		for _, f := range files {
+			after += f.read
+		}
+		if read := (after - before) / 7; !within(read, got.RAM.Streamed) {
+			t.Errorf("unified %v: a pass reads %d bytes, predicted were %d", unified, read, got.RAM.Streamed)
+		}
+	}
+}
