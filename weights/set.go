@@ -21,8 +21,8 @@ type Set struct {
 	owned    []*File // what Close closes
 }
 
-// OpenSet opens checkpoints as one namespace. A path is that of a safetensors file or, for a checkpoint in shards, of its
-// index (*.safetensors.index.json), whose shards lie beside it. Two tensors of one name are an error.
+// OpenSet opens checkpoints as one namespace. A path is that of a safetensors or GGUF file or, for a checkpoint in
+// shards, of its index (*.safetensors.index.json), whose shards lie beside it. Two tensors of one name are an error.
 func OpenSet(paths ...string) (*Set, error) {
 	s := &Set{}
 	for _, path := range paths {
