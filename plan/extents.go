@@ -70,7 +70,8 @@ func packWeights(s *schedule, order [][]ir.Value, tiles map[ir.Value]int, maxExt
 			n := s.bytes(v)
 			step := n
 			if rows := tiles[v]; rows > 0 {
-				step = int64(rows) * (n / int64(s.values[v].Shape[0]))
+				info := &s.values[v]
+				step = info.DType.Bytes(int64(rows * info.Shape.Elems() / info.Shape[0]))
 				l.tileBytes[v] = step
 			}
 			for from := int64(0); from < n; from += step {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weir-run/weir/device"
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/internal/gguf"
 	"github.com/weir-run/weir/ir"
 )
 
@@ -59,7 +60,7 @@ func (r *random) between(low, high int) int { return low + r.IntN(high-low+1) }
 // one returns one of its arguments.
 func one[T any](r *random, of ...T) T { return of[r.IntN(len(of))] }
 
-var dtypes = []dtype.DType{dtype.F32, dtype.F16, dtype.BF16, dtype.F8E4M3, dtype.F8E5M2, dtype.I8, dtype.U8, dtype.I32}
+var dtypes = []dtype.DType{dtype.F32, dtype.F16, dtype.BF16, dtype.F8E4M3, dtype.F8E5M2, dtype.I8, dtype.U8, dtype.I32, dtype.Q8_0, dtype.Q4_K}
 
 // tensor makes an operand of random numbers and the array of the same
 // elements. The memory around the elements holds NaNs.
@@ -89,6 +90,9 @@ func (r *random) tensor(t testing.TB, layout ir.Layout, dt dtype.DType, scale fl
 			n += r.IntN(5)
 		}
 	}
+	if dt.IsQuantized() {
+		return r.quantized(t, dt, scale, shape, strides, n)
+	}
 	size, offset := dt.Size(), 0
 	if dt != dtype.F32 || r.IntN(4) == 0 {
 		offset = r.IntN(7)
@@ -116,6 +120,30 @@ func (r *random) tensor(t testing.TB, layout ir.Layout, dt dtype.DType, scale fl
 		a.data = append(a.data, float64(x[0]))
 	})
 	return device.Tensor{Name: "operand", Buffer: r.buffer(t, raw), Offset: int64(offset), DType: dt, Shape: shape, Strides: strides}, a
+}
+
+// quantized makes an operand of a block-quantized type, of which n elements in
+// memory are random. It begins anywhere in a block.
+func (r *random) quantized(t testing.TB, dt dtype.DType, scale float64, shape, strides []int, n int) (device.Tensor, *array) {
+	t.Helper()
+	elems, _ := dt.Block()
+	skip, offset := r.IntN(elems), r.IntN(7)
+	values := make([]float32, (skip+n+elems-1)/elems*elems)
+	for i := range values {
+		values[i] = float32(r.NormFloat64() * scale)
+	}
+	stored := gguf.Quantize(dt, values)
+	dtype.ToF32(values, stored, dt)
+	a := &array{shape: shape}
+	each(shape, func(index []int) {
+		off := skip
+		for i, x := range index {
+			off += x * strides[i]
+		}
+		a.data = append(a.data, float64(values[off]))
+	})
+	raw := append(make([]byte, offset), stored...)
+	return device.Tensor{Name: "operand", Buffer: r.buffer(t, raw), Offset: int64(offset), Skip: skip, DType: dt, Shape: shape, Strides: strides}, a
 }
 
 // buffer puts bytes where the device reads them.
@@ -185,7 +213,7 @@ func (s *sample) steps(t testing.TB, r *random, most int) {
 			step.Operand = len(s.in)
 			dt := dtype.F32
 			if r.IntN(3) == 0 {
-				dt = one(r, dtypes[:4]...)
+				dt = one(r, dtype.F32, dtype.F16, dtype.BF16, dtype.F8E4M3, dtype.Q4_K)
 			}
 			y = s.add(t, r, ir.Strided, dt, 1, shape...)
 			if f == ir.Div {
