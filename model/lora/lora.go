@@ -28,10 +28,17 @@ type Source interface {
 // A Base is what LoRAs are put on.
 type Base struct {
 	Weights nn.Source
-	UNet    sd.UNetConfig
-	// Encoders are the text encoders: CLIP-L, and in SDXL OpenCLIP-G.
+	UNet    sd.UNetConfig // the zero value of text encoders alone
+	// Encoders are the text encoders: CLIP-L, and in SDXL OpenCLIP-G. A UNet
+	// alone has none.
 	Encoders []Encoder
 }
+
+// Whole reports whether the base has a UNet and text encoders, so that all of
+// a LoRA should belong to it.
+func (b Base) Whole() bool { return b.hasUNet() && len(b.Encoders) > 0 }
+
+func (b Base) hasUNet() bool { return len(b.UNet.Input) > 0 }
 
 // An Encoder is a text encoder of a checkpoint with the prefix of its weights.
 type Encoder struct {
@@ -53,7 +60,8 @@ type Mapping struct {
 // be called as kohya's trainer, as diffusers and PEFT, or as the original
 // checkpoints call them. Tensors without a weight are reported in the mapping;
 // it is an error when no tensor has one, when the shapes do not fit and when
-// the file holds another kind of addition than LoRA.
+// the file holds another kind of addition than LoRA. Text encoders alone take
+// LoRAs that have nothing for them: many are on the UNet only.
 func Map(l Source, base Base) (*Mapping, error) {
 	layers, unmatched, err := collect(l)
 	if err != nil {
@@ -75,7 +83,7 @@ func Map(l Source, base Base) (*Mapping, error) {
 		m.Adapters[t.weight] = append(m.Adapters[t.weight], a)
 	}
 	slices.Sort(m.Unmatched)
-	if len(m.Adapters) == 0 {
+	if len(m.Adapters) == 0 && base.hasUNet() {
 		return nil, fmt.Errorf("no tensor of the LoRA belongs to a layer of this model: found %s; known are names such as "+
 			"lora_unet_down_blocks_1_attentions_0_proj_in.lora_down.weight or lora_te_text_model_... (kohya), "+
 			"unet.down_blocks.1.attentions.0.proj_in.lora_A.weight or text_encoder.text_model... (diffusers, PEFT) and "+

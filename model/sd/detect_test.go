@@ -143,7 +143,7 @@ func TestDetectRefuses(t *testing.T) {
 		{"SD 3", marks(UNetPrefix + "joint_blocks.0.x_block.attn.qkv.weight"), "Stable Diffusion 3"},
 		{"Wan", marks("blocks.0.self_attn.q.weight"), "Wan"},
 		{"Wan with a prefix", marks(UNetPrefix + "blocks.0.self_attn.q.weight"), "Wan"},
-		{"UNet alone", marks("input_blocks.0.0.weight"), "UNet without text encoder and autoencoder"},
+		{"UNet alone", marks("input_blocks.0.0.weight"), "UNet without text encoder and autoencoder: put it in the folder diffusion_models"},
 		{"VAE alone", marks("decoder.conv_in.weight"), "an autoencoder alone"},
 		{"VAE alone with its prefix", sd15(func(w eval.Weights) { without(UNetPrefix)(w); without(ClipLSD1)(w) }), "an autoencoder alone"},
 		{"nothing", eval.Weights{}, "not a checkpoint that is known"},
