@@ -20,7 +20,7 @@ import (
 // float32 as a safetensors file.
 func quantize(t *testing.T, set *weights.Set) (quantized, plain string) {
 	t.Helper()
-	file, same, err := synth.Quantized(t.Context(), set)
+	file, same, err := synth.Quantized(t.Context(), set, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,8 +217,8 @@ func TestPartsAreTheCheckpoint(t *testing.T) {
 			t.Fatalf("%s: %v", what, err)
 		}
 		got := predict(t, &Checkpoint{Model: m}, shape, text)[0]
-		if rest, err := golden.RelativeError(got, noise); err != nil || rest > 0.3 || what != "GGUF" && rest != 0 {
-			t.Errorf("UNet, %s: relative error %v, %v", what, rest, err)
+		if !slices.Equal(got, noise) {
+			t.Errorf("UNet, %s: the prediction is another one", what)
 		}
 		if f := m.Checkpoint().Factor; f != 4 && strings.Contains(what, "prefix") {
 			t.Errorf("UNet, %s: latents of 1/%d", what, f)

@@ -1,8 +1,11 @@
 package sd
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/eval"
@@ -91,6 +94,64 @@ func TestFullSize(t *testing.T) {
 				t.Errorf("no network uses %s", name)
 			}
 		})
+	}
+}
+
+// TestUNetAlone detects a UNet without the other parts.
+func TestUNetAlone(t *testing.T) {
+	for family, tensors := range map[Family][]synth.Tensor{SD1: synth.SD15(), SDXL: synth.SDXL()} {
+		whole, err := Detect(claim(tensors), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone := claim(tensors)
+		for name := range alone {
+			if !strings.HasPrefix(name, UNetPrefix) {
+				delete(alone, name)
+			}
+		}
+		c, err := DetectUNet(alone, map[string]string{MetadataPrediction: "v"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(whole.UNet, c.UNet); d != "" || c.Family != family || c.Scale != whole.Scale || c.Factor != 8 || !c.VPrediction || c.Text != nil {
+			t.Errorf("%s: got %+v\n%s", family, c, d)
+		}
+		if c, err := DetectUNet(alone, map[string]string{MetadataFactor: "4"}); err != nil || c.Factor != 4 {
+			t.Errorf("got %+v, %v", c, err)
+		}
+		for _, text := range []string{"0", "x", "1000"} {
+			if _, err := DetectUNet(alone, map[string]string{MetadataFactor: text}); err == nil || !strings.Contains(err.Error(), "weir.latent.factor is \""+text) {
+				t.Errorf("got %v", err)
+			}
+		}
+	}
+	for _, tt := range []struct{ tensor, want string }{
+		{UNetPrefix + "double_blocks.0.img_attn.qkv.weight", "Flux"},
+		{UNetPrefix + "down_blocks.0.resnets.0.norm1.weight", "format of diffusers"},
+		{"something", "no tensor model.diffusion_model.input_blocks.0.0.weight"},
+	} {
+		if _, err := DetectUNet(marks(tt.tensor), nil); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("got %v, want an error with %q", err, tt.want)
+		}
+	}
+}
+
+// TestConvertedSDXL has the text encoders where stable-diffusion.cpp puts them.
+func TestConvertedSDXL(t *testing.T) {
+	w := claim(synth.SDXL())
+	for name, x := range w {
+		if rest, ok := strings.CutPrefix(name, ClipLSDXL); ok {
+			w[ClipLSD1+rest] = x
+			delete(w, name)
+		} else if strings.HasPrefix(name, ClipG) {
+			delete(w, name)
+		}
+	}
+	w[ClipGConverted+"text_model.final_layer_norm.weight"] = eval.Weight{Shape: ir.Shape{1280}}
+	c, err := Detect(w, nil)
+	if err != nil || c.Family != SDXL || c.Scale != 0.13025 || !slices.Equal(c.Text, []string{ClipLSD1, ClipGConverted}) {
+		t.Errorf("got %+v, %v", c, err)
 	}
 }
 
