@@ -14,16 +14,12 @@ import (
 // UNet opens a denoiser that is a file of its own, with or without the prefix
 // that it has in checkpoints. It reads the header of the file alone.
 func (e *Engine) UNet(path string) (*Model, error) {
-	file, err := e.open(path)
+	set, err := e.open(path)
 	if err != nil {
 		return nil, err
 	}
-	set := file
-	if !file.HasPrefix(sd.UNetPrefix) {
-		set = &weights.Set{}
-		if err := set.Add(sd.UNetPrefix, file); err != nil {
-			return nil, err
-		}
+	if !set.HasPrefix(sd.UNetPrefix) {
+		set = set.Under(sd.UNetPrefix)
 	}
 	m := &Model{part: part{engine: e, name: "UNet " + filepath.Base(path), set: set}}
 	if m.config, err = sd.DetectUNet(source{m.part}, set.Metadata()); err != nil {

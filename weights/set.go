@@ -111,6 +111,17 @@ func (s *Set) Sub(prefix string) *Set {
 	return view
 }
 
+// Under returns a view of all tensors with prefix before their names. To close the view does nothing: it is valid until s
+// is closed.
+func (s *Set) Under(prefix string) *Set {
+	view := &Set{refs: make(map[string]Ref, len(s.refs)), metadata: s.metadata, files: s.files}
+	for _, name := range s.names {
+		view.refs[prefix+name] = s.refs[name]
+		view.names = append(view.names, prefix+name)
+	}
+	return view
+}
+
 // Add adds all tensors of other, with prefix before their names. Other keeps its files: s is valid until other is
 // closed. A name that s has already is an error, after which s is as before.
 func (s *Set) Add(prefix string, other *Set) error {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/internal/synth"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/weights"
 	"github.com/weir-run/weir/workflow"
@@ -217,15 +218,18 @@ func TestSplitStrength(t *testing.T) {
 
 func TestInspect(t *testing.T) {
 	for file, want := range map[string]struct{ kind, what string }{
-		emojiModel:                            {"checkpoint", "Stable Diffusion 1.x, v prediction"},
-		upscaler:                              {"upscaler", "4"},
-		goldens + "lora.safetensors":          {"lora", "LoRA of rank"},
-		goldens + "vae.safetensors":           {"vae", "latents of 4 channels at 1/4"},
-		goldens + "clip_l.safetensors":        {"text encoder", "CLIP with 3 layers"},
-		goldens + "open_clip.safetensors":     {"text encoder", "OpenCLIP with 3 layers"},
-		goldens + "unet_sd15.safetensors":     {"unknown", "without its text encoder"},
-		goldens + "realesrgan_x4.safetensors": {"upscaler", "ESRGAN with 1 blocks ×4"},
-		goldens + "weights.safetensors":       {"unknown", "not a checkpoint that is known"},
+		emojiModel:                             {"checkpoint", "Stable Diffusion 1.x, v prediction"},
+		upscaler:                               {"upscaler", "4"},
+		goldens + "lora.safetensors":           {"lora", "LoRA of rank"},
+		goldens + "vae.safetensors":            {"vae", "latents of 4 channels at 1/4"},
+		goldens + "clip_l.safetensors":         {"text encoder", "CLIP with 3 layers"},
+		goldens + "open_clip.safetensors":      {"text encoder", "OpenCLIP with 3 layers"},
+		goldens + "unet_sd15.safetensors":      {"unet", "a UNet alone: Stable Diffusion 1.x, epsilon prediction"},
+		goldens + "gguf_file.gguf":             {"unknown", "not a checkpoint that is known"},
+		quantized(t, ""):                       {"checkpoint", "Stable Diffusion 1.x, v prediction"},
+		quantized(t, "model.diffusion_model."): {"unet", "a UNet alone: Stable Diffusion 1.x, v prediction"},
+		goldens + "realesrgan_x4.safetensors":  {"upscaler", "ESRGAN with 1 blocks ×4"},
+		goldens + "weights.safetensors":        {"unknown", "not a checkpoint that is known"},
 	} {
 		var r report
 		if err := json.Unmarshal([]byte(must(t, "inspect", "--json", file)), &r); err != nil {
@@ -242,6 +246,26 @@ func TestInspect(t *testing.T) {
 	if _, _, err := weir(t.Context(), "inspect", emojiFlow); err == nil || !strings.Contains(err.Error(), "emoji.json") {
 		t.Errorf("a workflow is no file of weights: %v", err)
 	}
+}
+
+// quantized writes the part of the demo's checkpoint that has a prefix as a
+// GGUF file without it.
+func quantized(t *testing.T, prefix string) string {
+	t.Helper()
+	set, err := weights.OpenSet(emojiModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	file, _, err := synth.Quantized(t.Context(), set.Sub(prefix), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "emoji.gguf")
+	if err := os.WriteFile(path, file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestInspectPNG(t *testing.T) {
