@@ -2,6 +2,7 @@ package dtype
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -15,6 +16,19 @@ func TestDequantize(t *testing.T) {
 			elems, size := dt.Block()
 			if len(raw)/size*elems != len(want) || dt.Bytes(int64(len(want))) != int64(len(raw)) || elems > MaxBlock {
 				t.Fatalf("%d values of %d bytes: blocks of %d in %d bytes", len(want), len(raw), elems, size)
+			}
+			seed := rand.Uint64()
+			r := rand.New(rand.NewPCG(seed, 0))
+			for block := range len(want) / elems {
+				from := r.IntN(elems)
+				to := from + 1 + r.IntN(elems-from)
+				var part [MaxBlock]float32
+				PartOfBlock(&part, raw[block*size:][:size], dt, from, to)
+				for i := from; i < to; i++ {
+					if math.Float32bits(part[i]) != math.Float32bits(want[block*elems+i]) {
+						t.Fatalf("seed %d: element %d of %d to %d of block %d = %v, want %v", seed, i, from, to, block, part[i], want[block*elems+i])
+					}
+				}
 			}
 			for _, shift := range []int{0, 1} { // unaligned sources
 				moved := append(make([]byte, shift), raw...)[shift:]

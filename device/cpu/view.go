@@ -131,8 +131,9 @@ func (v *view) dequantize(dst []float32, off int) {
 			continue
 		}
 		var block [dtype.MaxBlock]float32
-		dtype.ToF32(block[:elems], data[:size], v.dt)
-		n := copy(dst, block[within:elems])
+		end := min(within+len(dst), elems)
+		dtype.PartOfBlock(&block, data[:size], v.dt, within, end)
+		n := copy(dst, block[within:end])
 		dst, data, within = dst[n:], data[size:], 0
 	}
 }
