@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -849,5 +850,37 @@ func TestRandom(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestQuantizedOperandErrors gives operands that do not lie in their blocks.
+func TestQuantizedOperandErrors(t *testing.T) {
+	d := New(Options{})
+	defer d.Close()
+	b, err := d.Map(make([]byte, 2*34)) // two blocks of Q8_0
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		offset     int64
+		skip, rows int
+		want       string
+	}{
+		{0, 0, 2, ""},
+		{0, 31, 1, ""},
+		{0, 1, 2, "bytes 0 to 102 lie outside of a buffer of 68 bytes"},
+		{34, 0, 2, "bytes 34 to 102 lie outside of a buffer of 68 bytes"},
+		{0, 32, 1, "begins at element 32 of a block of 32 elements of Q8_0"},
+		{0, -1, 1, "begins at element -1 of a block"},
+	} {
+		shape := ir.Shape{c.rows, 32}
+		x := device.Tensor{Name: "w", Buffer: b, Offset: c.offset, Skip: c.skip, DType: dtype.Q8_0, Shape: shape, Strides: shape.Strides()}
+		err := d.Run(t.Context(), &ir.Op{Kind: ir.Elementwise}, device.Args{Out: newOutput(t, d, shape), In: []device.Tensor{x}}).Wait(t.Context())
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%+v: %v", c, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%+v: got %v, want an error with %q", c, err, c.want)
+		}
 	}
 }
