@@ -45,9 +45,12 @@ type Buffer interface {
 
 // A Tensor is an operand of an operation: a window on a buffer.
 type Tensor struct {
-	Name    string // of weights, for errors
-	Buffer  Buffer
-	Offset  int64 // bytes from the beginning of the buffer; of weights not always aligned to the dtype
+	Name   string // of weights, for errors
+	Buffer Buffer
+	Offset int64 // bytes from the beginning of the buffer; of weights not always aligned to the dtype
+	// Skip is how many elements of the block at Offset come before the first one, of block-quantized types, whose rows
+	// may begin within a block. It is 0 for all others.
+	Skip    int
 	DType   dtype.DType
 	Shape   ir.Shape
 	Strides []int // in elements

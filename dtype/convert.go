@@ -7,9 +7,9 @@ import (
 	"unsafe"
 )
 
-// ToF32 converts the len(dst) elements of type dt in src to float32. src may have any alignment; its length must be
-// len(dst) × dt.Size(), and ToF32 panics when it is not. Integers that float32 cannot hold are rounded to the nearest
-// one; a BOOL is 1 when its byte is not 0.
+// ToF32 converts the len(dst) elements of type dt in src to float32. src may have any alignment; its length must be that
+// of whole blocks, dt.Bytes(len(dst)), and ToF32 panics when it is not. Integers that float32 cannot hold are rounded to
+// the nearest one; a BOOL is 1 when its byte is not 0.
 func ToF32(dst []float32, src []byte, dt DType) {
 	checkLength("ToF32", len(dst), len(src), dt)
 	if len(dst) == 0 {
@@ -80,13 +80,18 @@ func ToF32(dst []float32, src []byte, dt DType) {
 				dst[i] = 1
 			}
 		}
+	default:
+		dequantize(dst, src, dt)
 	}
 }
 
 // FromF32 converts src to elements of type dt in dst, whose length must be len(src) × dt.Size(); FromF32 panics when it
-// is not. Integers are cut toward zero and clamped to their type's range, with 0 for NaN; a BOOL is 1 when the value is
+// is not, and when dt is block-quantized: Weir quantizes nothing. Integers are cut toward zero and clamped to their type's range, with 0 for NaN; a BOOL is 1 when the value is
 // not 0.
 func FromF32(dst []byte, src []float32, dt DType) {
+	if dt.IsQuantized() {
+		panic(fmt.Sprintf("dtype.FromF32: %v is block-quantized", dt))
+	}
 	checkLength("FromF32", len(src), len(dst), dt)
 	if len(src) == 0 {
 		return
@@ -171,12 +176,12 @@ func ViewF32(b []byte) ([]float32, bool) {
 }
 
 func checkLength(function string, elements, bytes int, dt DType) {
-	size := dt.Size()
-	if size == 0 {
+	elems, size := dt.Block()
+	if elems == 0 {
 		panic(fmt.Sprintf("dtype.%s: %v is not a type", function, dt))
 	}
-	if bytes%size != 0 || bytes/size != elements {
-		panic(fmt.Sprintf("dtype.%s: %d elements of %v take %d bytes each, got %d bytes", function, elements, dt, size, bytes))
+	if elements%elems != 0 || bytes%size != 0 || bytes/size != elements/elems {
+		panic(fmt.Sprintf("dtype.%s: %d elements of %v take %d bytes for each %d, got %d bytes", function, elements, dt, size, elems, bytes))
 	}
 }
 

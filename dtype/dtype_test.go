@@ -11,21 +11,21 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	for d := DType(0); d < count; d++ {
+	for d := DType(0); d < Q4_0; d++ {
 		got, err := Parse(d.String())
 		if err != nil || got != d {
 			t.Errorf("Parse(%q) = %v, %v", d.String(), got, err)
 		}
-		if d.Size() < 1 || d.Size() > 8 {
+		if d.Size() < 1 || d.Size() > 8 || d.IsQuantized() || d.Bytes(3) != int64(3*d.Size()) {
 			t.Errorf("%v has size %d", d, d.Size())
 		}
 	}
-	for _, name := range []string{"", "f32", "F4", "DType(200)"} {
+	for _, name := range []string{"", "f32", "F4", "DType(200)", "Q4_K"} {
 		if d, err := Parse(name); err == nil {
 			t.Errorf("Parse(%q) = %v, want an error", name, d)
 		}
 	}
-	if d := DType(200); d.Size() != 0 || d.String() != "DType(200)" || d.IsFloat() {
+	if d := DType(200); d.Size() != 0 || d.Bytes(1) != 0 || d.String() != "DType(200)" || d.IsFloat() {
 		t.Errorf("DType(200): size %d, name %q, float %v", d.Size(), d, d.IsFloat())
 	}
 }
@@ -37,9 +37,9 @@ type golden map[string]struct {
 	data    []byte
 }
 
-func readGolden(t *testing.T) golden {
+func readGolden(t *testing.T, name string) golden {
 	t.Helper()
-	raw, err := os.ReadFile("../testdata/golden/dtype.safetensors")
+	raw, err := os.ReadFile("../testdata/golden/" + name + ".safetensors")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func sameF32(a, b float32) bool {
 
 // TestWiden converts every pattern of the small float types.
 func TestWiden(t *testing.T) {
-	g := readGolden(t)
+	g := readGolden(t, "dtype")
 	for _, dt := range []DType{F16, BF16, F8E4M3, F8E5M2} {
 		want := g.f32(t, "to/"+dt.String())
 		src := make([]byte, len(want)*dt.Size())
@@ -120,7 +120,7 @@ func TestWiden(t *testing.T) {
 
 // TestNarrow converts edge cases and random values to the types that PyTorch defines a conversion of all values to.
 func TestNarrow(t *testing.T) {
-	g := readGolden(t)
+	g := readGolden(t, "dtype")
 	src := g.f32(t, "from")
 	for _, dt := range []DType{F32, F16, BF16, F8E4M3, F8E5M2, F64, BOOL} {
 		name := "from/" + dt.String()
@@ -147,7 +147,7 @@ func TestNarrow(t *testing.T) {
 }
 
 func TestWideTypes(t *testing.T) {
-	g := readGolden(t)
+	g := readGolden(t, "dtype")
 	for _, dt := range []DType{I8, I16, I32, I64, U8, U16, U32, U64, F64, BOOL} {
 		raw, _ := g.get(t, "int/raw/"+dt.String())
 		want := g.f32(t, "int/to/"+dt.String())
@@ -205,7 +205,7 @@ func TestLengths(t *testing.T) {
 		}()
 		f()
 	}
-	for dt := DType(0); dt < count; dt++ {
+	for dt := DType(0); dt < Q4_0; dt++ {
 		ToF32(nil, nil, dt)
 		FromF32(nil, nil, dt)
 		mustPanic("ToF32 of "+dt.String(), func() { ToF32(make([]float32, 2), make([]byte, 2*dt.Size()+1), dt) })
@@ -244,6 +244,18 @@ func BenchmarkToF32(b *testing.B) {
 		b.Run(fmt.Sprint(dt), func(b *testing.B) {
 			src, dst := make([]byte, n*dt.Size()), make([]float32, n)
 			FromF32(src, weights, dt)
+			b.SetBytes(4 * n)
+			for b.Loop() {
+				ToF32(dst, src, dt)
+			}
+		})
+	}
+	for dt := Q4_0; dt < count; dt++ {
+		b.Run(fmt.Sprint(dt), func(b *testing.B) {
+			src, dst := make([]byte, dt.Bytes(n)), make([]float32, n)
+			for i := range src {
+				src[i] = byte(i*37) & 0x3b // no scale is infinite
+			}
 			b.SetBytes(4 * n)
 			for b.Loop() {
 				ToF32(dst, src, dt)

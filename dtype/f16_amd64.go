@@ -3,4 +3,6 @@
 package dtype
 
 // widenF16C converts groups of 8 halves. It needs AVX and F16C and groups > 0.
+//
+//go:noescape
 func widenF16C(dst *float32, src *byte, groups int64)

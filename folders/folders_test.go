@@ -31,7 +31,7 @@ func TestFindAndList(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
 	touch(t, a, "models/loras/ink.safetensors", "models/loras/styles/oil.safetensors", "models/loras/notes.txt",
 		"models/loras/.hidden.safetensors", "models/loras/.git/x.safetensors", "models/loras/old.ckpt",
-		"models/clip/l.safetensors", "models/diffusion_models/new.sft", "models/unet/early.safetensors",
+		"models/clip/l.safetensors", "models/diffusion_models/new.sft", "models/unet/small-Q4_K.GGUF", "models/unet/early.safetensors",
 		"models/unet/big.safetensors.index.json")
 	touch(t, b, "models/loras/ink.safetensors", "models/loras/Zinc.SAFETENSORS", "models/text_encoders/t5.safetensors")
 	r := New(a, b)
@@ -39,8 +39,8 @@ func TestFindAndList(t *testing.T) {
 		"loras":            {"Zinc.SAFETENSORS", "ink.safetensors", "styles/oil.safetensors"},
 		"clip":             {"l.safetensors", "t5.safetensors"},
 		"text_encoders":    {"l.safetensors", "t5.safetensors"},
-		"diffusion_models": {"big.safetensors.index.json", "early.safetensors", "new.sft"},
-		"unet":             {"big.safetensors.index.json", "early.safetensors", "new.sft"},
+		"diffusion_models": {"big.safetensors.index.json", "early.safetensors", "new.sft", "small-Q4_K.GGUF"},
+		"unet":             {"big.safetensors.index.json", "early.safetensors", "new.sft", "small-Q4_K.GGUF"},
 		"vae":              nil,
 		"nonsense":         nil,
 	} {

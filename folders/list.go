@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// List returns the names of the models of a category, sorted: safetensors files and the indexes of sharded ones, in
-// all of its folders and their subfolders, with slashes between the parts. Links are followed. What cannot be read is
-// left out.
+// List returns the names of the models of a category, sorted: safetensors and GGUF files and the indexes of sharded
+// ones, in all of its folders and their subfolders, with slashes between the parts. Links are followed. What cannot be
+// read is left out.
 func (r *Roots) List(category string) []string {
 	var names []string
 	for _, folder := range r.Folders(category) {
@@ -23,7 +23,7 @@ func (r *Roots) List(category string) []string {
 // isModel reports whether a file of that name can be opened as a model.
 func isModel(name string) bool {
 	name = strings.ToLower(name)
-	return strings.HasSuffix(name, ".safetensors") || strings.HasSuffix(name, ".sft") ||
+	return strings.HasSuffix(name, ".safetensors") || strings.HasSuffix(name, ".sft") || strings.HasSuffix(name, ".gguf") ||
 		strings.HasSuffix(name, ".safetensors.index.json")
 }
 

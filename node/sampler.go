@@ -80,7 +80,7 @@ func sample(ctx context.Context, c *workflow.Call, job diffusion.Job) (*Latent, 
 		return nil, err
 	}
 	config := model.Checkpoint()
-	if latent, err = latent.filled(config.UNet.In, config.VAE.Factor()); err != nil {
+	if latent, err = latent.filled(config.UNet.In, config.Factor); err != nil {
 		return nil, err
 	}
 	if latent.Channels != config.UNet.In {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/lora"
 	"github.com/weir-run/weir/model/sd"
@@ -27,8 +28,8 @@ func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
 	named := func(name string) part {
 		return part{engine: e, name: name + " of " + filepath.Base(path), set: set}
 	}
-	src, metadata := source{named("checkpoint")}, set.Metadata()
-	config, err := sd.Detect(src, metadata)
+	src := source{named("checkpoint")}
+	config, err := sd.Detect(src, set.Metadata())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -37,33 +38,39 @@ func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
 		CLIP:  &CLIP{},
 		VAE:   &VAE{part: named("VAE"), config: config.VAE, prefix: sd.VAEPrefix},
 	}
-	add := func(name, prefix string, output clip.Output, pad int32) error {
-		p := named(name)
-		text, err := clip.Detect(src, prefix, metadata)
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		c.CLIP.encoders = append(c.CLIP.encoders, &encoder{part: p, config: text, prefix: prefix, output: output, pad: pad})
-		return nil
-	}
-	if config.Family == sd.SDXL {
-		// SDXL reads the states before the last layer, unnormalized (Podell et
-		// al. 2023), and OpenCLIP's prompts are filled up with zeros.
-		if err := add("CLIP-L", sd.ClipLSDXL, clip.Output{Layer: -2}, tokenizer.CLIPEnd); err != nil {
-			return nil, err
-		}
-		if err := add("CLIP-G", sd.ClipG, clip.Output{Layer: -2}, 0); err != nil {
-			return nil, err
-		}
-	} else if err := add("CLIP-L", sd.ClipLSD1, clip.Output{Layer: -1, Norm: true}, tokenizer.CLIPEnd); err != nil {
-		return nil, err
-	}
 	base := lora.Base{Weights: src, UNet: config.UNet}
-	for _, e := range c.CLIP.encoders {
-		base.Encoders = append(base.Encoders, lora.Encoder{Prefix: e.prefix, Config: e.config})
+	for i, name := range textNames[:len(config.Text)] {
+		text, err := newEncoder(named(name), set.Metadata(), config.Text[i], config.Family, i)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		c.CLIP.encoders = append(c.CLIP.encoders, text)
+		base.Encoders = append(base.Encoders, lora.Encoder{Prefix: text.prefix, Config: text.config})
 	}
 	c.Model.base, c.CLIP.base = base, base
 	return c, c.consistent(path)
+}
+
+// textNames are what the text encoders of a model are called, in their order.
+var textNames = [2]string{"CLIP-L", "CLIP-G"}
+
+// newEncoder returns text encoder number i of a family, with its weights under
+// a prefix and its conventions.
+func newEncoder(p part, metadata map[string]string, prefix string, family sd.Family, i int) (*encoder, error) {
+	config, err := clip.Detect(source{p}, prefix, metadata)
+	if err != nil {
+		return nil, err
+	}
+	e := &encoder{part: p, config: config, prefix: prefix, output: clip.Output{Layer: -1, Norm: true}, pad: tokenizer.CLIPEnd}
+	if family == sd.SDXL {
+		// SDXL reads the states before the last layer, unnormalized (Podell et
+		// al. 2023), and OpenCLIP's prompts are filled up with zeros.
+		e.output = clip.Output{Layer: -2}
+		if i == 1 {
+			e.config.Activation, e.pad = ir.GELU, 0
+		}
+	}
+	return e, nil
 }
 
 // consistent checks that text encoders and UNet have the same features.

@@ -94,7 +94,7 @@ func (l *LoRA) mapping(base lora.Base) (*lora.Mapping, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", l.path, err)
 	}
-	if n := len(m.Unmatched); n > 0 {
+	if n := len(m.Unmatched); n > 0 && base.Whole() {
 		slog.Warn("parts of the LoRA belong to no layer of the model and are left out", "file", l.path, "tensors", n, "first", m.Unmatched[0])
 	}
 	return m, nil

@@ -65,9 +65,10 @@ func (s *schedule) program(name string, order [][]ir.Value, a *arena, o Options)
 // operand returns the place of a window.
 func (s *schedule) operand(w window, a *arena, l *weightLayout) Operand {
 	info := &s.values[w.of]
+	block, bytes := info.DType.Block()
 	o := Operand{
 		Extent: -1, DType: info.DType, Shape: w.shape, Strides: w.strides,
-		Offset: int64(w.offset) * int64(info.DType.Size()),
+		Offset: int64(w.offset/block) * int64(bytes), Skip: w.offset % block,
 	}
 	if info.Kind != ir.Weight {
 		o.Offset += a.offsets[w.of]

@@ -22,7 +22,7 @@ func (op *Op) cost() float64 {
 	out := float64(op.Out.Shape.Elems())
 	var bytes float64
 	for _, a := range append(op.Args[:len(op.Args):len(op.Args)], op.Out) {
-		bytes += float64(a.Shape.Elems() * a.DType.Size())
+		bytes += float64(a.DType.Bytes(int64(a.Shape.Elems())))
 	}
 	if op.Kind == ir.Embedding { // reads rows of its table, not all
 		bytes = 8 * out

@@ -116,7 +116,8 @@ func (p *packing) add(weights []ir.Value, tiles map[ir.Value]int) {
 		n := p.bytes(v)
 		step := n
 		if rows := tiles[v]; rows > 0 {
-			step = int64(rows) * (n / int64(p.values[v].Shape[0]))
+			info := &p.values[v]
+			step = info.DType.Bytes(int64(rows * info.Shape.Elems() / info.Shape[0]))
 			p.tileBytes[v] = step
 		}
 		for from := int64(0); from < n; from += step {

@@ -49,6 +49,7 @@ type Operand struct {
 	// Extent is -1 for activations.
 	Extent, Part int
 	Offset       int64  // bytes from the beginning of the arena, or of the part
+	Skip         int    // elements of the block at Offset before the first, of block-quantized weights
 	Name         string // of weights
 	DType        dtype.DType
 	Shape        ir.Shape

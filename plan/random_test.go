@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/internal/gguf"
 	"github.com/weir-run/weir/ir"
 )
 
@@ -119,8 +120,13 @@ func (m *graphMaker) weight(shape ...int) ir.Value {
 		values[i] = float32(m.NormFloat64()) / 2
 	}
 	name := fmt.Sprintf("model.block%d.w%d", len(m.weights)/3, len(m.weights))
-	m.weights[name] = make([]byte, len(values)*dt.Size())
-	dtype.FromF32(m.weights[name], values, dt)
+	if len(values)%32 == 0 && m.IntN(2) == 0 {
+		dt = dtype.Q8_0
+		m.weights[name] = gguf.Quantize(dt, values)
+	} else {
+		m.weights[name] = make([]byte, len(values)*dt.Size())
+		dtype.FromF32(m.weights[name], values, dt)
+	}
 	v := m.g.Weight(name, dt, shape...)
 	m.tables[key] = append(m.tables[key], v)
 	return v
@@ -448,6 +454,7 @@ type coverage struct {
 	fused, kinds                           map[ir.Kind]int // with more steps than were built; of the program
 	shared, tiled, copies, numbers, finite int
 	smaller                                int // programs that regions made smaller
+	quantized, within, cut                 int // operands; of them those that begin within a block, and tiles
 }
 
 func (c *coverage) check(seed uint64) (err error) {
@@ -533,6 +540,17 @@ func (c *coverage) count(p *Program) {
 		if op.Attrs.RowFrom > 0 {
 			c.tiled++
 		}
+		for _, a := range op.Args {
+			if a.DType.IsQuantized() {
+				c.quantized++
+			}
+			if a.Skip > 0 {
+				c.within++
+			}
+			if a.DType.IsQuantized() && op.Attrs.RowFrom > 0 {
+				c.cut++
+			}
+		}
 		if op.Kind == ir.Elementwise && len(op.Steps) == 0 {
 			c.copies++
 		}
@@ -546,6 +564,9 @@ func (c *coverage) requireAll(t *testing.T) {
 		if c.kinds[k] == 0 || c.fused[k] == 0 {
 			t.Errorf("%d operations are %s, %d of them with steps", c.kinds[k], k, c.fused[k])
 		}
+	}
+	if c.quantized == 0 || c.within == 0 || c.cut == 0 {
+		t.Errorf("%d operands are block-quantized, %d of them begin within a block, %d are tiles", c.quantized, c.within, c.cut)
 	}
 	if c.shared == 0 || c.tiled == 0 || c.copies == 0 {
 		t.Errorf("%d operations write over an operand, %d are tiles, %d are copies", c.shared, c.tiled, c.copies)

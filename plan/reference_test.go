@@ -423,11 +423,12 @@ func stepValue(s ir.Step, x, y float64) float64 {
 // A checkpoint is the stored bytes of weights by name.
 type checkpoint map[string][]byte
 
-// decode returns stored elements as float32 in cells.
+// decode returns stored blocks of elements as float32 in cells.
 func decode(src []byte, dt dtype.DType) cells {
-	n := len(src) / dt.Size()
+	elems, size := dt.Block()
+	n := len(src) / size * elems
 	values := make([]float32, n)
-	dtype.ToF32(values, src[:n*dt.Size()], dt)
+	dtype.ToF32(values, src, dt)
 	words := make(cells, n)
 	for i, v := range values {
 		words[i] = math.Float32bits(v)
@@ -497,5 +498,5 @@ func (p *Program) tensor(o Operand, memory cells, weights checkpoint) tensor {
 	}
 	part := p.Extents[o.Extent].Parts[o.Part]
 	stored := weights[part.Weight][part.From:][:part.Bytes]
-	return tensor{decode(stored[o.Offset:o.end()], o.DType), 0, dtype.F32, o.Shape, o.Strides}
+	return tensor{decode(stored[o.Offset:o.end()], o.DType), o.Skip, dtype.F32, o.Shape, o.Strides}
 }

@@ -21,12 +21,13 @@ func cutRows(s *schedule, maxExtent int64) (map[ir.Value]int, error) {
 				continue
 			}
 			unit, ok := rowUnit(op, i, info.Shape)
-			if u := units[arg.of]; ok && u > 0 {
-				unit = lcm(u, unit)
+			rows := 0
+			if ok {
+				unit = lcm(max(units[arg.of], 1), lcm(unit, blockRows(info)))
+				piece := info.DType.Bytes(int64(unit * info.Shape.Elems() / info.Shape[0]))
+				rows = int(min(maxExtent/piece*int64(unit), int64(info.Shape[0]))) / unit * unit
 			}
-			row := s.bytes(arg.of) / int64(info.Shape[0])
-			rows := int(min(maxExtent/row, int64(info.Shape[0]))) / max(unit, 1) * unit
-			if !ok || rows == 0 {
+			if rows == 0 {
 				return nil, fmt.Errorf("weight %s (%v %v, %d bytes) is larger than an extent of %d bytes and %s %s cannot use it in tiles of rows; "+
 					"plan with larger extents", info.Name, info.DType, info.Shape, s.bytes(arg.of), maxExtent, op.Kind, op.Name)
 			}
@@ -49,6 +50,14 @@ func cutRows(s *schedule, maxExtent int64) (map[ir.Value]int, error) {
 	}
 	s.ops = ops
 	return tiles, nil
+}
+
+// blockRows returns how many rows of a weight are whole blocks: tiles begin and
+// end where blocks do.
+func blockRows(info *ir.ValueInfo) int {
+	block, _ := info.DType.Block()
+	row := info.Shape.Elems() / info.Shape[0]
+	return lcm(row, block) / row
 }
 
 // rowUnit returns how many rows of a weight of the given shape, which is

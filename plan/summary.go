@@ -159,10 +159,11 @@ func (o Operand) MarshalJSON() ([]byte, error) {
 		Weight  string `json:",omitempty"`
 		*at     `json:",omitempty"`
 		Offset  int64
+		Skip    int `json:",omitempty"`
 		DType   string
 		Shape   ir.Shape
 		Strides []int
-	}{o.Name, nil, o.Offset, o.DType.String(), o.Shape, o.Strides}
+	}{o.Name, nil, o.Offset, o.Skip, o.DType.String(), o.Shape, o.Strides}
 	if o.Extent >= 0 {
 		v.at = &at{o.Extent, o.Part}
 	}

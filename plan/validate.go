@@ -21,7 +21,7 @@ func (p *Program) Validate() error {
 		}
 	}
 	for _, b := range append(append([]Binding{}, p.Inputs...), p.Outputs...) {
-		if b.Offset%Align != 0 || b.Offset < 0 || b.Offset+b.Bytes > p.Arena || b.Bytes != int64(b.Shape.Elems()*b.DType.Size()) {
+		if b.Offset%Align != 0 || b.Offset < 0 || b.Offset+b.Bytes > p.Arena || b.Bytes != b.DType.Bytes(int64(b.Shape.Elems())) {
 			errs = append(errs, fmt.Errorf("binding %s: %d bytes at %d do not fit %v %v in an arena of %d bytes", b.Name, b.Bytes, b.Offset, b.DType, b.Shape, p.Arena))
 		}
 	}
@@ -73,8 +73,8 @@ func (p *Program) validateOperand(o *Operand) error {
 		}
 		size = p.Extents[o.Extent].Parts[o.Part].Bytes
 	}
-	if len(o.Shape) != len(o.Strides) || o.DType.Size() == 0 {
-		return fmt.Errorf("%v %v has the strides %v", o.DType, o.Shape, o.Strides)
+	if block, _ := o.DType.Block(); len(o.Shape) != len(o.Strides) || o.Skip < 0 || o.Skip >= block {
+		return fmt.Errorf("%v %v has the strides %v and begins at element %d of a block of %d", o.DType, o.Shape, o.Strides, o.Skip, block)
 	}
 	if o.Offset < 0 || o.end() > size {
 		return fmt.Errorf("bytes %d to %d are not within %d", o.Offset, o.end(), size)
@@ -105,7 +105,7 @@ func (o *Operand) end() int64 {
 	for i, n := range o.Shape {
 		last += (n - 1) * o.Strides[i]
 	}
-	return o.Offset + int64(last+1)*int64(o.DType.Size())
+	return o.Offset + o.DType.Bytes(int64(o.Skip+last+1))
 }
 
 func (o *Operand) overlaps(q *Operand) bool {

@@ -37,7 +37,7 @@ type output struct {
 // bytes returns the size of a value.
 func (s *schedule) bytes(v ir.Value) int64 {
 	info := &s.values[v]
-	return int64(info.Shape.Elems()) * int64(info.DType.Size())
+	return info.DType.Bytes(int64(info.Shape.Elems()))
 }
 
 // lower turns the views of a graph into windows, and inserts copies where an

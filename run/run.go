@@ -164,7 +164,7 @@ func (r *run) op(ctx context.Context, op *plan.Op) error {
 
 // tensor returns where an operand is.
 func (r *run) tensor(o plan.Operand) device.Tensor {
-	t := device.Tensor{Name: o.Name, Buffer: r.arena, Offset: o.Offset, DType: o.DType, Shape: o.Shape, Strides: o.Strides}
+	t := device.Tensor{Name: o.Name, Buffer: r.arena, Offset: o.Offset, Skip: o.Skip, DType: o.DType, Shape: o.Shape, Strides: o.Strides}
 	if o.Extent >= 0 {
 		var at int64
 		t.Buffer, at = r.pass.Part(o.Extent, o.Part)

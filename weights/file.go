@@ -1,4 +1,4 @@
-// Package weights reads and writes checkpoints in the safetensors format.
+// Package weights reads checkpoints in the formats safetensors and GGUF, and writes the former.
 //
 // Opening a file reads its header alone, checks everything the header claims, and gives a [Ref] for each tensor: a
 // pointer into the file, no bytes. Bytes are had by positional reads or through a read-only mapping of the file. A [Set]
@@ -31,11 +31,14 @@ type Ref struct {
 	Shape  []int // not to be changed: refs share it
 	File   *File
 	Offset int64 // from the beginning of the file
-	Length int64 // in bytes: the shape's elements × the dtype's size
+	Length int64 // in bytes: what the dtype takes for the shape's elements
 }
 
 // Elements returns the number of the tensor's elements.
-func (r Ref) Elements() int64 { return r.Length / int64(r.DType.Size()) }
+func (r Ref) Elements() int64 {
+	elems, bytes := r.DType.Block()
+	return r.Length / int64(bytes) * int64(elems)
+}
 
 // String names the file, the tensor, its dtype and its shape, as errors do.
 func (r Ref) String() string {
@@ -73,7 +76,7 @@ func (r Ref) Bytes() ([]byte, error) {
 	return m[r.Offset : r.Offset+r.Length : r.Offset+r.Length], nil
 }
 
-// File is an open safetensors file. Its methods may be called from several goroutines, Close after all others.
+// File is an open file of weights. Its methods may be called from several goroutines, Close after all others.
 type File struct {
 	path   string
 	id     uint64
@@ -94,8 +97,8 @@ var opened atomic.Uint64
 // for the contents of another.
 func (f *File) ID() uint64 { return f.id }
 
-// Open opens the safetensors file at path. It reads and checks the header and nothing else; see [OpenSet] for sharded
-// checkpoints. The errors say what is wrong with the file and, for other kinds of files, what they are.
+// Open opens the safetensors or GGUF file at path; which it is, its first bytes tell. It reads and checks the header and
+// nothing else; see [OpenSet] for sharded checkpoints. The errors say what is wrong with the file and, for other kinds of files, what they are.
 func Open(path string) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -115,11 +118,15 @@ func newFile(path string, f *os.File) (*File, error) {
 	case err != nil:
 		return nil, err
 	case info.IsDir():
-		return nil, errors.New("this is a folder; name a .safetensors file in it")
+		return nil, errors.New("this is a folder; name a .safetensors or .gguf file in it")
 	case !info.Mode().IsRegular():
 		return nil, errors.New("this is not a regular file")
 	}
-	h, err := readHeader(f, info.Size())
+	read := readHeader
+	if isGGUF(f) {
+		read = readGGUF
+	}
+	h, err := read(f, info.Size())
 	if err != nil {
 		return nil, err
 	}

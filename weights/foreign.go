@@ -19,8 +19,6 @@ func foreign(start []byte, err error) error {
 		return errors.New("this is a PyTorch checkpoint (pickled, in a zip archive), which can run any code when it is loaded; convert it to safetensors: load it with torch.load(path, weights_only=True) and save its state dict with safetensors.torch.save_file")
 	case len(start) > 1 && start[0] == 0x80 && start[1] >= 2 && start[1] <= 5:
 		return errors.New("this is a pickle, as old PyTorch checkpoints (.ckpt, .pt, .pth) are, which can run any code when it is loaded; convert it to safetensors: load it with torch.load(path, weights_only=True) and save its state dict with safetensors.torch.save_file")
-	case bytes.HasPrefix(start, []byte("GGUF")):
-		return errors.New("this is a GGUF file, which cannot be read yet; use the model's safetensors file")
 	case bytes.HasPrefix(text, []byte("version https://git-lfs")):
 		return errors.New("this is a Git LFS pointer, the file's name in place of the file; run git lfs pull, or download the file itself")
 	case bytes.HasPrefix(text, []byte("<!doctype")), bytes.HasPrefix(text, []byte("<html")), bytes.HasPrefix(text, []byte("<?xml")), bytes.HasPrefix(text, []byte("<head")):

@@ -173,9 +173,22 @@ func (e *entry) ref(name string) (Ref, error) {
 
 // byteLength returns how many bytes a tensor takes.
 func byteLength(dt dtype.DType, shape []int) (int64, error) {
-	if dt.Size() == 0 {
+	block, size := dt.Block()
+	if block == 0 {
 		return 0, fmt.Errorf("%v is no type", dt)
 	}
+	n, err := elements(shape)
+	if err != nil {
+		return 0, err
+	}
+	if n/int64(block) > maxFile/int64(size) {
+		return 0, fmt.Errorf("shape %v of %v is larger than any file", shape, dt)
+	}
+	return dt.Bytes(n), nil
+}
+
+// elements returns how many elements a shape has, which are fewer than a file has bytes.
+func elements(shape []int) (int64, error) {
 	if len(shape) > maxRank {
 		return 0, fmt.Errorf("%d dimensions, at most %d are possible", len(shape), maxRank)
 	}
@@ -187,15 +200,15 @@ func byteLength(dt dtype.DType, shape []int) (int64, error) {
 	if slices.Contains(shape, 0) {
 		return 0, nil
 	}
-	length := uint64(dt.Size())
+	n := uint64(1)
 	for _, d := range shape {
-		over, product := bits.Mul64(length, uint64(d))
+		over, product := bits.Mul64(n, uint64(d))
 		if over != 0 || product > maxFile {
-			return 0, fmt.Errorf("shape %v of %v is larger than any file", shape, dt)
+			return 0, fmt.Errorf("shape %v is larger than any file", shape)
 		}
-		length = product
+		n = product
 	}
-	return int64(length), nil
+	return int64(n), nil
 }
 
 // place orders the refs by offset, makes their offsets those in the file, whose data begins at start, and checks that

@@ -21,8 +21,8 @@ type Set struct {
 	owned    []*File // what Close closes
 }
 
-// OpenSet opens checkpoints as one namespace. A path is that of a safetensors file or, for a checkpoint in shards, of its
-// index (*.safetensors.index.json), whose shards lie beside it. Two tensors of one name are an error.
+// OpenSet opens checkpoints as one namespace. A path is that of a safetensors or GGUF file or, for a checkpoint in
+// shards, of its index (*.safetensors.index.json), whose shards lie beside it. Two tensors of one name are an error.
 func OpenSet(paths ...string) (*Set, error) {
 	s := &Set{}
 	for _, path := range paths {
@@ -107,6 +107,17 @@ func (s *Set) Sub(prefix string) *Set {
 		if inView[f] {
 			view.files = append(view.files, f)
 		}
+	}
+	return view
+}
+
+// Under returns a view of all tensors with prefix before their names. To close the view does nothing: it is valid until s
+// is closed.
+func (s *Set) Under(prefix string) *Set {
+	view := &Set{refs: make(map[string]Ref, len(s.refs)), metadata: s.metadata, files: s.files}
+	for _, name := range s.names {
+		view.refs[prefix+name] = s.refs[name]
+		view.names = append(view.names, prefix+name)
 	}
 	return view
 }

@@ -132,6 +132,13 @@ func TestSubAndAdd(t *testing.T) {
 	if !base.HasPrefix("mode") || !base.HasPrefix("vae.a") || base.HasPrefix("vae.b") || base.HasPrefix("z") {
 		t.Error("HasPrefix is wrong")
 	}
+	under := sub.Under("unet.")
+	if diff := cmp.Diff([]string{"unet.a", "unet.b"}, under.Names()); diff != "" || len(under.Files()) != 1 {
+		t.Errorf("%d files with %s", len(under.Files()), diff)
+	}
+	if ref, ok := under.Lookup("unet.a"); !ok || ref.Name != "model.a" {
+		t.Errorf("unet.a in the view is %v, %v", ref, ok)
+	}
 	if none := base.Sub("clip."); none.Len() != 0 || len(none.Files()) != 0 {
 		t.Errorf("a view of no tensors has %d tensors and %d files", none.Len(), len(none.Files()))
 	}

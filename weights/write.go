@@ -141,6 +141,9 @@ func marshalHeader(metadata map[string]string, tensors []Tensor) (head []byte, l
 			return nil, nil, fmt.Errorf("tensor %s: the name is empty, reserved, another tensor's or not valid UTF-8", quote(t.Name))
 		}
 		seen[t.Name] = true
+		if t.DType.IsQuantized() {
+			return nil, nil, fmt.Errorf("tensor %s: safetensors has no type %v", quote(t.Name), t.DType)
+		}
 		length, err := byteLength(t.DType, t.Shape)
 		if err != nil {
 			return nil, nil, fmt.Errorf("tensor %s: %w", quote(t.Name), err)

@@ -156,7 +156,7 @@ func (b *stepBench) times(ctx context.Context, engine *pipeline.Engine) ([]float
 		return nil, err
 	}
 	config := c.Model.Checkpoint()
-	factor := config.VAE.Factor()
+	factor := config.Factor
 	shape := diffusion.Shape{1, config.UNet.In, b.height / factor, b.width / factor}
 	h, w := float32(b.height), float32(b.width)
 	cond := &pipeline.Cond{Embed: text.Embed, Tokens: text.Tokens, Width: text.Width, Pooled: text.Pooled, Sizes: [6]float32{h, w, 0, 0, h, w}}

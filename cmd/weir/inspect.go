@@ -33,8 +33,8 @@ func newInspect() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Tell what a model file is",
-		Long: `Tell what a safetensors file, or the index of one in several parts, is: which
-kind of model, how large, in which number formats. Only its header is read.
+		Long: `Tell what a safetensors or GGUF file, or the index of one in several parts, is:
+which kind of model, how large, in which number formats. Only its header is read.
 Of a PNG it tells the workflow that drew it, if the picture carries one.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -59,7 +59,7 @@ Of a PNG it tells the workflow that drew it, if the picture carries one.`,
 type report struct {
 	File     string            `json:"file"`
 	Bytes    int64             `json:"bytes"`
-	Kind     string            `json:"kind"` // checkpoint, vae, text encoder, upscaler, lora, unknown; workflow or picture of a PNG
+	Kind     string            `json:"kind"` // checkpoint, unet, vae, text encoder, upscaler, lora, unknown; workflow or picture of a PNG
 	What     string            `json:"what"`
 	Count    int               `json:"tensor_count"`
 	Elements int64             `json:"parameters"`
@@ -175,6 +175,9 @@ func recognise(set *weights.Set) (kind, what string) {
 	if err == nil {
 		return "checkpoint", c.Describe()
 	}
+	if c, err := detectUNet(set); err == nil {
+		return "unet", "a UNet alone: " + c.Describe()
+	}
 	if set.HasPrefix(sd.UNetPrefix) {
 		return "unknown", err.Error()
 	}
@@ -183,12 +186,21 @@ func recognise(set *weights.Set) (kind, what string) {
 			return "vae", fmt.Sprintf("autoencoder of Stable Diffusion, latents of %d channels at 1/%d", v.Latent, v.Factor())
 		}
 	}
-	for _, prefix := range []string{"", sd.ClipLSD1, sd.ClipLSDXL, sd.ClipG} {
+	for _, prefix := range []string{"", sd.ClipLSD1, sd.ClipLSDXL, sd.ClipG, sd.ClipGConverted} {
 		if c, err := clip.Detect(src, prefix, set.Metadata()); err == nil {
 			return "text encoder", describeCLIP(c)
 		}
 	}
 	return "unknown", err.Error()
+}
+
+// detectUNet recognises a UNet whose names have the prefix of checkpoints or
+// none.
+func detectUNet(set *weights.Set) (*sd.Checkpoint, error) {
+	if !set.HasPrefix(sd.UNetPrefix) {
+		set = set.Under(sd.UNetPrefix)
+	}
+	return sd.DetectUNet(headers{set}, set.Metadata())
 }
 
 func describeCLIP(c clip.Config) string {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/internal/synth"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/weights"
@@ -220,16 +221,19 @@ func TestSplitStrength(t *testing.T) {
 
 func TestInspect(t *testing.T) {
 	for file, want := range map[string]struct{ kind, what string }{
-		emojiModel:                            {"checkpoint", "Stable Diffusion 1.x, v prediction"},
-		upscaler:                              {"upscaler", "4"},
-		goldens + "lora.safetensors":          {"lora", "LoRA of rank"},
-		goldens + "merge.safetensors":         {"lora", "LoRA of ranks 3 to 5 for 13 weights, DoRA for 19 weights, LoHa for 16 weights, LoKr for 20 weights, differences of 8 weights"},
-		goldens + "vae.safetensors":           {"vae", "latents of 4 channels at 1/4"},
-		goldens + "clip_l.safetensors":        {"text encoder", "CLIP with 3 layers"},
-		goldens + "open_clip.safetensors":     {"text encoder", "OpenCLIP with 3 layers"},
-		goldens + "unet_sd15.safetensors":     {"unknown", "without its text encoder"},
-		goldens + "realesrgan_x4.safetensors": {"upscaler", "ESRGAN with 1 blocks ×4"},
-		goldens + "weights.safetensors":       {"unknown", "not a checkpoint that is known"},
+		emojiModel:                             {"checkpoint", "Stable Diffusion 1.x, v prediction"},
+		upscaler:                               {"upscaler", "4"},
+		goldens + "lora.safetensors":           {"lora", "LoRA of rank"},
+		goldens + "merge.safetensors":          {"lora", "LoRA of ranks 3 to 5 for 13 weights, DoRA for 19 weights, LoHa for 16 weights, LoKr for 20 weights, differences of 8 weights"},
+		goldens + "vae.safetensors":            {"vae", "latents of 4 channels at 1/4"},
+		goldens + "clip_l.safetensors":         {"text encoder", "CLIP with 3 layers"},
+		goldens + "open_clip.safetensors":      {"text encoder", "OpenCLIP with 3 layers"},
+		goldens + "unet_sd15.safetensors":      {"unet", "a UNet alone: Stable Diffusion 1.x, epsilon prediction"},
+		goldens + "gguf_file.gguf":             {"unknown", "not a checkpoint that is known"},
+		quantized(t, ""):                       {"checkpoint", "Stable Diffusion 1.x, v prediction"},
+		quantized(t, "model.diffusion_model."): {"unet", "a UNet alone: Stable Diffusion 1.x, v prediction"},
+		goldens + "realesrgan_x4.safetensors":  {"upscaler", "ESRGAN with 1 blocks ×4"},
+		goldens + "weights.safetensors":        {"unknown", "not a checkpoint that is known"},
 	} {
 		var r report
 		if err := json.Unmarshal([]byte(must(t, "inspect", "--json", file)), &r); err != nil {
@@ -246,6 +250,26 @@ func TestInspect(t *testing.T) {
 	if _, _, err := weir(t.Context(), "inspect", emojiFlow); err == nil || !strings.Contains(err.Error(), "emoji.json") {
 		t.Errorf("a workflow is no file of weights: %v", err)
 	}
+}
+
+// quantized writes the part of the demo's checkpoint that has a prefix as a
+// GGUF file without it.
+func quantized(t *testing.T, prefix string) string {
+	t.Helper()
+	set, err := weights.OpenSet(emojiModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	file, _, err := synth.Quantized(t.Context(), set.Sub(prefix), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "emoji.gguf")
+	if err := os.WriteFile(path, file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestInspectPNG(t *testing.T) {
@@ -287,8 +311,8 @@ func TestInspectPNG(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	table := must(t, "plan", emojiFlow, "--root", repo, "--vram", "8MB", "--link", "1GB/s")
-	for _, want := range []string{"UNet of emoji.safetensors", "runs    20", "lower bound", "come over the link in each run", "0 bytes are read from disk", "upscaler realesr", "link 1 GB/s (given)", "GFLOP/s (measured)"} {
+	table := strings.Join(strings.Fields(must(t, "plan", emojiFlow, "--root", repo, "--vram", "8MB", "--link", "1GB/s")), " ")
+	for _, want := range []string{"UNet of emoji.safetensors", "runs 20 the first", "lower bound", "come over the link in each run", "0 bytes are read from disk", "upscaler realesr", "link 1 GB/s (given)", "GFLOP/s (measured)"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table does not say %q:\n%s", want, table)
 		}
@@ -313,7 +337,7 @@ func TestPlan(t *testing.T) {
 	// Another machine, larger than this one and slow: what is predicted is the
 	// transfer's time.
 	var slow []struct{ Prediction pager.Prediction }
-	if err := json.Unmarshal([]byte(must(t, "plan", emojiFlow, "--root", repo, "--json", "--vram", "8MB", "--ram", "12MB",
+	if err := json.Unmarshal([]byte(must(t, "plan", emojiFlow, "--root", repo, "--json", "--vram", "8MB", "--ram", "5MB",
 		"--link", "1GB/s", "--disk", "10MB/s", "--compute", "30TFLOP/s")), &slow); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/weir-run/weir/device"
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/internal/gguf"
 	"github.com/weir-run/weir/ir"
 )
 
@@ -25,7 +26,11 @@ func benchmark(b *testing.B, op ir.Op, flops float64, out ir.Shape, in ...device
 			values[i] = random.Float32() - 0.5
 		}
 		raw := make([]byte, len(values)*t.DType.Size())
-		dtype.FromF32(raw, values, t.DType)
+		if t.DType.IsQuantized() {
+			raw = gguf.Quantize(t.DType, values)
+		} else {
+			dtype.FromF32(raw, values, t.DType)
+		}
 		var err error
 		if t.Buffer, err = d.Map(raw); err != nil {
 			b.Fatal(err)
@@ -50,9 +55,12 @@ func f16(shape ...int) device.Tensor { return device.Tensor{DType: dtype.F16, Sh
 func BenchmarkLinear(b *testing.B) {
 	for _, s := range [][3]int{{4096, 320, 320}, {1024, 640, 640}, {256, 1280, 5120}, {77, 768, 320}, {2, 1280, 1280}} {
 		m, k, n := s[0], s[1], s[2]
-		b.Run(fmt.Sprintf("%dx%dx%d", m, k, n), func(b *testing.B) {
-			benchmark(b, ir.Op{Kind: ir.Linear}, 2*float64(m)*float64(k)*float64(n), ir.Shape{m, n}, f32(m, k), f16(n, k))
-		})
+		for _, dt := range []dtype.DType{dtype.F16, dtype.Q8_0, dtype.Q4_K} {
+			b.Run(fmt.Sprintf("%dx%dx%d/%v", m, k, n, dt), func(b *testing.B) {
+				w := device.Tensor{DType: dt, Shape: ir.Shape{n, k}}
+				benchmark(b, ir.Op{Kind: ir.Linear}, 2*float64(m)*float64(k)*float64(n), ir.Shape{m, n}, f32(m, k), w)
+			})
+		}
 	}
 }
 

@@ -5,11 +5,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/weir-run/weir/device"
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/internal/gguf"
 	"github.com/weir-run/weir/ir"
 )
 
@@ -59,7 +61,7 @@ func (r *random) between(low, high int) int { return low + r.IntN(high-low+1) }
 // one returns one of its arguments.
 func one[T any](r *random, of ...T) T { return of[r.IntN(len(of))] }
 
-var dtypes = []dtype.DType{dtype.F32, dtype.F16, dtype.BF16, dtype.F8E4M3, dtype.F8E5M2, dtype.I8, dtype.U8, dtype.I32}
+var dtypes = []dtype.DType{dtype.F32, dtype.F16, dtype.BF16, dtype.F8E4M3, dtype.F8E5M2, dtype.I8, dtype.U8, dtype.I32, dtype.Q8_0, dtype.Q4_K}
 
 // tensor makes an operand of random numbers and the array of the same
 // elements. The memory around the elements holds NaNs.
@@ -89,6 +91,9 @@ func (r *random) tensor(t testing.TB, layout ir.Layout, dt dtype.DType, scale fl
 			n += r.IntN(5)
 		}
 	}
+	if dt.IsQuantized() {
+		return r.quantized(t, dt, scale, shape, strides, n)
+	}
 	size, offset := dt.Size(), 0
 	if dt != dtype.F32 || r.IntN(4) == 0 {
 		offset = r.IntN(7)
@@ -116,6 +121,30 @@ func (r *random) tensor(t testing.TB, layout ir.Layout, dt dtype.DType, scale fl
 		a.data = append(a.data, float64(x[0]))
 	})
 	return device.Tensor{Name: "operand", Buffer: r.buffer(t, raw), Offset: int64(offset), DType: dt, Shape: shape, Strides: strides}, a
+}
+
+// quantized makes an operand of a block-quantized type, of which n elements in
+// memory are random. It begins anywhere in a block.
+func (r *random) quantized(t testing.TB, dt dtype.DType, scale float64, shape, strides []int, n int) (device.Tensor, *array) {
+	t.Helper()
+	elems, _ := dt.Block()
+	skip, offset := r.IntN(elems), r.IntN(7)
+	values := make([]float32, (skip+n+elems-1)/elems*elems)
+	for i := range values {
+		values[i] = float32(r.NormFloat64() * scale)
+	}
+	stored := gguf.Quantize(dt, values)
+	dtype.ToF32(values, stored, dt)
+	a := &array{shape: shape}
+	each(shape, func(index []int) {
+		off := skip
+		for i, x := range index {
+			off += x * strides[i]
+		}
+		a.data = append(a.data, float64(values[off]))
+	})
+	raw := append(make([]byte, offset), stored...)
+	return device.Tensor{Name: "operand", Buffer: r.buffer(t, raw), Offset: int64(offset), Skip: skip, DType: dt, Shape: shape, Strides: strides}, a
 }
 
 // buffer puts bytes where the device reads them.
@@ -185,7 +214,7 @@ func (s *sample) steps(t testing.TB, r *random, most int) {
 			step.Operand = len(s.in)
 			dt := dtype.F32
 			if r.IntN(3) == 0 {
-				dt = one(r, dtypes[:4]...)
+				dt = one(r, dtype.F32, dtype.F16, dtype.BF16, dtype.F8E4M3, dtype.Q4_K)
 			}
 			y = s.add(t, r, ir.Strided, dt, 1, shape...)
 			if f == ir.Div {
@@ -821,5 +850,37 @@ func TestRandom(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestQuantizedOperandErrors gives operands that do not lie in their blocks.
+func TestQuantizedOperandErrors(t *testing.T) {
+	d := New(Options{})
+	defer d.Close()
+	b, err := d.Map(make([]byte, 2*34)) // two blocks of Q8_0
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		offset     int64
+		skip, rows int
+		want       string
+	}{
+		{0, 0, 2, ""},
+		{0, 31, 1, ""},
+		{0, 1, 2, "bytes 0 to 102 lie outside of a buffer of 68 bytes"},
+		{34, 0, 2, "bytes 34 to 102 lie outside of a buffer of 68 bytes"},
+		{0, 32, 1, "begins at element 32 of a block of 32 elements of Q8_0"},
+		{0, -1, 1, "begins at element -1 of a block"},
+	} {
+		shape := ir.Shape{c.rows, 32}
+		x := device.Tensor{Name: "w", Buffer: b, Offset: c.offset, Skip: c.skip, DType: dtype.Q8_0, Shape: shape, Strides: shape.Strides()}
+		err := d.Run(t.Context(), &ir.Op{Kind: ir.Elementwise}, device.Args{Out: newOutput(t, d, shape), In: []device.Tensor{x}}).Wait(t.Context())
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%+v: %v", c, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%+v: got %v, want an error with %q", c, err, c.want)
+		}
 	}
 }

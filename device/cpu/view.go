@@ -17,8 +17,9 @@ const maxRank = 8
 type view struct {
 	name    string
 	dt      dtype.DType
-	size    int
-	data    []byte    // from the first to the last element
+	size    int       // of an element in bytes, 0 of block-quantized types
+	skip    int       // elements of the first block before the first, of block-quantized types
+	data    []byte    // from the first to the last element, of block-quantized types from block to block
 	f32     []float32 // data, when it holds aligned float32s
 	shape   []int
 	strides []int
@@ -26,9 +27,12 @@ type view struct {
 
 // newView checks an operand.
 func newView(t device.Tensor) (view, error) {
-	size := t.DType.Size()
-	if size == 0 {
+	block, _ := t.DType.Block()
+	if block == 0 {
 		return view{}, fmt.Errorf("has no dtype: %v", t.DType)
+	}
+	if t.Skip < 0 || t.Skip >= block {
+		return view{}, fmt.Errorf("begins at element %d of a block of %d elements of %v", t.Skip, block, t.DType)
 	}
 	if len(t.Shape) > maxRank || len(t.Strides) != len(t.Shape) {
 		return view{}, fmt.Errorf("has the shape %v and the strides %v: expected as many of each, at most %d", t.Shape, t.Strides, maxRank)
@@ -44,11 +48,11 @@ func newView(t device.Tensor) (view, error) {
 			return view{}, fmt.Errorf("has the shape %v and the strides %v", t.Shape, t.Strides)
 		}
 	}
-	data, err := window(t.Buffer, t.Offset, (last+1)*int64(size))
+	data, err := window(t.Buffer, t.Offset, t.DType.Bytes(int64(t.Skip)+last+1))
 	if err != nil {
 		return view{}, fmt.Errorf("of shape %v and strides %v: %w", t.Shape, t.Strides, err)
 	}
-	v := view{name: t.Name, dt: t.DType, size: size, data: data, shape: t.Shape, strides: t.Strides}
+	v := view{name: t.Name, dt: t.DType, size: t.DType.Size(), skip: t.Skip, data: data, shape: t.Shape, strides: t.Strides}
 	if t.DType == dtype.F32 {
 		v.f32, _ = dtype.ViewF32(data)
 	}
@@ -85,7 +89,7 @@ func (v *view) at(off int) float32 {
 		return v.f32[off]
 	}
 	var x [1]float32
-	dtype.ToF32(x[:], v.data[off*v.size:][:v.size], v.dt)
+	v.read(x[:], off, 1)
 	return x[0]
 }
 
@@ -102,13 +106,35 @@ func (v *view) read(dst []float32, off, stride int) {
 			dst[i] = v.f32[off]
 			off += stride
 		}
-	case stride == 1:
-		dtype.ToF32(dst, v.data[off*v.size:][:len(dst)*v.size], v.dt)
-	default:
+	case stride > 1:
 		for i := range dst {
-			dtype.ToF32(dst[i:i+1], v.data[off*v.size:][:v.size], v.dt)
+			v.read(dst[i:i+1], off, 1)
 			off += stride
 		}
+	case v.size == 0:
+		v.dequantize(dst, off)
+	default:
+		dtype.ToF32(dst, v.data[off*v.size:][:len(dst)*v.size], v.dt)
+	}
+}
+
+// dequantize fills dst with neighbouring elements of a block-quantized operand,
+// the first at off. What is asked for may begin and end within a block.
+func (v *view) dequantize(dst []float32, off int) {
+	elems, size := v.dt.Block()
+	off += v.skip
+	data, within := v.data[off/elems*size:], off%elems
+	for len(dst) > 0 {
+		if n := len(dst) / elems; within == 0 && n > 0 {
+			dtype.ToF32(dst[:n*elems], data[:n*size], v.dt)
+			dst, data = dst[n*elems:], data[n*size:]
+			continue
+		}
+		var block [dtype.MaxBlock]float32
+		end := min(within+len(dst), elems)
+		dtype.PartOfBlock(&block, data[:size], v.dt, within, end)
+		n := copy(dst, block[within:end])
+		dst, data, within = dst[n:], data[size:], 0
 	}
 }
 

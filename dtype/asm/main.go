@@ -9,6 +9,7 @@ import (
 func main() {
 	TEXT("widenF16C", NOSPLIT, "func(dst *float32, src *byte, groups int64)")
 	Doc("widenF16C converts groups of 8 halves. It needs AVX and F16C and groups > 0.")
+	Pragma("noescape")
 	dst, src, n := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("groups"), GP64())
 	v := YMM()
 	Label("group")

@@ -138,7 +138,7 @@ func (r *runner) run(p *plan.Program, op *plan.Op) {
 // tensor returns where an operand is: weights are mapped whole, so a part
 // begins where it does in its weight.
 func (r *runner) tensor(p *plan.Program, o plan.Operand) device.Tensor {
-	x := device.Tensor{Name: o.Name, Buffer: r.arena, Offset: o.Offset, DType: o.DType, Shape: o.Shape, Strides: o.Strides}
+	x := device.Tensor{Name: o.Name, Buffer: r.arena, Offset: o.Offset, Skip: o.Skip, DType: o.DType, Shape: o.Shape, Strides: o.Strides}
 	if o.Extent < 0 {
 		return x
 	}

@@ -170,7 +170,7 @@ func (c *child) do(ctx context.Context, a Act) ([]float32, error) {
 
 func (c *child) shape(m *pipeline.Checkpoint) diffusion.Shape {
 	config := m.Model.Checkpoint()
-	f := config.VAE.Factor()
+	f := config.Factor
 	return diffusion.Shape{1, config.UNet.In, c.spec.Height / f, c.spec.Width / f}
 }
 

@@ -37,7 +37,9 @@ const MetadataHeads = "weir.clip.num_heads"
 // Detect reads the configuration of the text encoder whose weights the source
 // has under prefix, which is "cond_stage_model.transformer." in Stable
 // Diffusion 1, and "conditioner.embedders.0.transformer." and
-// "conditioner.embedders.1.model." in SDXL.
+// "conditioner.embedders.1.model." in SDXL. Of weights with transformers' names
+// nothing tells whether they are OpenCLIP's, whose Activation is GELU; the
+// caller must know.
 func Detect(src nn.Source, prefix string, metadata map[string]string) (Config, error) {
 	has := func(name string) bool { _, _, ok := src.Lookup(prefix + name); return ok }
 	c := Config{Activation: ir.QuickGELU}
@@ -46,6 +48,9 @@ func Detect(src nn.Source, prefix string, metadata map[string]string) (Config, e
 		c.Activation, c.names = ir.GELU, openCLIPNames
 	case has("text_model.embeddings.token_embedding.weight"):
 		c.names = transformersNames("text_model.")
+		if has("text_model.text_projection") { // as stable-diffusion.cpp names OpenCLIP's
+			c.names.projection, c.names.transposed = "text_model.text_projection", true
+		}
 	default:
 		c.names = transformersNames("")
 	}
@@ -72,7 +77,7 @@ func Detect(src nn.Source, prefix string, metadata map[string]string) (Config, e
 	if has(c.names.projection) {
 		p := shape(c.names.projection)
 		c.Projected = p[0]
-		if c.openCLIP() {
+		if c.names.transposed {
 			c.Projected = p[1]
 		}
 	}
@@ -93,10 +98,6 @@ func Detect(src nn.Source, prefix string, metadata map[string]string) (Config, e
 	}
 	return c, nil
 }
-
-// openCLIP reports whether the weights have OpenCLIP's names, and with them a
-// projection that is not transposed.
-func (c Config) openCLIP() bool { return c.names.tokens == openCLIPNames.tokens }
 
 // An Output says which of the encoder's states a model is conditioned on.
 type Output struct {
@@ -135,7 +136,7 @@ func Text(s nn.Scope, c Config, batch int, o Output) {
 	pooled := g.Embedding(ends, g.Reshape(last, batch*c.Length, c.Width))
 	if c.Projected > 0 {
 		projection := s.Weight(c.names.projection)
-		if c.openCLIP() {
+		if c.names.transposed {
 			projection = g.Permute(projection, 1, 0)
 		}
 		pooled = g.Linear(pooled, projection, ir.None)

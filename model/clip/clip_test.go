@@ -1,11 +1,13 @@
 package clip_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/nn"
 )
@@ -56,6 +58,46 @@ func TestText(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConvertedOpenCLIP gives OpenCLIP's weights the names that
+// stable-diffusion.cpp has for them, with query, key and value apart.
+func TestConvertedOpenCLIP(t *testing.T) {
+	const from, to = "conditioner.embedders.1.model.", "cond_stage_model.1.transformer.text_model."
+	f := golden.Open(t, "open_clip")
+	w := eval.Weights{}
+	for name, x := range eval.Read(t, f.File) {
+		rest, ok := strings.CutPrefix(name, from)
+		if !ok {
+			continue
+		}
+		rest = strings.NewReplacer("token_embedding.weight", "embeddings.token_embedding.weight", "positional_embedding", "embeddings.position_embedding.weight",
+			"ln_final", "final_layer_norm", "transformer.resblocks", "encoder.layers", "ln_1", "layer_norm1", "ln_2", "layer_norm2",
+			"attn.out_proj", "self_attn.out_proj", "mlp.c_fc", "mlp.fc1", "mlp.c_proj", "mlp.fc2").Replace(rest)
+		layer, part, ok := strings.Cut(rest, "attn.in_proj_")
+		if !ok {
+			w[to+rest] = x
+			continue
+		}
+		shape := slices.Clone(x.Shape)
+		shape[0] /= 3
+		for i, third := range []string{"q_proj.", "k_proj.", "v_proj."} {
+			n := len(x.Bytes) / 3
+			w[to+layer+"self_attn."+third+part] = eval.Weight{DType: x.DType, Shape: shape, Bytes: x.Bytes[i*n : (i+1)*n]}
+		}
+	}
+	prefix := strings.TrimSuffix(to, "text_model.")
+	c, err := clip.Detect(w, prefix, f.Metadata())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Activation = ir.GELU
+	tokens := f.I32("tokens")
+	out := eval.Build(t, w, w, map[string]any{"tokens": tokens, "ends": ends(tokens, c.Length)}, func(s nn.Scope) {
+		clip.Text(s.Sub(prefix), c, batch, clip.Output{Layer: -2})
+	})
+	golden.Check(t, "penultimate", out["hidden"], f.F32("penultimate"), 1e-4)
+	golden.Check(t, "pooled", out["pooled"], f.F32("projected"), 1e-4)
 }
 
 // TestPooledWithoutProjection is Stable Diffusion 1's encoder, which has no

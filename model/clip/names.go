@@ -6,7 +6,9 @@ import "fmt"
 type names struct {
 	tokens, positions     string // tables
 	finalNorm, projection string
-	layer                 func(i int) layerNames
+	// transposed says that the projection is stored as text×projected.
+	transposed bool
+	layer      func(i int) layerNames
 }
 
 // layerNames are the tensors of a layer. OpenCLIP has query, key and value in
@@ -40,6 +42,7 @@ var openCLIPNames = names{
 	positions:  "positional_embedding",
 	finalNorm:  "ln_final",
 	projection: "text_projection",
+	transposed: true,
 	layer: func(i int) layerNames {
 		l := fmt.Sprintf("transformer.resblocks.%d.", i)
 		return layerNames{

@@ -153,6 +153,13 @@ func TestChangeErrors(t *testing.T) {
 		{"difference that does not fit", func(f file) { f.set(conv+".diff", 32, 4) }, "diff of the LoRA has shape [32 4], and the weight " + convWeight + " [32 4 3 3] needs [32 4 3 3]"},
 		{"bias that does not fit", func(f file) { f.set(conv+".diff_b", 4) }, "diff_b of the LoRA has shape [4], and the weight " + sd.UNetPrefix + "input_blocks.0.0.bias [32]"},
 		{"integers", func(f file) { whole(f); f[linear+".lokr_w2"] = eval.Weight{DType: dtype.I8, Shape: ir.Shape{8, 16}} }, "dtype I8"},
+		{"quantized", func(f file) { whole(f); f[linear+".lokr_w2"] = eval.Weight{DType: dtype.Q8_0, Shape: ir.Shape{8, 16}} }, "dtype Q8_0"},
+		{"a quantized base", func(f file) {
+			f.set("lora_unet_time_embed_0.diff", 128, 32)
+			x := w[sd.UNetPrefix+"time_embed.0.weight"]
+			x.DType = dtype.Q4_K
+			w[sd.UNetPrefix+"time_embed.0.weight"] = x
+		}, "time_embed.0.weight has dtype Q4_K, into which"},
 		{"alpha that is no number", func(f file) {
 			hada(f)
 			f[linear+".alpha"] = eval.Weight{DType: dtype.F32, Shape: ir.Shape{}, Bytes: []byte{0, 0, 0xc0, 0x7f}}

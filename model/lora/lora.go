@@ -29,10 +29,17 @@ type Source interface {
 // A Base is what LoRAs are put on.
 type Base struct {
 	Weights nn.Source
-	UNet    sd.UNetConfig
-	// Encoders are the text encoders: CLIP-L, and in SDXL OpenCLIP-G.
+	UNet    sd.UNetConfig // the zero value of text encoders alone
+	// Encoders are the text encoders: CLIP-L, and in SDXL OpenCLIP-G. A UNet
+	// alone has none.
 	Encoders []Encoder
 }
+
+// Whole reports whether the base has a UNet and text encoders, so that all of
+// a LoRA should belong to it.
+func (b Base) Whole() bool { return b.hasUNet() && len(b.Encoders) > 0 }
+
+func (b Base) hasUNet() bool { return len(b.UNet.Input) > 0 }
 
 // An Encoder is a text encoder of a checkpoint with the prefix of its weights.
 type Encoder struct {
@@ -56,7 +63,9 @@ type Mapping struct {
 // be called as kohya's trainer and LyCORIS, as diffusers and PEFT, or as the
 // original checkpoints call them. Tensors without a weight are reported in the
 // mapping; it is an error when no tensor has one, when the shapes do not fit
-// and when the file holds another kind of addition than the package knows.
+// and when the file holds another kind of addition than the package knows. Text
+// encoders alone take LoRAs that have nothing for them: many are on the UNet
+// only.
 func Map(l Source, base Base) (*Mapping, error) {
 	layers, unmatched, err := collect(l)
 	if err != nil {
@@ -76,7 +85,7 @@ func Map(l Source, base Base) (*Mapping, error) {
 		}
 	}
 	slices.Sort(m.Unmatched)
-	if len(m.Adapters)+len(m.Changes) == 0 {
+	if len(m.Adapters)+len(m.Changes) == 0 && base.hasUNet() {
 		return nil, fmt.Errorf("no tensor of the LoRA belongs to a layer of this model: found %s; known are names such as "+
 			"lora_unet_down_blocks_1_attentions_0_proj_in.lora_down.weight or lora_te_text_model_... (kohya), "+
 			"unet.down_blocks.1.attentions.0.proj_in.lora_A.weight or text_encoder.text_model... (diffusers, PEFT) and "+
@@ -126,8 +135,8 @@ func (m *Mapping) merge(base Base, t target, c Change, err error) error {
 	if err != nil {
 		return err
 	}
-	if dt, _, _ := base.Weights.Lookup(t.weight); !dt.IsFloat() {
-		return fmt.Errorf("the weight %s has dtype %v, into which no DoRA, LoHa, LoKr or difference can be merged: use a plain LoRA, or a checkpoint in a floating-point type", t.weight, dt)
+	if dt, _, _ := base.Weights.Lookup(t.weight); !dt.IsFloat() || dt.IsQuantized() {
+		return fmt.Errorf("the weight %s has dtype %v, into which no DoRA, LoHa, LoKr or difference can be merged: use a plain LoRA, or a checkpoint whose weights are F16, BF16, F8 or F32", t.weight, dt)
 	}
 	m.Changes[t.weight] = append(m.Changes[t.weight], c)
 	return nil
@@ -305,7 +314,7 @@ func (x layer) shape(l Source, r role) (ir.Shape, error) {
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("the LoRA has no tensor %s", name)
-	case !dt.IsFloat():
+	case !dt.IsFloat() || dt.IsQuantized():
 		return nil, fmt.Errorf("tensor %s of the LoRA has dtype %v, expected a floating-point type", name, dt)
 	}
 	return shape, nil

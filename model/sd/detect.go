@@ -30,6 +30,9 @@ const (
 	ClipLSD1  = "cond_stage_model.transformer."
 	ClipLSDXL = "conditioner.embedders.0.transformer."
 	ClipG     = "conditioner.embedders.1.model."
+	// ClipGConverted is SDXL's second text encoder in files of stable-diffusion.cpp, which names it as transformers does
+	// and calls the first one as in Stable Diffusion 1.x.
+	ClipGConverted = "cond_stage_model.1.transformer."
 )
 
 // Metadata keys of a checkpoint that say what shapes cannot tell.
@@ -37,6 +40,7 @@ const (
 	MetadataHeads      = "weir.unet.num_heads"      // attention heads of every transformer of the UNet
 	MetadataScale      = "weir.latent.scale_factor" // latents are multiplied by it for the UNet
 	MetadataShift      = "weir.latent.shift"        // and this is subtracted before
+	MetadataFactor     = "weir.latent.factor"       // pixels a value of the latents stands for, of a UNet without autoencoder
 	MetadataPrediction = "weir.prediction"          // "epsilon" or "v"
 )
 
@@ -44,7 +48,11 @@ const (
 type Checkpoint struct {
 	Family Family
 	UNet   UNetConfig
-	VAE    VAEConfig
+	VAE    VAEConfig // the zero value of a UNet alone
+	// Text are the prefixes of the text encoders: CLIP-L and, in SDXL, OpenCLIP-G. A UNet alone has none.
+	Text []string
+	// Factor is the number of pixels that a value of the latents stands for in each direction.
+	Factor int
 	// VPrediction says that the UNet predicts the velocity, not the noise.
 	VPrediction bool
 	// ZeroSNR says that the noise schedule ends in pure noise.
@@ -70,6 +78,9 @@ func (s source) shape(name string, dims int) ir.Shape {
 	return nil
 }
 
+// scales are what latents are multiplied by for the UNet of each family.
+var scales = map[Family]float32{SD1: 0.18215, SDXL: 0.13025}
+
 // Detect tells what a checkpoint is. Its error says what was recognised and
 // what is missing.
 func Detect(src nn.Source, metadata map[string]string) (*Checkpoint, error) {
@@ -77,18 +88,27 @@ func Detect(src nn.Source, metadata map[string]string) (*Checkpoint, error) {
 	if err := s.other(); err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{Scale: 0.18215}
-	switch {
-	case s.has(ClipG+"positional_embedding") && (s.has(ClipLSDXL+"text_model.final_layer_norm.weight") || s.has(ClipLSDXL+"final_layer_norm.weight")):
-		c.Family, c.Scale = SDXL, 0.13025
-	case s.has(ClipLSD1+"text_model.final_layer_norm.weight") || s.has(ClipLSD1+"final_layer_norm.weight"):
-		c.Family = SD1
-	default:
-		return nil, fmt.Errorf("a UNet of Stable Diffusion without its text encoder: there is neither %s... (Stable Diffusion 1.x) nor %s... (SDXL); use a checkpoint that has all parts in one file", ClipLSD1, ClipG)
+	c := &Checkpoint{}
+	encoder := func(prefix string) bool {
+		return s.has(prefix+"text_model.final_layer_norm.weight") || s.has(prefix+"final_layer_norm.weight")
 	}
+	switch {
+	case s.has(ClipG+"positional_embedding") && encoder(ClipLSDXL):
+		c.Family, c.Text = SDXL, []string{ClipLSDXL, ClipG}
+	case encoder(ClipLSD1) && encoder(ClipGConverted):
+		c.Family, c.Text = SDXL, []string{ClipLSD1, ClipGConverted}
+	case encoder(ClipLSD1):
+		c.Family, c.Text = SD1, []string{ClipLSD1}
+	default:
+		return nil, fmt.Errorf("a UNet of Stable Diffusion without its text encoder: there is neither %s... (Stable Diffusion 1.x) nor %s... (SDXL); use a checkpoint that has all parts in one file, or load the parts with UNETLoader, CLIPLoader or DualCLIPLoader, and VAELoader", ClipLSD1, ClipG)
+	}
+	c.Scale = scales[c.Family]
 	var err error
-	if c.UNet, err = detectUNet(s, c.Family); err != nil {
+	if c.UNet, err = detectUNet(s); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Family, err)
+	}
+	if c.UNet.family() != c.Family {
+		return nil, fmt.Errorf("%s: the UNet and the text encoders do not belong together: SDXL's has label_emb, that of 1.x has not", c.Family)
 	}
 	if c.VAE, err = DetectVAE(src, VAEPrefix); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Family, err)
@@ -96,7 +116,36 @@ func Detect(src nn.Source, metadata map[string]string) (*Checkpoint, error) {
 	if c.VAE.Latent != c.UNet.In {
 		return nil, fmt.Errorf("%s: the autoencoder has latents of %d channels and the UNet reads %d", c.Family, c.VAE.Latent, c.UNet.In)
 	}
+	c.Factor = c.VAE.Factor()
 	return c, errors.Join(c.prediction(s), c.latentFormat(s))
+}
+
+// DetectUNet tells what a UNet is that has its weights under UNetPrefix and
+// neither text encoders nor autoencoder that count.
+func DetectUNet(src nn.Source, metadata map[string]string) (*Checkpoint, error) {
+	s := source{src, metadata}
+	if err := s.other(); err != nil {
+		return nil, err
+	}
+	unet, err := detectUNet(s)
+	if err != nil {
+		return nil, err
+	}
+	c := &Checkpoint{Family: unet.family(), UNet: unet, Scale: scales[unet.family()], Factor: 8}
+	if text, ok := metadata[MetadataFactor]; ok {
+		if c.Factor, err = strconv.Atoi(text); err != nil || c.Factor < 1 || c.Factor > 64 {
+			return nil, fmt.Errorf("metadata %s is %q, expected a number of pixels", MetadataFactor, text)
+		}
+	}
+	return c, errors.Join(c.prediction(s), c.latentFormat(s))
+}
+
+// family tells the families' UNets apart: SDXL's is conditioned on a vector.
+func (c UNetConfig) family() Family {
+	if c.Vector > 0 {
+		return SDXL
+	}
+	return SD1
 }
 
 // other recognises checkpoints that are not supported, by a tensor of each.
@@ -106,6 +155,7 @@ func (s source) other() error {
 		{"cond_stage_model.model.positional_embedding", "a checkpoint of Stable Diffusion 2.x, which is not supported yet: only 1.x and SDXL are"},
 		{"conditioner.embedders.0.model.positional_embedding", "the refiner of SDXL, which is not supported yet: use the base checkpoint"},
 		{"down_blocks.0.resnets.0.norm1.weight", "a UNet in the format of diffusers: use the original checkpoint with all parts in one file"},
+		{UNetPrefix + "down_blocks.0.resnets.0.norm1.weight", "a UNet in the format of diffusers: use the original checkpoint with all parts in one file"},
 		{UNetPrefix + "double_blocks.0.img_attn.qkv.weight", "a checkpoint of Flux, which is not supported yet"},
 		{"double_blocks.0.img_attn.qkv.weight", "a diffusion model of Flux, which is not supported yet"},
 		{UNetPrefix + "joint_blocks.0.x_block.attn.qkv.weight", "a checkpoint of Stable Diffusion 3, which is not supported yet"},
@@ -122,7 +172,7 @@ func (s source) other() error {
 	}
 	switch {
 	case s.has("input_blocks.0.0.weight"):
-		return errors.New("this is a UNet without text encoder and autoencoder: use a checkpoint that has all parts in one file")
+		return errors.New("this is a UNet without text encoder and autoencoder: put it in the folder diffusion_models and load it with UNETLoader, and the other parts with CLIPLoader or DualCLIPLoader and VAELoader")
 	case s.has("decoder.conv_in.weight"), s.has(VAEPrefix + "decoder.conv_in.weight"):
 		return errors.New("this is an autoencoder alone: put it in the folder vae and load it with VAELoader")
 	}
@@ -165,7 +215,7 @@ func (c *Checkpoint) latentFormat(s source) error {
 }
 
 // detectUNet reads the blocks off the names of the weights.
-func detectUNet(s source, family Family) (UNetConfig, error) {
+func detectUNet(s source) (UNetConfig, error) {
 	var c UNetConfig
 	first := s.shape(UNetPrefix+"input_blocks.0.0.weight", 4)
 	if first == nil {
@@ -203,9 +253,6 @@ func detectUNet(s source, family Family) (UNetConfig, error) {
 		if c.Pooled() <= 0 {
 			return c, fmt.Errorf("the UNet is conditioned on a vector of %d features, expected more than the %d of six sizes", c.Vector, 6*sizeDim)
 		}
-	}
-	if (c.Vector > 0) != (family == SDXL) {
-		return c, errors.New("the UNet and the text encoders do not belong together: SDXL's has label_emb, that of 1.x has not")
 	}
 	return c, c.heads(s)
 }
@@ -307,6 +354,6 @@ func (c *Checkpoint) Describe() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s prediction, UNet of %d channels at %d resolutions, text of %d features, latents of %d channels at 1/%d",
-		c.Family, prediction, c.UNet.Channels, c.UNet.Scale()+1, c.UNet.Context, c.VAE.Latent, c.VAE.Factor())
+		c.Family, prediction, c.UNet.Channels, c.UNet.Scale()+1, c.UNet.Context, c.UNet.In, c.Factor)
 	return b.String()
 }

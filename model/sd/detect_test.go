@@ -1,8 +1,11 @@
 package sd
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/eval"
@@ -94,6 +97,64 @@ func TestFullSize(t *testing.T) {
 	}
 }
 
+// TestUNetAlone detects a UNet without the other parts.
+func TestUNetAlone(t *testing.T) {
+	for family, tensors := range map[Family][]synth.Tensor{SD1: synth.SD15(), SDXL: synth.SDXL()} {
+		whole, err := Detect(claim(tensors), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone := claim(tensors)
+		for name := range alone {
+			if !strings.HasPrefix(name, UNetPrefix) {
+				delete(alone, name)
+			}
+		}
+		c, err := DetectUNet(alone, map[string]string{MetadataPrediction: "v"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(whole.UNet, c.UNet); d != "" || c.Family != family || c.Scale != whole.Scale || c.Factor != 8 || !c.VPrediction || c.Text != nil {
+			t.Errorf("%s: got %+v\n%s", family, c, d)
+		}
+		if c, err := DetectUNet(alone, map[string]string{MetadataFactor: "4"}); err != nil || c.Factor != 4 {
+			t.Errorf("got %+v, %v", c, err)
+		}
+		for _, text := range []string{"0", "x", "1000"} {
+			if _, err := DetectUNet(alone, map[string]string{MetadataFactor: text}); err == nil || !strings.Contains(err.Error(), "weir.latent.factor is \""+text) {
+				t.Errorf("got %v", err)
+			}
+		}
+	}
+	for _, tt := range []struct{ tensor, want string }{
+		{UNetPrefix + "double_blocks.0.img_attn.qkv.weight", "Flux"},
+		{UNetPrefix + "down_blocks.0.resnets.0.norm1.weight", "format of diffusers"},
+		{"something", "no tensor model.diffusion_model.input_blocks.0.0.weight"},
+	} {
+		if _, err := DetectUNet(marks(tt.tensor), nil); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("got %v, want an error with %q", err, tt.want)
+		}
+	}
+}
+
+// TestConvertedSDXL has the text encoders where stable-diffusion.cpp puts them.
+func TestConvertedSDXL(t *testing.T) {
+	w := claim(synth.SDXL())
+	for name, x := range w {
+		if rest, ok := strings.CutPrefix(name, ClipLSDXL); ok {
+			w[ClipLSD1+rest] = x
+			delete(w, name)
+		} else if strings.HasPrefix(name, ClipG) {
+			delete(w, name)
+		}
+	}
+	w[ClipGConverted+"text_model.final_layer_norm.weight"] = eval.Weight{Shape: ir.Shape{1280}}
+	c, err := Detect(w, nil)
+	if err != nil || c.Family != SDXL || c.Scale != 0.13025 || !slices.Equal(c.Text, []string{ClipLSD1, ClipGConverted}) {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}
+
 // use builds a network and takes its weights from those that are unused.
 func use(t *testing.T, w, unused eval.Weights, build func(nn.Scope)) {
 	t.Helper()
@@ -143,7 +204,7 @@ func TestDetectRefuses(t *testing.T) {
 		{"SD 3", marks(UNetPrefix + "joint_blocks.0.x_block.attn.qkv.weight"), "Stable Diffusion 3"},
 		{"Wan", marks("blocks.0.self_attn.q.weight"), "Wan"},
 		{"Wan with a prefix", marks(UNetPrefix + "blocks.0.self_attn.q.weight"), "Wan"},
-		{"UNet alone", marks("input_blocks.0.0.weight"), "UNet without text encoder and autoencoder"},
+		{"UNet alone", marks("input_blocks.0.0.weight"), "UNet without text encoder and autoencoder: put it in the folder diffusion_models"},
 		{"VAE alone", marks("decoder.conv_in.weight"), "an autoencoder alone"},
 		{"VAE alone with its prefix", sd15(func(w eval.Weights) { without(UNetPrefix)(w); without(ClipLSD1)(w) }), "an autoencoder alone"},
 		{"nothing", eval.Weights{}, "not a checkpoint that is known"},

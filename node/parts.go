@@ -1,0 +1,90 @@
+package node
+
+import (
+	"context"
+	"strings"
+
+	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/workflow"
+)
+
+// registerParts registers the nodes that open parts of a model that are files
+// of their own. Those with GGUF in their name are ComfyUI-GGUF's; here each
+// opens files of every format.
+func registerParts(reg *workflow.Registry, env *Env) {
+	dtypes := workflow.Combo("weight_dtype", "default", "fp8_e4m3fn", "fp8_e4m3fn_fast", "fp8_e5m2").
+		Tip("Has no effect: weights are used as they are stored.")
+	registerUNet(reg, env, "UNETLoader", "Load Diffusion Model", "advanced/loaders", dtypes)
+	registerUNet(reg, env, "UnetLoaderGGUF", "Unet Loader (GGUF)", "bootleg")
+
+	one, two := []string{"clip_name"}, []string{"clip_name1", "clip_name2"}
+	sd1 := workflow.Combo("type", "stable_diffusion").Tip("Stable Diffusion 1.x. Other models' text encoders are not supported.")
+	sdxl := workflow.Combo("type", "sdxl").Tip("The two of SDXL, in either order. Other models' text encoders are not supported.")
+	device := workflow.Combo("device", "default", "cpu").Opt().Tip("Has no effect: all parts run on the same device.")
+	registerCLIP(reg, env, "CLIPLoader", "Load CLIP", "advanced/loaders", sd.SD1, one, sd1, device)
+	registerCLIP(reg, env, "CLIPLoaderGGUF", "CLIPLoader (GGUF)", "bootleg", sd.SD1, one, sd1)
+	registerCLIP(reg, env, "DualCLIPLoader", "DualCLIPLoader", "advanced/loaders", sd.SDXL, two, sdxl, device)
+	registerCLIP(reg, env, "DualCLIPLoaderGGUF", "DualCLIPLoader (GGUF)", "bootleg", sd.SDXL, two, sdxl)
+}
+
+func registerUNet(reg *workflow.Registry, env *Env, class, name, category string, more ...workflow.Input) {
+	const input, models = "unet_name", "diffusion_models"
+	reg.Register(workflow.Schema{
+		Class: class, Name: name, Category: category,
+		Description: "Opens a denoiser that is a file of its own.",
+		Inputs:      append([]workflow.Input{env.models(input, models)}, more...),
+		Outputs:     workflow.Outputs(workflow.TypeModel),
+		Changed:     env.changed(input, models),
+		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+			path, err := env.find(c, input, models)
+			if err != nil {
+				return nil, err
+			}
+			model, err := env.Engine.UNet(path)
+			if err != nil {
+				return nil, err
+			}
+			return []any{model}, nil
+		},
+	})
+}
+
+func registerCLIP(reg *workflow.Registry, env *Env, class, name, category string, family sd.Family, inputs []string, more ...workflow.Input) {
+	const models = "text_encoders"
+	schema := workflow.Schema{
+		Class: class, Name: name, Category: category,
+		Description: "Opens text encoders that are files of their own.",
+		Outputs:     workflow.Outputs(workflow.TypeClip),
+		Changed: func(ctx context.Context, c *workflow.Call) (string, error) {
+			var all []string
+			for _, input := range inputs {
+				one, err := env.changed(input, models)(ctx, c)
+				if err != nil {
+					return "", err
+				}
+				all = append(all, one)
+			}
+			return strings.Join(all, "\n"), nil
+		},
+		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+			var paths []string
+			for _, input := range inputs {
+				path, err := env.find(c, input, models)
+				if err != nil {
+					return nil, err
+				}
+				paths = append(paths, path)
+			}
+			clip, err := env.Engine.CLIP(family, paths...)
+			if err != nil {
+				return nil, err
+			}
+			return []any{clip}, nil
+		},
+	}
+	for _, input := range inputs {
+		schema.Inputs = append(schema.Inputs, env.models(input, models))
+	}
+	schema.Inputs = append(schema.Inputs, more...)
+	reg.Register(schema)
+}
