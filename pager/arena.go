@@ -26,31 +26,40 @@ func (p *Pager) activate(n int64) (*arena, error) {
 	if !p.makeRoom(t, n, demand) && !t.soft {
 		return nil, nil
 	}
-	buffer, err := p.alloc(t, n)
-	if err != nil {
-		return nil, err
-	}
 	t.Activations += n
 	t.grown()
+	buffer, err := p.alloc(t, n)
+	if err != nil {
+		t.Activations -= n
+		p.notify()
+		return nil, err
+	}
 	return &arena{buffer, n}, nil
 }
 
 // freeIdle gives the memory that is kept for the next pass back to the
 // device.
 func (p *Pager) freeIdle() {
-	if p.idle == nil {
-		return
+	if p.idle != nil {
+		p.deactivate(p.idle)
+		p.idle = nil
 	}
-	p.free(p.top, p.idle.buffer)
-	p.top.Activations -= p.idle.size
-	p.idle = nil
 }
 
-// alloc asks the device for memory. When it has less than the budget says,
-// because another program took some, extents give way.
+// deactivate gives memory of activations back to the device.
+func (p *Pager) deactivate(a *arena) {
+	p.free(p.top, a.buffer)
+	p.top.Activations -= a.size
+}
+
+// alloc asks the device for memory that is counted already. When it has less
+// than the budget says, because another program took some, extents give way. It
+// lets go of the lock meanwhile: some devices take their time.
 func (p *Pager) alloc(t *tier, n int64) (device.Buffer, error) {
 	for {
+		p.mu.Unlock()
 		buffer, err := p.dev.Alloc(n)
+		p.mu.Lock()
 		if err == nil {
 			t.buffers += n
 			return buffer, nil

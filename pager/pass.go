@@ -63,18 +63,18 @@ func (p *Pager) Begin(ctx context.Context, s *Schedule, activations int64) (*Pas
 func (p *Pager) admit(ctx context.Context, s *Schedule, activations int64) (*arena, error) {
 	t := p.top
 	for {
-		others, largest := t.Activations, s.largest
-		if p.idle != nil {
-			others -= p.idle.size
-		}
-		for _, ps := range p.passes {
-			largest = max(largest, ps.sched.largest)
-		}
 		switch {
-		case others+activations+largest <= t.Budget, t.soft && len(p.passes) == 0 && activations <= t.total:
+		case p.fits(s, activations):
 			a, err := p.activate(activations)
-			if a != nil || err != nil && len(p.passes) == 0 {
-				return a, err
+			switch {
+			case err != nil && len(p.passes) == 0:
+				return nil, err
+			case a == nil:
+			case p.fits(s, 0):
+				return a, nil
+			default: // another pass began while the device gave the memory
+				p.deactivate(a)
+				p.notify()
 			}
 		case len(p.passes) == 0:
 			return nil, fmt.Errorf("a step needs %d bytes of weights beside %d bytes of activations, and the budget is %d: %w",
@@ -84,6 +84,20 @@ func (p *Pager) admit(ctx context.Context, s *Schedule, activations int64) (*are
 			return nil, err
 		}
 	}
+}
+
+// fits reports whether a schedule can run beside the passes that do, with so
+// many bytes of activations besides those there are.
+func (p *Pager) fits(s *Schedule, activations int64) bool {
+	t := p.top
+	all, largest := t.Activations+activations, s.largest
+	if p.idle != nil {
+		all -= p.idle.size
+	}
+	for _, ps := range p.passes {
+		largest = max(largest, ps.sched.largest)
+	}
+	return all+largest <= t.Budget || t.soft && len(p.passes) == 0 && all <= t.total
 }
 
 // Activations returns the memory of the pass's activations.

@@ -36,7 +36,7 @@ type Tier struct {
 }
 
 // Held returns the bytes that count against the budget.
-func (t *Tier) Held() int64 { return t.Resident + t.InFlight + t.Activations }
+func (t Tier) Held() int64 { return t.Resident + t.InFlight + t.Activations }
 
 // A tier is memory that holds extents.
 type tier struct {

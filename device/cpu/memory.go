@@ -91,11 +91,6 @@ func (m *memory) region(n int) (mmap.MMap, error) {
 		m.spared -= int64(len(r))
 		return r, nil
 	}
-	for len(m.spare) > 0 && m.used+m.spared+int64(n) > m.limit {
-		m.spared -= int64(len(m.spare[0]))
-		unmap(m.spare[0])
-		m.spare = slices.Delete(m.spare, 0, 1)
-	}
 	r, err := mmap.MapRegion(nil, n, mmap.RDWR, mmap.ANON, 0)
 	if err == nil {
 		populate(r)
@@ -129,6 +124,11 @@ func (m *memory) free(b *buffer) {
 	case b.region == nil:
 	case m.limit > 0:
 		m.spare, m.spared = append(m.spare, b.region), m.spared+int64(len(b.region))
+		for m.spared > m.limit/4 {
+			m.spared -= int64(len(m.spare[0]))
+			unmap(m.spare[0])
+			m.spare = slices.Delete(m.spare, 0, 1)
+		}
 	default:
 		unmap(b.region)
 	}
