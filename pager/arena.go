@@ -57,15 +57,9 @@ func (p *Pager) deactivate(a *arena) {
 // lets go of the lock meanwhile: some devices take their time.
 func (p *Pager) alloc(t *tier, n int64) (device.Buffer, error) {
 	for {
-		p.mu.Unlock()
-		buffer, err := p.dev.Alloc(n)
-		p.mu.Lock()
-		if err == nil {
-			t.buffers += n
-			return buffer, nil
-		}
-		if !isNoMemory(err) {
-			return nil, err
+		buffer, err := p.ask(t, n)
+		if err == nil || !isNoMemory(err) {
+			return buffer, err
 		}
 		if p.idle != nil {
 			p.freeIdle()
@@ -77,6 +71,18 @@ func (p *Pager) alloc(t *tier, n int64) (device.Buffer, error) {
 		}
 		p.evict(t, e)
 	}
+}
+
+func (p *Pager) ask(t *tier, n int64) (device.Buffer, error) {
+	p.mu.Unlock()
+	p.giving.RLock()
+	defer p.giving.RUnlock()
+	buffer, err := p.dev.Alloc(n)
+	p.mu.Lock()
+	if err == nil {
+		t.buffers += n
+	}
+	return buffer, err
 }
 
 // free gives memory back to the device.

@@ -144,6 +144,8 @@ type Prediction struct {
 	First, Later float64
 	// Compute is how many of them are work, whatever has to be waited for.
 	Compute float64
+	// Bound is how long a later pass takes at least, whatever the policy.
+	Bound float64
 }
 
 // Predict tells what the policy will do with the schedule under the budgets
@@ -154,8 +156,25 @@ func (s *Schedule) Predict(activations int64, times []float64, r Rates) Predicti
 	p := s.space.pager
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f := forecast{sched: s, times: times}
 	var out Prediction
+	// What is in the room for streaming and is needed soonest stays there, as long
+	// as the room is not needed for more. So a pass is as fast as with the best
+	// part of the room for streaming and the rest for what is kept.
+	const parts = 8
+	for part := range parts + 1 {
+		x := s.play(activations, times, r, float64(part)/parts)
+		if part == 0 || x.Later < out.Later {
+			out = x
+		}
+	}
+	return out
+}
+
+// play predicts with a part of the room that is set aside for streaming.
+func (s *Schedule) play(activations int64, times []float64, r Rates, part float64) (out Prediction) {
+	p := s.space.pager
+	f := forecast{sched: s, times: times}
+	var memory int64 // from where a rate ends to where kernels read
 	n := len(s.give)
 	for _, t := range p.tiers() {
 		room, rate := t.Budget, r.Disk
@@ -165,8 +184,10 @@ func (s *Schedule) Predict(activations int64, times []float64, r Rates) Predicti
 		if t == p.vram {
 			rate = r.Link
 		}
-		depth := s.deepen(n, room, times, rate)
+		depth := int64(part * float64(s.deepen(n, room, times, rate)))
 		n = s.keeps(n, room, depth)
+		memory += room
+		out.Bound = max(out.Bound, s.bound(times, memory, rate))
 		f.tiers = append([]channel{{rate: rate, streamed: s.streamed(n), depth: depth}}, f.tiers...)
 		out.RAM = s.splitAt(n)
 		if t == p.top {
@@ -191,4 +212,30 @@ func (s *Schedule) splitAt(k int) (split Split) {
 		split.Streamed += s.space.extents[x].Bytes
 	}
 	return split
+}
+
+// bound returns how many seconds a pass takes at least, whatever is kept, when
+// what is missing comes at rate bytes a second into room bytes of memory: for
+// any stretch of uses, those outside of it take their time, and what of the
+// stretch was not there when it began must come in before it ends.
+func (s *Schedule) bound(times []float64, room int64, rate float64) float64 {
+	n := len(s.uses)
+	// Sums up to each use of two passes one after the other.
+	work, bytes := make([]float64, 2*n+1), make([]int64, 2*n+1)
+	for i := range 2 * n {
+		work[i+1], bytes[i+1] = work[i]+times[i%n], bytes[i]
+		for _, x := range s.uses[i%n] {
+			if s.order[x][0] == i%n {
+				bytes[i+1] += s.space.extents[x].Bytes
+			}
+		}
+	}
+	least := work[n]
+	for from := range n {
+		for to := from + 1; to <= from+n; to++ {
+			missing := bytes[to] - bytes[from] - room
+			least = max(least, work[n]-(work[to]-work[from])+float64(missing)/rate)
+		}
+	}
+	return least
 }

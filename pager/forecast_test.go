@@ -35,6 +35,9 @@ func TestPredictIsTheBound(t *testing.T) {
 		if math.Abs(got.Later/later-1) > 0.05 || got.First < first || got.First > 1.1*first+0.1*work || math.Abs(got.Compute/work-1) > 1e-9 {
 			t.Errorf("%s: %+v, want %.3f s, the first time %.3f s", x.name, got, later, first)
 		}
+		if got.Bound > got.Later*(1+1e-9) || got.Bound < 0.93*later {
+			t.Errorf("%s: a pass takes %.3f s and the bound is %.3f s", x.name, got.Later, got.Bound)
+		}
 		// The lower bound of any policy, and what streaming needs.
 		room := int64(4 * size)
 		if least := max(n*size-x.vram, 0); got.Top.Streamed < least || got.Top.Kept+got.Top.Streamed != n*size || least == 0 && got.Top.Streamed > 0 {
@@ -89,5 +92,26 @@ func TestPredictIsWhatHappens(t *testing.T) {
 		if read := (after - before) / 7; !within(read, got.RAM.Streamed) {
 			t.Errorf("unified %v: a pass reads %d bytes, predicted were %d", unified, read, got.RAM.Streamed)
 		}
+	}
+}
+
+// TestBoundOfUnevenWork has all bytes in one half of the work: no policy can
+// use the link evenly, and the bound says so.
+func TestBoundOfUnevenWork(t *testing.T) {
+	const n, size = 100, 1000
+	d := &fake{total: 20 * size}
+	p := d.pager(t, Options{})
+	m, _ := manifest("m", sizes(n, size)...)
+	// The first 100 uses have an extent each, the others none.
+	s := model(t, p, m, append(scan(n), make([][]int, n)...))
+	times := make([]float64, 2*n)
+	for i := range times {
+		times[i] = 0.01
+	}
+	got := s.Predict(0, times, Rates{Disk: 1e9, Link: 5e4})
+	// A second of work without bytes, and 80 extents in the other: 1.6 s at
+	// 50 extents a second.
+	if math.Abs(got.Bound-2.6) > 1e-9 || got.Later < got.Bound || got.Later > 1.05*got.Bound {
+		t.Errorf("%+v, want a bound of 2.6 s and little more", got)
 	}
 }

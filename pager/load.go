@@ -75,9 +75,6 @@ func (p *Pager) copy(ctx context.Context, t *tier, e *extent, fill func(device.B
 	}
 	t.arrive(e.Bytes)
 	t.of(e).buffer = buffer
-	if t == p.ram {
-		t.anonymous += e.Bytes
-	}
 	return nil
 }
 

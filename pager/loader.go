@@ -210,6 +210,8 @@ func (p *Pager) bringComing(ctx context.Context, t *tier) bool {
 // follow looks at how much memory there is and changes the budgets when that
 // has changed. What no longer fits is evicted at once.
 func (p *Pager) follow() {
+	p.giving.Lock()
+	defer p.giving.Unlock()
 	memory, err := p.options.Host()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -219,11 +221,10 @@ func (p *Pager) follow() {
 		p.ram.total = memory.Total
 		// What is resident is counted as available by the system, since it is
 		// backed by files; what is not must be added.
-		own := p.ram.anonymous + p.ram.Activations
-		p.fit(p.ram, memory.Available+own-headroom(memory.Total))
+		p.fit(p.ram, memory.Available+p.ram.buffers-headroom(memory.Total))
 	}
 	if p.vram != nil {
-		info := p.dev.Info() // nothing is allocated meanwhile
+		info := p.dev.Info()
 		p.vram.total = info.Total
 		p.fit(p.vram, info.Free+p.vram.buffers)
 	}

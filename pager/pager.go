@@ -112,6 +112,11 @@ type Pager struct {
 	dev     device.Device
 	options Options
 
+	// giving is held for reading while the device gives memory, so that what it
+	// says is free can be looked at when nobody is between asking and counting. It
+	// comes before mu.
+	giving sync.RWMutex
+
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when memory may have become free
 	waiting int           // how many goroutines wait for anything

@@ -259,10 +259,14 @@ func (p *Pager) check(t *testing.T, d *fake) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var copies int64 // in the host's memory, of what is not mapped there
 	for _, tier := range p.tiers() {
 		var resident, pinned, listed int64
 		for id, e := range p.table {
 			s := tier.of(e)
+			if tier == p.ram && s.buffer != nil {
+				copies += e.Bytes
+			}
 			if s.resident {
 				resident += e.Bytes
 			}
@@ -301,7 +305,7 @@ func (p *Pager) check(t *testing.T, d *fake) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	held, given := p.ram.anonymous+p.ram.Activations, p.ram.buffers
+	held, given := copies+p.ram.Activations, p.ram.buffers
 	if p.vram != nil {
 		held, given = held+p.vram.Held(), given+p.vram.buffers
 	}

@@ -179,9 +179,6 @@ func (p *Pager) release(t *tier, e *extent) {
 	}
 	if s.buffer != nil {
 		p.free(t, s.buffer)
-		if t == p.ram {
-			t.anonymous -= e.Bytes
-		}
 	}
 	t.Resident -= e.Bytes
 	s.resident, s.buffer, s.windows = false, nil, nil

@@ -43,6 +43,15 @@ func (s *Schedule) Split() (top, ram Split) {
 	return s.split[p.top.index], s.split[p.ram.index]
 }
 
+// Times returns how many seconds each use was worked with in the passes so
+// far, the later ones counting more; zeros before the first.
+func (s *Schedule) Times() []float64 {
+	p := s.space.pager
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(s.times)
+}
+
 // Schedule returns a schedule of the space: uses are, for each use in order,
 // the indices in the manifest of the extents that must be resident at once,
 // and costs are how long each takes to work with, in any unit, or nil if they

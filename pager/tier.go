@@ -50,9 +50,8 @@ type tier struct {
 	// files, so that a use that does not fit in the budget can go on all the
 	// same.
 	soft bool
-	// anonymous is the part of Resident that is not backed by files, and buffers
-	// are all bytes that the device has given.
-	anonymous, buffers int64
+	// buffers are the bytes that the device has given.
+	buffers int64
 
 	// Every resident extent is on one of three lists: of extents that no running
 	// pass uses, least recently used first; of those that running passes use but

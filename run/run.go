@@ -52,8 +52,17 @@ func (m *Model) Predict(compute float64, rates pager.Rates) pager.Prediction {
 	for i := range times {
 		times[i] /= compute
 	}
+	return m.PredictTimes(times, rates)
+}
+
+// PredictTimes is Predict for operations that take so many seconds each.
+func (m *Model) PredictTimes(times []float64, rates pager.Rates) pager.Prediction {
 	return m.sched.Predict(m.program.Arena, times, rates)
 }
+
+// Times returns how many seconds each operation has taken in the runs so far,
+// the later ones counting more; zeros before the first.
+func (m *Model) Times() []float64 { return m.sched.Times() }
 
 // Release gives the model's page table back. Its weights stay resident for
 // other models that use the same until their memory is needed. No run may be

@@ -34,12 +34,12 @@ func newSynth() *cobra.Command {
 	var seed uint64
 	var force bool
 	cmd := &cobra.Command{
-		Use:       "synth sd15|sdxl",
+		Use:       "synth sd15|sdxl|openclip",
 		Short:     "Write a checkpoint of full size with random weights",
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"sd15", "sdxl"},
+		ValidArgs: []string{"sd15", "sdxl", "openclip"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			tensors := map[string]func() []synth.Tensor{"sd15": synth.SD15, "sdxl": synth.SDXL}[args[0]]()
+			tensors := map[string]func() []synth.Tensor{"sd15": synth.SD15, "sdxl": synth.SDXL, "openclip": synth.OpenCLIP}[args[0]]()
 			d, err := dtype.Parse(strings.ToUpper(dt))
 			if err != nil {
 				return fmt.Errorf("--dtype: %w", err)
@@ -70,7 +70,7 @@ func newSynth() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&out, "out", "o", "", "the file to write (default: sd15-synth.safetensors or sdxl-synth.safetensors)")
+	f.StringVarP(&out, "out", "o", "", "the file to write (default: NAME-synth.safetensors)")
 	f.StringVar(&dt, "dtype", "F16", "number format of the weights: F32, F16, BF16")
 	f.Uint64Var(&seed, "seed", 1, "seed of the random weights")
 	f.BoolVar(&force, "force", false, "overwrite the file")

@@ -31,6 +31,7 @@ type Spec struct {
 	Width, Height int
 	Trace         string // file for a timeline, or ""
 	Script        []Act
+	Network       Network // what is run instead of the script, if it has a kind
 }
 
 // An Act is one thing that is done and measured.
@@ -58,6 +59,8 @@ type Measure struct {
 	Residency           pipeline.Residency
 	Hash                string // of the results
 	Bytes               int64  // of an arena
+	// Predicted is, of a network's last run, what the policy should reach.
+	Predicted pager.Prediction
 }
 
 // Child does what a spec on in says, and writes the measures to out.
@@ -68,6 +71,10 @@ func Child(ctx context.Context, in io.Reader, out io.Writer) (err error) {
 	}
 	if err := enter(s.Cage); err != nil {
 		return err
+	}
+	if s.Network.Kind != "" {
+		all, err := network(ctx, s)
+		return errors.Join(err, json.NewEncoder(out).Encode(all))
 	}
 	var timeline *trace.Recorder
 	if s.Trace != "" {

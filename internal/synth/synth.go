@@ -45,6 +45,13 @@ func SDXL() []Tensor {
 	return l
 }
 
+// OpenCLIP returns the tensors of OpenCLIP's ViT-bigG text encoder alone.
+func OpenCLIP() []Tensor {
+	var l list
+	l.openCLIP("")
+	return l
+}
+
 // A list grows by layers.
 type list []Tensor
 
