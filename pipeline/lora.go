@@ -100,9 +100,16 @@ func (l *LoRA) mapping(base lora.Base) (*lora.Mapping, error) {
 	return m, nil
 }
 
-// beneath returns how many of the part's first LoRAs lie beneath the last DoRA
-// on a weight. It scales what they have added, so they are merged too.
+// beneath returns how many of the part's first LoRAs are merged into a weight
+// whatever their form: those beneath the last DoRA on it, which scales what they
+// have added, and all where memory is managed the classic way.
 func (p part) beneath(weight string) int {
+	if p.engine.classic {
+		ref, ok := (tensors{p}).Lookup(weight)
+		if ok && ref.DType.IsFloat() && !ref.DType.IsQuantized() {
+			return len(p.loras)
+		}
+	}
 	for i := len(p.loras) - 1; i > 0; i-- {
 		if slices.ContainsFunc(p.loras[i].Changes[weight], isDoRA) {
 			return i
@@ -134,9 +141,9 @@ func (p part) merged(weight string) []merge.Change {
 }
 
 // merges returns what tells the part's weights from those with other things
-// merged into them: LoRAs and strengths, if any of the LoRAs has changes.
+// merged into them: LoRAs and strengths, if any of the LoRAs is merged.
 func (p part) merges() string {
-	if !slices.ContainsFunc(p.loras, func(a application) bool { return len(a.Changes) > 0 }) {
+	if !p.engine.classic && !slices.ContainsFunc(p.loras, func(a application) bool { return len(a.Changes) > 0 }) {
 		return ""
 	}
 	var id strings.Builder

@@ -17,6 +17,7 @@ import (
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/run"
 	"github.com/weir-run/weir/weights"
@@ -395,6 +396,22 @@ func TestLoRAIsMerging(t *testing.T) {
 		t.Error("another strength was planned anew")
 	}
 	loraMovesItselfAlone(t, loraPath)
+
+	// The classic way merges into the weights, in their own dtype.
+	classic := newEngine(t, Options{Memory: pager.Classic})
+	old := open(t, classic, emoji)
+	if l, err = classic.LoRA(loraPath); err != nil {
+		t.Fatal(err)
+	}
+	if old.Model, err = old.Model.WithLoRA(l, strength); err != nil {
+		t.Fatal(err)
+	}
+	golden.Check(t, "prediction, merged", predict(t, old, shape, wantText)[0], wantNoise, 2e-3)
+	for key := range classic.programs.bound {
+		if model := classic.programs.bound[key]; slices.ContainsFunc(model.Program().Inputs, func(b plan.Binding) bool { return b.Name == strengthName(0) }) {
+			t.Errorf("the classic way has a side path: %s", key)
+		}
+	}
 }
 
 // loraMovesItselfAlone adds a LoRA to a model whose weights are in memory, and

@@ -46,7 +46,7 @@ written to --dir, 4 GB in all. Rows: ` + strings.Join(membench.Rows(), ", ") + `
 	}
 	f := bench.Flags()
 	f.StringVar(&b.Dir, "dir", ".", "folder for the models")
-	f.StringVar(&b.Charts, "charts", "", "folder for charts (default: none are drawn)")
+	f.StringVar(&b.Charts, "charts", "weir-bench-charts", "folder for charts as SVG")
 	f.IntVar(&b.Rounds, "rounds", 3, "how often each way is measured, in turns")
 	f.StringSliceVar(&only, "only", nil, "rows to measure (default: all)")
 
@@ -67,7 +67,7 @@ written to --dir, 4 GB in all. Rows: ` + strings.Join(membench.Rows(), ", ") + `
 			if err != nil {
 				return err
 			}
-			return membench.Hog(cmd.Context(), bytes, times, args[2])
+			return membench.Hog(cmd.Context(), cmd.OutOrStdout(), bytes, times, args[2])
 		},
 	}
 	return []*cobra.Command{bench, child, hog}

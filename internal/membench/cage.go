@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -18,11 +19,13 @@ type Cage struct{ dirs []string }
 
 const mount = "/sys/fs/cgroup"
 
+var cages atomic.Int64 // made so far
+
 // NewCage makes a cage. Memory is the limit in bytes, 0 for none; rate is how
 // many bytes a second are read at most from the disk that holds path, 0 for no
 // limit. Remove takes it away.
 func NewCage(memory int64, path string, rate float64) (*Cage, error) {
-	name := fmt.Sprintf("weir-bench-%d", os.Getpid())
+	name := fmt.Sprintf("weir-bench-%d-%d", os.Getpid(), cages.Add(1))
 	device, err := deviceOf(path)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/weir-run/weir/diffusion"
@@ -32,6 +33,18 @@ type Spec struct {
 	Trace         string // file for a timeline, or ""
 	Script        []Act
 	Network       Network // what is run instead of the script, if it has a kind
+}
+
+// what says what a spec does.
+func (s Spec) what() string {
+	if s.Network.Kind != "" {
+		return fmt.Sprintf("%s, %d times", s.Network.Kind, s.Network.Runs)
+	}
+	var ops []string
+	for _, a := range s.Script {
+		ops = append(ops, a.Op)
+	}
+	return strings.Join(ops, " ")
 }
 
 // An Act is one thing that is done and measured.

@@ -141,7 +141,7 @@ func (b *Bench) child(ctx context.Context, s Spec) ([]Measure, error) {
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(problems.String()))
 	}
-	fmt.Fprintf(b.Log, "%s: %d measures in %.1f s\n", or(string(s.Memory), "dynamic"), len(s.Script), time.Since(start).Seconds())
+	fmt.Fprintf(b.Log, "%s: %s in %.1f s\n", or(string(s.Memory), "dynamic"), s.what(), time.Since(start).Seconds())
 	var all []Measure
 	return all, json.Unmarshal(out.Bytes(), &all)
 }

@@ -3,12 +3,15 @@
 package membench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,6 +37,7 @@ func (b *Bench) load(ctx context.Context) error {
 	var lines []string
 	chart := barChart{title: "Opening a checkpoint: seconds", file: "load.svg"}
 	var first, last float64
+	var rss [2]int64 // of the smallest and the largest
 	for _, size := range []int64{1, 4, 8, 30, 60} {
 		path := filepath.Join(b.Dir, fmt.Sprintf("weir-bench-holes-%d.safetensors", size))
 		if err := holes(small, path, size<<30); err != nil {
@@ -68,12 +72,12 @@ func (b *Bench) load(ctx context.Context) error {
 		chart.add(fmt.Sprintf("dynamic %d GiB", size), d)
 		lines = append(lines, line)
 		if first == 0 {
-			first = d
+			first, rss[0] = d, dynamic[0].RSS
 		}
-		last = d
+		last, rss[1] = d, dynamic[0].RSS
 	}
 	b.table("size|dynamic|memory|classic|memory", lines)
-	b.bar("load is flat", last < 3*first+0.01, "60 GiB open in %.1f ms, 1 GiB in %.1f ms", 1e3*last, 1e3*first)
+	b.bar("load: flat", last < 3*first+0.01 && rss[1] < rss[0]+16<<20, "60 GiB open in %.1f ms with %s of memory, 1 GiB in %.1f ms with %s", 1e3*last, mib(rss[1]), 1e3*first, mib(rss[0]))
 	return b.draw(chart)
 }
 
@@ -87,7 +91,7 @@ func (b *Bench) ram(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	const rate = 400e6
+	const rate = 300e6
 	limit := info.Size() / 2
 	b.title("ram: a generation with %s of memory for a model of %s, disk at %.0f MB/s, classic with swap", gib(limit), gib(info.Size()), rate/1e6)
 	swap, err := b.swap(ctx, 4<<30)
@@ -269,56 +273,20 @@ func (b *Bench) prompt(ctx context.Context) error {
 		lines = append(lines, fmt.Sprintf("%s|%.2f s|%s|%.2f s", or(string(way), "dynamic"), median(encode[way]), mib(int64(median(read[way]))), median(whole[way])))
 	}
 	b.table("|encoding the changed prompt|read for it|with three steps", lines)
-	b.bar("prompt: an unchanged one", same <= 1.05, "a step reads %.3f of what the denoiser streams, at most 1.05: nothing of the text encoder", same)
-	return nil
-}
-
-// lora adds a LoRA after some steps.
-func (b *Bench) lora(ctx context.Context) error {
-	file, err := b.model(ctx, 1)
+	room, err := NewCage(info.Size()*13/10, b.Dir, rate)
 	if err != nil {
 		return err
 	}
-	adapter := filepath.Join(b.Dir, "weir-bench-lora.safetensors")
-	if err := b.write(adapter, func() error { return writeLoRA(ctx, file, adapter, 16) }); err != nil {
+	defer room.Remove()
+	all, err := b.child(ctx, Spec{Cage: room.Files(), Width: width, Height: width, Script: []Act{
+		{Op: "open", File: file}, {Op: "encode", Prompt: "a boat"}, {Op: "step", Times: 2}, {Op: "decode"}, {Op: "encode", Prompt: "a house"}}})
+	if err != nil {
 		return err
 	}
-	const width = 256
-	b.title("lora: the first step after a LoRA of rank 16 on every layer of attention was added, %d×%d", width, width)
-	ways := []string{"", "lora"}
-	first, later := map[string][]float64{}, map[string][]float64{}
-	for range b.Rounds {
-		for _, way := range ways {
-			script := []Act{{Op: "open", File: file}, {Op: "encode", Prompt: "a boat"}, {Op: "step", Times: 2}}
-			model := 0
-			if way != "" {
-				script = append(script, Act{Op: way, File: adapter})
-				model = 1
-			}
-			script = append(script, Act{Op: "step", Model: model, Times: 3})
-			all, err := b.child(ctx, Spec{Width: width, Height: width, Script: script})
-			if err != nil {
-				return err
-			}
-			s := of(all, "step")[2:]
-			t := s[0].Seconds
-			if way != "" {
-				t += of(all, way)[0].Seconds
-			}
-			first[way], later[way] = append(first[way], t), append(later[way], median(seconds(s[1:])))
-		}
-	}
-	var lines []string
-	chart := barChart{title: "From a LoRA to the first step's end: seconds", file: "lora.svg"}
-	for _, way := range ways {
-		name := or(way, "none")
-		lines = append(lines, fmt.Sprintf("%s|%.2f s|%.2f s", name, median(first[way]), median(later[way])))
-		chart.add(name, median(first[way]))
-	}
-	b.table("LoRA|to the end of the first step|a later step", lines)
-	added := (median(first["lora"]) - median(first[""])) / median(first[""])
-	b.bar("lora: added cost", added <= 0.05, "%.1f %% of a step, at most 5 %% and reading the file", 100*added)
-	return b.draw(chart)
+	again := of(all, "encode")[1].Read
+	b.bar("prompt: a changed one with memory for everything", again < 1<<20, "encoding it reads %s", mib(again))
+	b.bar("prompt: an unchanged one", same <= 1.05, "a step reads %.3f of what the denoiser streams, at most 1.05: nothing of the text encoder", same)
+	return nil
 }
 
 // pressure has another process take and give back half of the memory twenty
@@ -335,13 +303,15 @@ func (b *Bench) pressure(ctx context.Context) error {
 		return err
 	}
 	defer cage.Remove()
-	spec := Spec{Cage: cage.Files(), Width: width, Height: width, Script: generation(file, 20)}
+	spec := Spec{Cage: cage.Files(), Width: width, Height: width, Script: generation(file, 40)}
 	calm, err := b.child(ctx, spec)
 	if err != nil {
 		return err
 	}
 	hog := exec.CommandContext(ctx, b.Hog[0], append(b.Hog[1:], fmt.Sprint(limit/2), fmt.Sprint(times), cage.Files()[0])...)
 	hog.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var rounds, problems bytes.Buffer // a line for each time that memory was taken and freed
+	hog.Stdout, hog.Stderr = &rounds, &problems
 	if err := hog.Start(); err != nil {
 		return err
 	}
@@ -349,16 +319,21 @@ func (b *Bench) pressure(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, hog.Process.Kill(), hog.Wait())
 	}
+	// The run may have ended first.
 	if err := hog.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	rounds := hog.Wait()
+	ended := hog.Wait()
+	done := bytes.Count(rounds.Bytes(), []byte("\n"))
+	if ended != nil && done < times {
+		fmt.Fprintf(b.Log, "the other process: %v: %s\n", ended, strings.TrimSpace(problems.String()))
+	}
 	b.table("|steps|read", []string{
 		fmt.Sprintf("alone|%.1f s|%s", total(of(calm, "step")), gib(sumRead(calm))),
 		fmt.Sprintf("under pressure|%.1f s|%s", total(of(pressed, "step")), gib(sumRead(pressed))),
 	})
 	same := calm[len(calm)-1].Hash == pressed[len(pressed)-1].Hash
-	b.bar("pressure: picture", same && rounds == nil, "identical: %v; the other process: %v", same, or(fmt.Sprint(rounds), "done"))
+	b.bar("pressure: picture", same && done == times, "identical: %v; the memory was taken and freed %d times meanwhile, at least %d", same, done, times)
 	return nil
 }
 
@@ -370,8 +345,8 @@ func sumRead(all []Measure) (n int64) {
 }
 
 // Hog takes bytes of memory and frees them, so many times, half a second
-// each. It ends when the context does.
-func Hog(ctx context.Context, bytes int64, times int, cage string) error {
+// each, and writes a line each time. It ends when the context does.
+func Hog(ctx context.Context, out io.Writer, bytes int64, times int, cage string) error {
 	if err := enter([]string{cage}); err != nil {
 		return err
 	}
@@ -389,6 +364,7 @@ func Hog(ctx context.Context, bytes int64, times int, cage string) error {
 		if err := syscall.Munmap(m); err != nil {
 			return err
 		}
+		fmt.Fprintln(out, "taken and freed")
 		if err := pause(ctx); err != nil {
 			return err
 		}

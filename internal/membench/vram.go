@@ -103,15 +103,19 @@ func (b *Bench) press(ctx context.Context, n Network, p *pressed, vram int64, ca
 		return err
 	}
 	last := all[len(all)-1]
-	step, streamed := median(seconds(all[2:])), last.Residency.Streamed
-	beside, err := work(float64(streamed) / step)
+	var moved []float64
+	for _, m := range all[2:] {
+		moved = append(moved, float64(m.MovedVRAM))
+	}
+	step, streamed := median(seconds(all[2:])), median(moved)
+	beside, err := work(streamed / step)
 	if err != nil {
 		return err
 	}
 	p.alone, p.beside, p.step = append(p.alone, alone), append(p.beside, beside), append(p.step, step)
-	p.limit = append(p.limit, max(beside, float64(streamed)/rate))
+	p.limit = append(p.limit, max(beside, streamed/rate))
 	p.bound = append(p.bound, last.Predicted.Bound*beside/alone)
 	p.predicted = append(p.predicted, last.Predicted.Later)
-	p.streamed = streamed
+	p.streamed = int64(streamed)
 	return nil
 }
