@@ -107,24 +107,28 @@ func (s *Schedule) streamed(k int) []bool {
 // deepen returns the depth with which a pass is fastest, of room bytes for the
 // first n extents in the order of give: the more is set aside for streaming,
 // the less transfers and uses wait for each other, and the more must be
-// streamed.
-func (s *Schedule) deepen(n int, room int64, times []float64, rate float64) int64 {
-	best, fastest := s.largest+s.extent, 0.0
+// streamed. To change it moves extents, so another depth than the present one
+// must be worth it.
+func (s *Schedule) deepen(n int, room, present int64, times []float64, rate float64) int64 {
+	least := s.largest + s.extent
+	most := max(room/2, least)
+	best := min(max(present, least), most)
+	fastest := s.period(n, room, best, times, rate)
 	const steps = 24
-	for i := range steps {
-		depth := s.largest + s.extent + int64(i)*max(room/2-s.largest-s.extent, 0)/steps
-		k := s.keeps(n, room, depth)
-		if k == 0 {
-			return depth // everything stays
-		}
-		f := forecast{s, times, []channel{{rate: rate, streamed: s.streamed(k), depth: depth}}}
-		const passes = 3 // the first fills the room, the last is what lasts
-		t := f.passes(passes, false)[passes-1]
-		if i == 0 || t < 0.99*fastest {
+	for i := range int64(steps) {
+		depth := least + i*(most-least)/steps
+		if t := s.period(n, room, depth, times, rate); t < 0.99*fastest {
 			best, fastest = depth, t
 		}
 	}
 	return best
+}
+
+// period returns how many seconds a repeated pass takes with such a depth.
+func (s *Schedule) period(n int, room, depth int64, times []float64, rate float64) float64 {
+	f := forecast{s, times, []channel{{rate: rate, streamed: s.streamed(s.keeps(n, room, depth)), depth: depth}}}
+	const passes = 3 // the first fills the room, the last is what lasts
+	return f.passes(passes, false)[passes-1]
 }
 
 // Rates are how fast everything is, in bytes a second.
@@ -184,7 +188,7 @@ func (s *Schedule) play(activations int64, times []float64, r Rates, part float6
 		if t == p.vram {
 			rate = r.Link
 		}
-		depth := int64(part * float64(s.deepen(n, room, times, rate)))
+		depth := int64(part * float64(s.deepen(n, room, s.depth[t.index], times, rate)))
 		n = s.keeps(n, room, depth)
 		memory += room
 		out.Bound = max(out.Bound, s.bound(times, memory, rate))

@@ -80,12 +80,7 @@ func (s *Schedule) adapt(t *tier, n int, room int64) {
 	if change := room - s.room[i]; !known && change < room/8 && change > -room/8 {
 		return
 	}
-	depth := s.deepen(n, room, s.times, t.rate)
-	// To change it moves extents: little is not worth it.
-	if change := depth - s.depth[i]; change >= s.extent || change <= -s.extent {
-		s.depth[i] = depth
-	}
-	s.room[i] = room
+	s.depth[i], s.room[i] = s.deepen(n, room, s.depth[i], s.times, t.rate), room
 }
 
 // makeRoom evicts until n more bytes fit in the budget: for a use that waits

@@ -268,3 +268,48 @@ func TestFileChanges(t *testing.T) {
 		}
 	}
 }
+
+// TestReplacedDuring puts another file in the place of the one that a run
+// reads: the run goes on with the one that it has, and the next is refused.
+func TestReplacedDuring(t *testing.T) {
+	bytes, err := os.ReadFile(goldenPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, vram := range []int64{0, 1} {
+		path := filepath.Join(t.TempDir(), "model.safetensors")
+		if err := os.WriteFile(path, bytes, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, time.Now(), time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		e := newEncoder(t, path, plan.Options{MaxExtent: 20000})
+		m, _ := e.bind(t, vram*(e.program.Arena+e.program.WeightBytes()/3))
+		want, err := m.Run(t.Context(), e.inputs, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := m.Run(t.Context(), e.inputs, func(done, _ int) {
+			if done != 3 {
+				return
+			}
+			other := slices.Clone(bytes)
+			for i := len(other) / 2; i < len(other); i++ {
+				other[i] ^= 0x11
+			}
+			if err := os.WriteFile(path+".new", other, 0o644); err != nil {
+				t.Error(err)
+			}
+			if err := os.Rename(path+".new", path); err != nil {
+				t.Error(err)
+			}
+		})
+		if err != nil || !slices.Equal(got["hidden"], want["hidden"]) {
+			t.Errorf("VRAM %d: the run whose file was replaced: %v, and the result is the same: %v", vram, err, slices.Equal(got["hidden"], want["hidden"]))
+		}
+		if _, err := m.Run(t.Context(), e.inputs, nil); err == nil || !strings.Contains(err.Error(), "replaced") {
+			t.Errorf("VRAM %d: the next run: %v", vram, err)
+		}
+	}
+}

@@ -125,12 +125,13 @@ type counters struct {
 	read int64 // bytes from disks
 	rss  int64 // bytes of memory, and of them those with no file behind
 	anon int64
+	swap int64 // bytes in the page file
 }
 
 func count() (c counters) {
 	for file, keys := range map[string]map[string]*int64{
 		"/proc/self/io":     {"read_bytes:": &c.read},
-		"/proc/self/status": {"VmRSS:": &c.rss, "RssAnon:": &c.anon},
+		"/proc/self/status": {"VmRSS:": &c.rss, "RssAnon:": &c.anon, "VmSwap:": &c.swap},
 	} {
 		text, _ := os.ReadFile(file) // zeros where there is none
 		for line := range strings.Lines(string(text)) {

@@ -4,6 +4,7 @@ package membench
 
 import (
 	"bytes"
+	"html"
 	"os"
 	"path/filepath"
 
@@ -17,7 +18,8 @@ type barChart struct {
 }
 
 func (c *barChart) add(name string, value float64) {
-	c.bars = append(c.bars, chart.Value{Label: name, Value: value})
+	// The library writes texts as they are.
+	c.bars = append(c.bars, chart.Value{Label: html.EscapeString(name), Value: value})
 }
 
 // draw writes a chart as SVG.
@@ -30,7 +32,7 @@ func (b *Bench) draw(c barChart) error {
 		top = max(top, v.Value)
 	}
 	g := chart.BarChart{
-		Title: c.title, Width: 120 + 110*len(c.bars), Height: 420, BarWidth: 60, Bars: c.bars,
+		Title: html.EscapeString(c.title), Width: 120 + 110*len(c.bars), Height: 420, BarWidth: 60, Bars: c.bars,
 		Background:   chart.Style{Padding: chart.Box{Top: 50, Bottom: 30, Left: 10, Right: 10}},
 		UseBaseValue: true,
 		YAxis:        chart.YAxis{Range: &chart.ContinuousRange{Min: 0, Max: top * 1.1}},
