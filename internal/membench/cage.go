@@ -125,13 +125,14 @@ type counters struct {
 	read int64 // bytes from disks
 	rss  int64 // bytes of memory, and of them those with no file behind
 	anon int64
-	swap int64 // bytes in the page file
+	swap int64 // bytes that the system has written to page files, for anybody
 }
 
 func count() (c counters) {
 	for file, keys := range map[string]map[string]*int64{
 		"/proc/self/io":     {"read_bytes:": &c.read},
-		"/proc/self/status": {"VmRSS:": &c.rss, "RssAnon:": &c.anon, "VmSwap:": &c.swap},
+		"/proc/self/status": {"VmRSS:": &c.rss, "RssAnon:": &c.anon},
+		"/proc/vmstat":      {"pswpout": &c.swap},
 	} {
 		text, _ := os.ReadFile(file) // zeros where there is none
 		for line := range strings.Lines(string(text)) {
@@ -146,5 +147,6 @@ func count() (c counters) {
 			*keys[fields[0]] = n
 		}
 	}
+	c.swap *= int64(os.Getpagesize())
 	return c
 }

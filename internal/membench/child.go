@@ -68,7 +68,8 @@ type Measure struct {
 	Read    int64 // bytes read from disks
 	// MovedRAM and MovedVRAM are the bytes that the pager brought in.
 	MovedRAM, MovedVRAM int64
-	RSS, Anon, Swap     int64 // of the process, after the act
+	RSS, Anon           int64 // of the process, after the act
+	Swapped             int64 // bytes written to page files
 	Residency           pipeline.Residency
 	Hash                string // of the results
 	Bytes               int64  // of an arena
@@ -135,7 +136,7 @@ func (c *child) measure(ctx context.Context, a Act) (Measure, error) {
 	}
 	m := Measure{Op: a.Op, Seconds: time.Since(start).Seconds(), Residency: c.engine.Residency()}
 	after, now := count(), c.engine.Stats()
-	m.Read, m.RSS, m.Anon, m.Swap = after.read-before.read, after.rss, after.anon, after.swap
+	m.Read, m.RSS, m.Anon, m.Swapped = after.read-before.read, after.rss, after.anon, after.swap-before.swap
 	m.MovedRAM, m.MovedVRAM = now.RAM.Moved-stats.RAM.Moved, now.VRAM.Moved-stats.VRAM.Moved
 	if result != nil {
 		sum := sha256.Sum256(dtype.BytesOf(result))

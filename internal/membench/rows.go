@@ -120,7 +120,7 @@ func (b *Bench) ram(ctx context.Context) error {
 			}
 			firsts[way] = append(firsts[way], total(all))
 			for _, m := range all {
-				swapped[way] = max(swapped[way], m.Swap)
+				swapped[way] += m.Swapped
 			}
 			for _, m := range of(all, "step")[2:] {
 				steady[way] = append(steady[way], m.Seconds)
@@ -135,16 +135,16 @@ func (b *Bench) ram(ctx context.Context) error {
 	chart := barChart{title: "Memory for half of the model: seconds", file: "ram.svg"}
 	for _, way := range ways {
 		name := or(string(way), "dynamic")
-		lines = append(lines, fmt.Sprintf("%s|%.1f s|%.2f s|%s|%s", name, median(firsts[way]), median(steady[way]), gib(int64(median(reads[way]))), mib(swapped[way])))
+		lines = append(lines, fmt.Sprintf("%s|%.1f s|%.2f s|%s|%s", name, median(firsts[way]), median(steady[way]), gib(int64(median(reads[way]))), mib(swapped[way]/int64(b.Rounds))))
 		chart.add(name+", generation", median(firsts[way]))
 		chart.add(name+", step", median(steady[way]))
 	}
-	b.table("|first generation of 4 steps|a later step|read in it|in the page file at most", lines)
+	b.table("|first generation of 4 steps|a later step|read in it|written to the page file", lines)
 	fmt.Fprintf(b.Out, "\nof %s that a step uses, dynamic keeps %s\n", gib(model), gib(model-streamed))
 	d, c, k := pager.Dynamic, pager.Classic, pager.MMap
 	b.bar("ram: first generation", median(firsts[c]) >= 3*median(firsts[d]), "%.1f times as fast as classic, at least 3", median(firsts[c])/median(firsts[d]))
 	b.bar("ram: bytes read in a step", median(reads[d]) <= 1.05*float64(streamed), "%.3f of what is not kept, at most 1.05; mmap reads %.2f of the model", median(reads[d])/float64(streamed), median(reads[k])/float64(model))
-	b.bar("ram: the page file", swapped[d] < 16<<20, "dynamic has %s in it, classic %s", mib(swapped[d]), mib(swapped[c]))
+	b.bar("ram: the page file", swapped[d] < 16<<20, "dynamic writes %s to it, classic %s", mib(swapped[d]/int64(b.Rounds)), mib(swapped[c]/int64(b.Rounds)))
 	want := float64(model) / float64(streamed) * 0.9
 	b.bar("ram: a later step", median(steady[k])/median(steady[d]) >= want, "%.2f times as fast as mmap, at least %.2f", median(steady[k])/median(steady[d]), want)
 	return b.draw(chart)

@@ -34,8 +34,8 @@ func (b *Bench) vram(ctx context.Context) error {
 
 // A pressed is what was measured with memory for a part of the weights.
 type pressed struct {
-	alone, beside, step, limit, bound, predicted []float64
-	streamed                                     int64
+	alone, beside, step, limit, besides, bound, predicted []float64
+	streamed                                              int64
 }
 
 // within measures a network with memory for 25 to 100 % of its weights.
@@ -61,8 +61,8 @@ func (b *Bench) within(ctx context.Context, name string, n Network) error {
 		}
 		step, alone := median(p.step), median(p.alone)
 		chart.add(fmt.Sprintf("%d %%", part), step)
-		lines = append(lines, fmt.Sprintf("%d %%|%s|%s|%.2f s|%.2f s|%.2f s|%.3f|%.2f s|%.3f", part, gib(vram), gib(p.streamed),
-			alone, median(p.beside), step, step/median(p.limit), median(p.predicted), step/median(p.bound)))
+		lines = append(lines, fmt.Sprintf("%d %%|%s|%s|%.2f s|%.2f s|%.3f|%.2f s|%.3f|%.2f s|%.3f", part, gib(vram), gib(p.streamed),
+			alone, step, step/median(p.limit), median(p.beside), step/median(p.besides), median(p.predicted), step/median(p.bound)))
 		switch {
 		case part == 100:
 			b.bar(fmt.Sprintf("vram: %s with all weights", name), step <= 1.02*alone, "%.3f of everything resident from the start, at most 1.02", step/alone)
@@ -70,18 +70,18 @@ func (b *Bench) within(ctx context.Context, name string, n Network) error {
 			b.bar(fmt.Sprintf("vram: %s with %d %% of the weights", name, part), step <= 1.10*median(p.limit), "%.3f of max(computing, transfer), at most 1.10", step/median(p.limit))
 		default:
 			b.bar(fmt.Sprintf("vram: %s with %d %% of the weights", name, part), step <= 1.10*median(p.limit) || step <= 1.10*median(p.bound),
-				"%.3f of max(computing, transfer), %.3f of the least time that any choice of what stays can reach with its uneven layers; at most 1.10 of either", step/median(p.limit), step/median(p.bound))
+				"%.3f of max(computing, transfer), %.3f of the least time that any policy can reach, since its layers are uneven; at most 1.10 of either", step/median(p.limit), step/median(p.bound))
 		}
 	}
-	b.table("weights that fit|memory|streamed in a step|computing alone|beside copies|step|of max(computing, transfer)|predicted|of any policy's least", lines)
+	b.table("weights that fit|memory|streamed in a step|computing alone|step|of max(computing, transfer)|computing beside copies|of max with that|predicted|of any policy's least", lines)
 	return b.draw(chart)
 }
 
 // press measures once with so much memory and a link that carries carried
 // bytes in the time of computing. What computing takes varies from minute to
 // minute: it is measured before and after. A device has an engine for its link,
-// here a core plays it that computing could use: so it is measured beside as
-// many copies too, which the limits that steps are compared with are made of.
+// here a core plays it that computing could use: so computing is measured beside
+// as many copies too.
 func (b *Bench) press(ctx context.Context, n Network, p *pressed, vram int64, carried float64) error {
 	work := func(copies float64) (float64, error) {
 		n := n
@@ -112,9 +112,14 @@ func (b *Bench) press(ctx context.Context, n Network, p *pressed, vram int64, ca
 	if err != nil {
 		return err
 	}
+	again, err := work(0)
+	if err != nil {
+		return err
+	}
+	alone = (alone + again) / 2
 	p.alone, p.beside, p.step = append(p.alone, alone), append(p.beside, beside), append(p.step, step)
-	p.limit = append(p.limit, max(beside, streamed/rate))
-	p.bound = append(p.bound, last.Predicted.Bound*beside/alone)
+	p.limit, p.besides = append(p.limit, max(alone, streamed/rate)), append(p.besides, max(beside, streamed/rate))
+	p.bound = append(p.bound, last.Predicted.Bound)
 	p.predicted = append(p.predicted, last.Predicted.Later)
 	p.streamed = int64(streamed)
 	return nil
