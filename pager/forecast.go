@@ -160,50 +160,64 @@ func (s *Schedule) Predict(activations int64, times []float64, r Rates) Predicti
 	p := s.space.pager
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var levels []level // where kernels read first
+	var memory int64   // from where a rate ends to where kernels read
+	bound := 0.0
+	n := len(s.give)
+	for _, t := range p.tiers() {
+		l := level{room: t.Budget, rate: r.Disk}
+		if t == p.top {
+			l.room -= activations
+		}
+		if t == p.vram {
+			l.rate = r.Link
+		}
+		l.depth = s.deepen(n, l.room, s.depth[t.index], times, l.rate)
+		n = s.keeps(n, l.room, l.depth)
+		levels = append(levels, l)
+		memory += l.room
+		bound = max(bound, s.bound(times, memory, l.rate))
+	}
 	var out Prediction
 	// What is in the room for streaming and is needed soonest stays there, as long
 	// as the room is not needed for more. So a pass is as fast as with the best
 	// part of the room for streaming and the rest for what is kept.
 	const parts = 8
 	for part := range parts + 1 {
-		x := s.play(activations, times, r, float64(part)/parts)
+		x := s.play(levels, float64(part)/parts, times)
 		if part == 0 || x.Later < out.Later {
 			out = x
 		}
 	}
+	out.Bound = bound
+	for _, t := range times {
+		out.Compute += t
+	}
 	return out
 }
 
+// A level is a tier as a prediction sees it.
+type level struct {
+	room, depth int64
+	rate        float64
+}
+
 // play predicts with a part of the room that is set aside for streaming.
-func (s *Schedule) play(activations int64, times []float64, r Rates, part float64) (out Prediction) {
-	p := s.space.pager
+func (s *Schedule) play(levels []level, part float64, times []float64) (out Prediction) {
 	f := forecast{sched: s, times: times}
-	var memory int64 // from where a rate ends to where kernels read
 	n := len(s.give)
-	for _, t := range p.tiers() {
-		room, rate := t.Budget, r.Disk
-		if t == p.top {
-			room -= activations
-		}
-		if t == p.vram {
-			rate = r.Link
-		}
-		depth := int64(part * float64(s.deepen(n, room, s.depth[t.index], times, rate)))
-		n = s.keeps(n, room, depth)
-		memory += room
-		out.Bound = max(out.Bound, s.bound(times, memory, rate))
-		f.tiers = append([]channel{{rate: rate, streamed: s.streamed(n), depth: depth}}, f.tiers...)
+	for i, l := range levels {
+		depth := int64(part * float64(l.depth))
+		n = s.keeps(n, l.room, depth)
+		f.tiers = append([]channel{{rate: l.rate, streamed: s.streamed(n), depth: depth}}, f.tiers...)
 		out.RAM = s.splitAt(n)
-		if t == p.top {
+		if i == 0 {
 			out.Top = out.RAM
 		}
 	}
 	const passes = 4
 	took := f.passes(passes, true)
 	out.First, out.Later = took[0], took[passes-1]
-	for _, t := range times {
-		out.Compute += t
-	}
 	return out
 }
 
