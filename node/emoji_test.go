@@ -39,6 +39,14 @@ func newBench(t *testing.T, o pipeline.Options) *bench {
 	return &bench{t, env, Registry(env), workflow.NewExecutor()}
 }
 
+// addRoot has models found in another folder too.
+func (b *bench) addRoot(more string) {
+	f := folders.New(root, more)
+	f.Input, f.Output, f.Temp = b.env.Folders.Input, b.env.Folders.Output, b.env.Folders.Temp
+	b.env.Folders = f
+	b.reg = Registry(b.env)
+}
+
 // emoji returns the demo's workflow with changes NODE.INPUT=VALUE.
 func (b *bench) emoji(sets ...string) *workflow.Graph {
 	b.t.Helper()

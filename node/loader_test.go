@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/weir-run/weir/dtype"
-	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/weights"
@@ -61,10 +60,7 @@ func withModels(t *testing.T, b *bench) {
 	if err := weights.Write(t.Context(), filepath.Join(extra, "models", "loras", "both.safetensors"), nil, lora); err != nil {
 		t.Fatal(err)
 	}
-	f := folders.New(root, extra)
-	f.Input, f.Output, f.Temp = b.env.Folders.Input, b.env.Folders.Output, b.env.Folders.Temp
-	b.env.Folders = f
-	b.reg = Registry(b.env)
+	b.addRoot(extra)
 }
 
 // TestLoaders draws with an autoencoder of its own, which is the demo's, and

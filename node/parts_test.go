@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/internal/synth"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/pipeline"
@@ -39,10 +38,7 @@ func withQuantized(t *testing.T, b *bench) {
 			t.Fatal(err)
 		}
 	}
-	f := folders.New(root, filepath.Dir(models))
-	f.Input, f.Output, f.Temp = b.env.Folders.Input, b.env.Folders.Output, b.env.Folders.Temp
-	b.env.Folders = f
-	b.reg = Registry(b.env)
+	b.addRoot(filepath.Dir(models))
 }
 
 // TestQuantizedParts draws with a GGUF checkpoint and with its parts as files

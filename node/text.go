@@ -14,11 +14,7 @@ func registerText(reg *workflow.Registry, _ *Env) {
 		Description: "Encodes a prompt. (word:1.2) weighs a word.",
 		Inputs:      []workflow.Input{workflow.Text("text"), workflow.Link("clip", workflow.TypeClip)},
 		Outputs:     workflow.Outputs(workflow.TypeConditioning),
-		Prepare: func(_ context.Context, c *workflow.Call) {
-			if clip, err := Input[*pipeline.CLIP](c, "clip"); err == nil {
-				clip.Prefetch()
-			}
-		},
+		Prepare:     preparing("clip", (*pipeline.CLIP).Prefetch),
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			clip, err := Input[*pipeline.CLIP](c, "clip")
 			if err != nil {

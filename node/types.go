@@ -3,6 +3,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/weir-run/weir/media"
@@ -70,6 +71,16 @@ func Input[T any](c *workflow.Call, name string) (T, error) {
 		return v, fmt.Errorf("input %s: the linked node has no %s to give", name, in.Type)
 	}
 	return v, fmt.Errorf("input %s: expected %s, found %T", name, in.Type, c.Value(name))
+}
+
+// preparing returns what has the first weights of a linked model brought in,
+// when it is known.
+func preparing[T any](input string, prefetch func(T)) func(context.Context, *workflow.Call) {
+	return func(_ context.Context, c *workflow.Call) {
+		if model, err := Input[T](c, input); err == nil {
+			prefetch(model)
+		}
+	}
 }
 
 // maxResolution bounds widths and heights in pixels, in ComfyUI too.

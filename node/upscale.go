@@ -32,11 +32,7 @@ func registerUpscale(reg *workflow.Registry, env *Env) {
 		Description: "Enlarges pictures by a network.",
 		Inputs:      []workflow.Input{workflow.Link("upscale_model", workflow.TypeUpscaleModel), workflow.Link("image", workflow.TypeImage)},
 		Outputs:     workflow.Outputs(workflow.TypeImage),
-		Prepare: func(_ context.Context, c *workflow.Call) {
-			if u, err := Input[*pipeline.Upscaler](c, "upscale_model"); err == nil {
-				u.Prefetch()
-			}
-		},
+		Prepare:     preparing("upscale_model", (*pipeline.Upscaler).Prefetch),
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			u, err := Input[*pipeline.Upscaler](c, "upscale_model")
 			if err != nil {

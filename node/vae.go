@@ -19,7 +19,7 @@ func registerVAE(reg *workflow.Registry, _ *Env) {
 		Description: "Turns latents into pictures, in tiles if the memory asks for it.",
 		Inputs:      []workflow.Input{samples, vae},
 		Outputs:     workflow.Outputs(workflow.TypeImage),
-		Prepare:     prepareVAE((*pipeline.VAE).PrefetchDecoder),
+		Prepare:     preparing("vae", (*pipeline.VAE).PrefetchDecoder),
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			v, l, err := latentsFor(c)
 			if err != nil {
@@ -40,7 +40,7 @@ func registerVAE(reg *workflow.Registry, _ *Env) {
 			workflow.Int("temporal_overlap", 8, 4, 4096).By(4).Opt().Tip("Only for video."),
 		},
 		Outputs: workflow.Outputs(workflow.TypeImage),
-		Prepare: prepareVAE((*pipeline.VAE).PrefetchDecoder),
+		Prepare: preparing("vae", (*pipeline.VAE).PrefetchDecoder),
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			v, l, err := latentsFor(c)
 			if err != nil {
@@ -59,7 +59,7 @@ func registerVAE(reg *workflow.Registry, _ *Env) {
 		Description: "Turns pictures into latents.",
 		Inputs:      []workflow.Input{pixels, vae},
 		Outputs:     workflow.Outputs(workflow.TypeLatent),
-		Prepare:     prepareVAE((*pipeline.VAE).PrefetchEncoder),
+		Prepare:     preparing("vae", (*pipeline.VAE).PrefetchEncoder),
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			v, err := Input[*pipeline.VAE](c, "vae")
 			if err != nil {
@@ -78,7 +78,7 @@ func registerVAE(reg *workflow.Registry, _ *Env) {
 		Description: "Turns pictures into latents whose masked part is empty and is to be filled by sampling.",
 		Inputs:      []workflow.Input{pixels, vae, workflow.Link("mask", workflow.TypeMask), workflow.Int("grow_mask_by", 6, 0, 64)},
 		Outputs:     workflow.Outputs(workflow.TypeLatent),
-		Prepare:     prepareVAE((*pipeline.VAE).PrefetchEncoder),
+		Prepare:     preparing("vae", (*pipeline.VAE).PrefetchEncoder),
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			v, err := Input[*pipeline.VAE](c, "vae")
 			if err != nil {
@@ -96,15 +96,6 @@ func registerVAE(reg *workflow.Registry, _ *Env) {
 			return []any{l}, err
 		},
 	})
-}
-
-// prepareVAE has the first weights of an autoencoder brought in.
-func prepareVAE(prefetch func(*pipeline.VAE)) func(context.Context, *workflow.Call) {
-	return func(_ context.Context, c *workflow.Call) {
-		if v, err := Input[*pipeline.VAE](c, "vae"); err == nil {
-			prefetch(v)
-		}
-	}
 }
 
 // latentsFor returns the linked autoencoder, and latents as it takes them.

@@ -7,7 +7,8 @@ type forecast struct {
 	sched *Schedule
 	times []float64 // how many seconds each use is worked with
 	// The tiers that extents pass through, from the disk on: the host's memory
-	// and, on a discrete device, the device's.
+	// and, on a discrete device, the device's. What is streamed through the first
+	// is streamed through the second.
 	tiers []channel
 }
 
@@ -83,7 +84,7 @@ func (f *forecast) fetch(x int, cold bool) (at float64) {
 	bytes := f.sched.space.extents[x].Bytes
 	for k := range f.tiers {
 		c := &f.tiers[k]
-		if !cold && (!c.streamed[x] || k+1 < len(f.tiers) && !f.tiers[k+1].streamed[x]) {
+		if !cold && !c.streamed[x] {
 			continue
 		}
 		at = c.transfer(x, bytes, at)

@@ -56,11 +56,7 @@ func TestPredictIsWhatHappens(t *testing.T) {
 		p := d.pager(t, Options{})
 		m, files := manifest("m", sizes(60, 100)...)
 		s := model(t, p, m, scan(60))
-		for range 9 { // what is learnt is next looked at after 16
-			if err := run(t, d, s, 100); err != nil {
-				t.Fatal(err)
-			}
-		}
+		runs(t, d, s, 100, 9) // what is learnt is next looked at after 16
 		p.settle()
 		top, ram := s.Split()
 		p.mu.Lock()
@@ -76,20 +72,10 @@ func TestPredictIsWhatHappens(t *testing.T) {
 		if !within(got.Top.Streamed, top.Streamed) || !within(got.RAM.Streamed, ram.Streamed) {
 			t.Errorf("unified %v: predicted %+v and %+v, split %+v and %+v", unified, got.Top, got.RAM, top, ram)
 		}
-		var before, after int64
-		for _, f := range files {
-			before += f.read
-		}
-		for range 7 {
-			if err := run(t, d, s, 100); err != nil {
-				t.Fatal(err)
-			}
-		}
+		before := bytesRead(files)
+		runs(t, d, s, 100, 7)
 		p.settle()
-		for _, f := range files {
-			after += f.read
-		}
-		if read := (after - before) / 7; !within(read, got.RAM.Streamed) {
+		if read := (bytesRead(files) - before) / 7; !within(read, got.RAM.Streamed) {
 			t.Errorf("unified %v: a pass reads %d bytes, predicted were %d", unified, read, got.RAM.Streamed)
 		}
 	}

@@ -358,6 +358,26 @@ func runUntil(t *testing.T, ctx context.Context, d *fake, s *Schedule, activatio
 	return nil
 }
 
+// runs makes n whole passes.
+func runs(t *testing.T, d *fake, s *Schedule, activations int64, n int) {
+	t.Helper()
+	for range n {
+		if err := run(t, d, s, activations); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// bytesRead returns how many bytes were read of files so far.
+func bytesRead(files []*file) (n int64) {
+	for _, f := range files {
+		f.mu.Lock()
+		n += f.read
+		f.mu.Unlock()
+	}
+	return n
+}
+
 func scan(n int) (uses [][]int) {
 	for i := range n {
 		uses = append(uses, []int{i})
@@ -432,18 +452,10 @@ func TestCyclicScanKeepsAFixedSet(t *testing.T) {
 			p := d.pager(t, Options{})
 			m, _ := manifest("m", sizes(40, 100)...)
 			s := model(t, p, m, scan(40))
-			for range 9 { // what is learnt is next looked at after 16
-				if err := run(t, d, s, 0); err != nil {
-					t.Fatal(err)
-				}
-			}
+			runs(t, d, s, 0, 9) // what is learnt is next looked at after 16
 			p.settle()
 			before, depth := p.top.Moved, s.depth[p.top.index]
-			for range 7 {
-				if err := run(t, d, s, 0); err != nil {
-					t.Fatal(err)
-				}
-			}
+			runs(t, d, s, 0, 7)
 			p.settle()
 			split, _ := s.Split()
 			if s.depth[p.top.index] == depth && split.Kept != max(int64(fit)*100-depth, 0)/100*100 {
@@ -464,32 +476,16 @@ func TestTwoTiers(t *testing.T) {
 	p := d.pager(t, Options{})
 	m, files := manifest("m", sizes(40, 100)...)
 	s := model(t, p, m, scan(40))
-	for range 9 { // what is learnt is next looked at after 16
-		if err := run(t, d, s, 0); err != nil {
-			t.Fatal(err)
-		}
-	}
+	runs(t, d, s, 0, 9) // what is learnt is next looked at after 16
 	p.settle()
-	read := func() (n int64) {
-		for _, f := range files {
-			f.mu.Lock()
-			n += f.read
-			f.mu.Unlock()
-		}
-		return n
-	}
-	before := read()
-	for range 7 {
-		if err := run(t, d, s, 0); err != nil {
-			t.Fatal(err)
-		}
-	}
+	before := bytesRead(files)
+	runs(t, d, s, 0, 7)
 	p.settle()
 	top, ram := s.Split()
 	if top.Kept < 1300-s.depth[1]-99 || ram.Streamed > 4000-2600+s.depth[0]+s.depth[1]+198 {
 		t.Errorf("the device keeps %d bytes, %d are read in each pass: each tier has room for 1300, of 4000", top.Kept, ram.Streamed)
 	}
-	if got := read() - before; got > 7*ram.Streamed+400 {
+	if got := bytesRead(files) - before; got > 7*ram.Streamed+400 {
 		t.Errorf("seven passes read %d bytes, %d are streamed in each", got, ram.Streamed)
 	}
 }
@@ -627,11 +623,7 @@ func TestPrefetchBesideStreaming(t *testing.T) {
 		a, files := manifest("a", sizes(40, 100)...)
 		b, _ := manifest("b", sizes(8, 100)...)
 		first, second := model(t, p, a, scan(40)), model(t, p, b, scan(8))
-		for range 2 {
-			if err := run(t, d, first, 0); err != nil {
-				t.Fatal(err)
-			}
-		}
+		runs(t, d, first, 0, 2)
 		p.settle()
 		second.Prefetch()
 		if err := run(t, d, first, 0); err != nil {
@@ -647,15 +639,7 @@ func TestPrefetchBesideStreaming(t *testing.T) {
 			t.Errorf("unified %v: the first %d extents of the next model are resident, want some, of a quarter of the memory", unified, there)
 		}
 		split, _ := first.Split()
-		read := func() (n int64) {
-			for _, f := range files {
-				f.mu.Lock()
-				n += f.read
-				f.mu.Unlock()
-			}
-			return n
-		}
-		before, moved := read(), p.Stats().Top().Moved
+		before, moved := bytesRead(files), p.Stats().Top().Moved
 		if err := run(t, d, second, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -663,7 +647,7 @@ func TestPrefetchBesideStreaming(t *testing.T) {
 		if got := p.Stats().Top().Moved - moved; got > int64(8-there)*100 {
 			t.Errorf("unified %v: %d bytes were moved for the next model, of which %d of 8 extents were there", unified, got, there)
 		}
-		if read() != before {
+		if bytesRead(files) != before {
 			t.Errorf("unified %v: a model was read that does not run", unified)
 		}
 		if err := run(t, d, first, 0); err != nil {

@@ -24,11 +24,7 @@ func TestTransfersHaveTracks(t *testing.T) {
 		f.delay = 200 * time.Microsecond
 	}
 	s := model(t, p, m, scan(30))
-	for range 3 {
-		if err := run(t, d, s, 10); err != nil {
-			t.Fatal(err)
-		}
-	}
+	runs(t, d, s, 10, 3)
 	p.settle()
 	stats := p.Stats()
 	if err := recorder.Close(); err != nil {

@@ -66,16 +66,8 @@ type planning struct {
 
 	device   device.Kind
 	stats    pager.Stats
-	rates    []rate
+	rates    []string // that predictions rest on, in words
 	programs []*planned
-}
-
-// A rate is one of those that a prediction rests on.
-type rate struct {
-	name  string
-	value float64 // a second
-	unit  string
-	given bool
 }
 
 // A planned program is one that a workflow runs so many times.
@@ -134,33 +126,45 @@ func (p *planning) plan(cmd *cobra.Command, path string) (err error) {
 	return p.predict(cmd.Context(), engine, compute, disk)
 }
 
-// predict measures the rates that are not given and predicts each program.
+// predict predicts each program from the rates that are given, and from those
+// that are measured.
 func (p *planning) predict(ctx context.Context, engine *pipeline.Engine, compute, disk float64) error {
-	link, err := parseRate("--link", p.link)
+	work, err := p.rate(ctx, "work", "FLOP/s", compute, engine.MeasureCompute)
 	if err != nil {
 		return err
 	}
-	p.rates = []rate{{"work", compute, "FLOP/s", compute > 0}, {"disk", disk, "B/s", disk > 0}}
-	measures := []func(context.Context) (float64, error){engine.MeasureCompute, engine.MeasureDisk}
-	if p.device == device.Discrete {
-		p.rates = append(p.rates, rate{"link", link, "B/s", link > 0})
-		measures = append(measures, engine.MeasureLink)
+	var r pager.Rates
+	if r.Disk, err = p.rate(ctx, "disk", "B/s", disk, engine.MeasureDisk); err != nil {
+		return err
 	}
-	for i := range p.rates {
-		if r := &p.rates[i]; !r.given {
-			if r.value, err = measures[i](ctx); err != nil {
-				return err
-			}
+	if p.device == device.Discrete {
+		link, err := parseRate("--link", p.link)
+		if err != nil {
+			return err
+		}
+		if r.Link, err = p.rate(ctx, "link", "B/s", link, engine.MeasureLink); err != nil {
+			return err
 		}
 	}
-	rates := pager.Rates{Disk: p.rates[1].value}
-	if p.device == device.Discrete {
-		rates.Link = p.rates[2].value
-	}
 	for _, x := range p.programs {
-		x.Prediction = x.model.Predict(p.rates[0].value, rates)
+		x.Prediction = x.model.Predict(work, r)
 	}
 	return nil
+}
+
+// rate returns a rate that is given, or measures it if it is 0, and notes which
+// it was.
+func (p *planning) rate(ctx context.Context, name, unit string, value float64, measure func(context.Context) (float64, error)) (float64, error) {
+	how := "given"
+	if value == 0 {
+		how = "measured"
+		var err error
+		if value, err = measure(ctx); err != nil {
+			return 0, err
+		}
+	}
+	p.rates = append(p.rates, fmt.Sprintf("%s %s (%s)", name, si(value, unit), how))
+	return value, nil
 }
 
 // write prints all programs with what is predicted of each.
@@ -183,19 +187,11 @@ func (p *planning) write(out io.Writer, ops bool) error {
 		fmt.Fprintln(out)
 		whole += y.First + float64(x.Runs-1)*y.Later
 	}
-	var words []string
-	for _, r := range p.rates {
-		how := "measured"
-		if r.given {
-			how = "given"
-		}
-		words = append(words, fmt.Sprintf("%s %s (%s)", r.name, si(r.value, r.unit), how))
-	}
 	budget := "RAM for weights " + size(p.stats.RAM.Budget)
 	if p.device == device.Discrete {
 		budget = "VRAM " + size(p.stats.VRAM.Budget) + ", " + budget
 	}
-	_, err := fmt.Fprintf(out, "%s in all with nothing in memory before; %s; %s\n", duration(whole), budget, strings.Join(words, ", "))
+	_, err := fmt.Fprintf(out, "%s in all with nothing in memory before; %s; %s\n", duration(whole), budget, strings.Join(p.rates, ", "))
 	return err
 }
 

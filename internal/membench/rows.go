@@ -166,16 +166,6 @@ func (b *Bench) swap(ctx context.Context, size int64) (func(), error) {
 	}, nil
 }
 
-// activations returns how large a step's arena is.
-func (b *Bench) activations(ctx context.Context, file string, width int) (int64, error) {
-	all, err := b.child(ctx, Spec{VRAM: 8 << 30, Width: width, Height: width, Script: []Act{
-		{Op: "open", File: file}, {Op: "encode"}, {Op: "step"}, {Op: "arena"}}})
-	if err != nil {
-		return 0, err
-	}
-	return of(all, "arena")[0].Bytes, nil
-}
-
 // experts switches between two models halfway, with room for one.
 func (b *Bench) experts(ctx context.Context) error {
 	first, err := b.model(ctx, 1)
@@ -187,15 +177,11 @@ func (b *Bench) experts(ctx context.Context) error {
 		return err
 	}
 	const width, rate = 64, 2e9
-	arena, err := b.activations(ctx, first, width)
+	probe, err := b.child(ctx, Spec{VRAM: plenty, Width: width, Height: width, Script: append(generation(first, 1)[:3], Act{Op: "arena"})})
 	if err != nil {
 		return err
 	}
-	probe, err := b.child(ctx, Spec{VRAM: 8 << 30, Width: width, Height: width, Script: generation(first, 1)[:3]})
-	if err != nil {
-		return err
-	}
-	model := of(probe, "step")[0].Residency.Kept
+	model, arena := of(probe, "step")[0].Residency.Kept, of(probe, "arena")[0].Bytes
 	b.title("experts: two models of %s, memory for one, switched after half of 8 steps, link at %.0f GB/s", gib(model), rate/1e9)
 	var lines []string
 	times, moved := map[pager.Mode][]float64{}, map[pager.Mode][]float64{}
