@@ -153,18 +153,16 @@ func transparent(picture image.Image, format string) bool {
 
 // split returns the colours of a picture and, if it is transparent, where.
 func split(p *image.NRGBA, transparent bool) (*Image, *Mask) {
-	m := NewImage(1, p.Rect.Dy(), p.Rect.Dx(), 3)
+	m := &Image{newRaster(1, p.Rect.Dy(), p.Rect.Dx(), 3, inBytes)}
 	for i := range m.Height * m.Width {
-		for c := range 3 {
-			m.Pix[3*i+c] = fromByte(p.Pix[4*i+c])
-		}
+		copy(m.bytes[3*i:3*i+3], p.Pix[4*i:])
 	}
 	if !transparent {
 		return m, nil
 	}
-	mask := NewMask(1, m.Height, m.Width)
-	for i := range mask.Pix {
-		mask.Pix[i] = 1 - fromByte(p.Pix[4*i+3])
+	mask := &Mask{newRaster(1, m.Height, m.Width, 1, inNegatives)}
+	for i := range mask.bytes {
+		mask.bytes[i] = p.Pix[4*i+3]
 	}
 	return m, mask
 }

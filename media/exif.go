@@ -90,14 +90,14 @@ func tiffOrientation(t []byte) int {
 	return 1
 }
 
-// oriented turns and mirrors a picture by its EXIF orientation.
-func (m *Image) oriented(o int) *Image {
+// oriented turns and mirrors the first picture by its EXIF orientation.
+func (r raster) oriented(o int) raster {
 	if o <= 1 {
-		return m
+		return r
 	}
-	out := NewImage(1, m.Height, m.Width, m.Channels)
+	out := newRaster(1, r.Height, r.Width, r.Channels, r.form)
 	if o >= 5 {
-		out.Height, out.Width = m.Width, m.Height
+		out.Height, out.Width = r.Width, r.Height
 	}
 	for y := range out.Height {
 		for x := range out.Width {
@@ -106,22 +106,18 @@ func (m *Image) oriented(o int) *Image {
 				sx, sy = y, x
 			}
 			if o == 2 || o == 3 || o == 7 || o == 8 {
-				sx = m.Width - 1 - sx
+				sx = r.Width - 1 - sx
 			}
 			if o == 3 || o == 4 || o == 6 || o == 7 {
-				sy = m.Height - 1 - sy
+				sy = r.Height - 1 - sy
 			}
-			copy(out.Pix[(y*out.Width+x)*m.Channels:][:m.Channels], m.Pix[(sy*m.Width+sx)*m.Channels:])
+			to, from := (y*out.Width+x)*r.Channels, (sy*r.Width+sx)*r.Channels
+			if r.form == inFloat32 {
+				copy(out.values[to:to+r.Channels], r.values[from:])
+			} else {
+				copy(out.bytes[to:to+r.Channels], r.bytes[from:])
+			}
 		}
 	}
 	return out
-}
-
-// oriented is the same for a mask, which may be nil.
-func (m *Mask) oriented(o int) *Mask {
-	if m == nil {
-		return nil
-	}
-	turned := (&Image{1, m.Height, m.Width, 1, m.Pix}).oriented(o)
-	return &Mask{1, turned.Height, turned.Width, turned.Pix}
 }

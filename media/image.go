@@ -9,97 +9,290 @@ import (
 	"github.com/weir-run/weir/resample"
 )
 
-// An Image is a batch of pictures of one size. Pix has the shape [batch,
-// height, width, channels] and values from 0 to 1; channels are red, green,
-// blue and, when there are four, opacity.
-type Image struct {
+// A raster is a batch of pictures of one size. Values have the shape [batch,
+// height, width, channels] and lie, as a rule, between 0 and 1. They are kept as
+// bytes where each is a byte over 255 or 1 less that, otherwise as float32.
+// Neither is there in a planned raster, of which only the size is known.
+type raster struct {
 	Batch, Height, Width, Channels int
-	Pix                            []float32
+
+	values []float32
+	bytes  []uint8
+	form   form
 }
 
-// NewImage returns black pictures.
-func NewImage(batch, height, width, channels int) *Image {
-	return &Image{batch, height, width, channels, make([]float32, batch*height*width*channels)}
+// A form says how the values of a raster are kept.
+type form uint8
+
+const (
+	inFloat32   form = iota
+	inBytes          // a byte v stands for v/255
+	inNegatives      // a byte v stands for 1 - v/255
+)
+
+// size returns how many bytes a value takes.
+func (f form) size() int64 {
+	if f == inFloat32 {
+		return 4
+	}
+	return 1
 }
 
-// Picture returns one picture of a batch. It shares the batch's memory.
-func (m *Image) Picture(i int) *Image {
-	n := m.Height * m.Width * m.Channels
-	return &Image{1, m.Height, m.Width, m.Channels, m.Pix[i*n : (i+1)*n]}
+// byteValues are what bytes stand for, by form.
+var byteValues = func() (t [3][256]float32) {
+	for v := range 256 {
+		t[inBytes][v] = fromByte(uint8(v))
+		t[inNegatives][v] = 1 - fromByte(uint8(v))
+	}
+	return t
+}()
+
+// decode writes what bytes stand for to dst.
+func (f form) decode(dst []float32, bytes []uint8) {
+	values := &byteValues[f]
+	for i, v := range bytes {
+		dst[i] = values[v]
+	}
 }
 
-// Planar returns the pictures in the shape [batch, channels, height, width]
-// with only the first so many channels, as models take them.
-func (m *Image) Planar(channels int) []float32 {
-	area := m.Height * m.Width
-	out := make([]float32, m.Batch*channels*area)
-	for b := range m.Batch {
-		for i := range area {
-			pixel := m.Pix[(b*area+i)*m.Channels:]
+// newRaster returns a raster of zeros.
+func newRaster(batch, height, width, channels int, f form) raster {
+	r := raster{Batch: batch, Height: height, Width: width, Channels: channels, form: f}
+	if n := r.elements(); f == inFloat32 {
+		r.values = make([]float32, n)
+	} else {
+		r.bytes = make([]uint8, n)
+	}
+	return r
+}
+
+func (r *raster) elements() int { return r.Batch * r.Height * r.Width * r.Channels }
+
+// Size returns the bytes of memory that the values take or, of a planned
+// raster, would take.
+func (r *raster) Size() int64 {
+	return r.form.size() * int64(r.Batch) * int64(r.Height) * int64(r.Width) * int64(r.Channels)
+}
+
+// Planned reports whether only the size is known.
+func (r *raster) Planned() bool { return r.values == nil && r.bytes == nil }
+
+// Pix returns all values as float32. They may be shared and are not to be
+// changed. Those of a raster that is kept in bytes are made by each call.
+func (r *raster) Pix() []float32 {
+	if r.form == inFloat32 {
+		return r.values
+	}
+	out := make([]float32, len(r.bytes))
+	r.form.decode(out, r.bytes)
+	return out
+}
+
+// Row writes row y of picture b to dst, which must have Width·Channels values.
+func (r *raster) Row(dst []float32, b, y int) {
+	n := r.Width * r.Channels
+	at := (b*r.Height + y) * n
+	if r.form == inFloat32 {
+		copy(dst, r.values[at:at+n])
+		return
+	}
+	r.form.decode(dst, r.bytes[at:at+n])
+}
+
+// picture returns picture b, which shares the batch's memory.
+func (r *raster) picture(b int) raster {
+	n := r.Height * r.Width * r.Channels
+	out := *r
+	out.Batch = 1
+	if r.values != nil {
+		out.values = r.values[b*n : (b+1)*n : (b+1)*n]
+	}
+	if r.bytes != nil {
+		out.bytes = r.bytes[b*n : (b+1)*n : (b+1)*n]
+	}
+	return out
+}
+
+// planar returns the first channels of picture b in the shape [channels,
+// height, width].
+func (r *raster) planar(b, channels int) []float32 {
+	area := r.Height * r.Width
+	out := make([]float32, channels*area)
+	row := make([]float32, r.Width*r.Channels)
+	for y := range r.Height {
+		r.Row(row, b, y)
+		for x := range r.Width {
 			for c := range channels {
-				out[(b*channels+c)*area+i] = pixel[c]
+				out[c*area+y*r.Width+x] = row[x*r.Channels+c]
 			}
 		}
 	}
 	return out
 }
 
-// FromPlanar returns pictures from values of the shape [batch, channels,
-// height, width].
-func FromPlanar(data []float32, batch, channels, height, width int) *Image {
-	m := NewImage(batch, height, width, channels)
-	area := height * width
-	for b := range batch {
-		for c := range channels {
-			for i, v := range data[(b*channels+c)*area:][:area] {
-				m.Pix[(b*area+i)*channels+c] = v
+// setPlanar writes picture b from values of the shape [channels, height,
+// width], which must be such as the form can keep.
+func (r *raster) setPlanar(b int, data []float32) {
+	area := r.Height * r.Width
+	for c := range r.Channels {
+		for i, v := range data[c*area : (c+1)*area] {
+			at := (b*area+i)*r.Channels + c
+			switch r.form {
+			case inFloat32:
+				r.values[at] = v
+			case inBytes:
+				r.bytes[at] = toByteExact(v)
+			case inNegatives:
+				r.bytes[at] = toByteExact(1 - v)
 			}
 		}
 	}
-	return m
 }
 
-// A Mask is a batch of masks of one size. Pix has the shape [batch, height,
-// width]; 1 marks what a mask is about, 0 the rest.
-type Mask struct {
-	Batch, Height, Width int
-	Pix                  []float32
+// resized returns a planned raster of another size, of the form that a method
+// gives: Lanczos works in bytes.
+func (r *raster) resized(height, width int, method resample.Method) raster {
+	out := raster{Batch: r.Batch, Height: height, Width: width, Channels: r.Channels}
+	switch method {
+	case resample.Lanczos:
+		out.form = inBytes
+	case resample.Nearest: // copies values
+		out.form = r.form
+	}
+	return out
 }
 
-// NewMask returns masks that mark nothing.
-func NewMask(batch, height, width int) *Mask {
-	return &Mask{batch, height, width, make([]float32, batch*height*width)}
+// An Image is a batch of pictures. Channels are red, green, blue and, when
+// there are four, opacity.
+type Image struct{ raster }
+
+// NewImage returns pictures of those values, which it keeps: they have the
+// shape [batch, height, width, channels]. Nil stands for zeros.
+func NewImage(batch, height, width, channels int, values []float32) *Image {
+	if values == nil {
+		return &Image{newRaster(batch, height, width, channels, inFloat32)}
+	}
+	return &Image{raster{Batch: batch, Height: height, Width: width, Channels: channels, values: values}}
+}
+
+// PlanImage returns planned pictures, whose values would be float32.
+func PlanImage(batch, height, width, channels int) *Image {
+	return &Image{raster{Batch: batch, Height: height, Width: width, Channels: channels}}
+}
+
+// Picture returns one picture of a batch. It shares the batch's memory.
+func (m *Image) Picture(i int) *Image { return &Image{m.picture(i)} }
+
+// Planar returns picture b in the shape [channels, height, width] with only the
+// first channels, as models take them.
+func (m *Image) Planar(b, channels int) []float32 { return m.planar(b, channels) }
+
+// SetPlanar writes picture b from values of the shape [channels, height,
+// width]. The image must be one of [NewImage].
+func (m *Image) SetPlanar(b int, data []float32) { m.setPlanar(b, data) }
+
+// A Mask is a batch of masks, rasters of one channel; 1 marks what a mask is
+// about, 0 the rest.
+type Mask struct{ raster }
+
+// NewMask returns masks of those values, which it keeps: they have the shape
+// [batch, height, width]. Nil stands for zeros.
+func NewMask(batch, height, width int, values []float32) *Mask {
+	return &Mask{NewImage(batch, height, width, 1, values).raster}
+}
+
+// PlanMask returns planned masks, whose values would be float32.
+func PlanMask(batch, height, width int) *Mask {
+	return &Mask{PlanImage(batch, height, width, 1).raster}
+}
+
+// Channel returns a channel of pictures as masks.
+func (m *Image) Channel(c int) *Mask {
+	out := raster{Batch: m.Batch, Height: m.Height, Width: m.Width, Channels: 1, form: m.form}
+	if m.Planned() {
+		return &Mask{out}
+	}
+	out = newRaster(m.Batch, m.Height, m.Width, 1, m.form)
+	for i := range out.elements() {
+		if m.form == inFloat32 {
+			out.values[i] = m.values[i*m.Channels+c]
+		} else {
+			out.bytes[i] = m.bytes[i*m.Channels+c]
+		}
+	}
+	return &Mask{out}
+}
+
+// Inverted returns the negatives of pictures. They share the memory of pictures
+// that are kept in bytes.
+func (m *Image) Inverted() *Image {
+	out := *m
+	switch {
+	case m.form == inBytes:
+		out.form = inNegatives
+		return &out
+	case m.Planned():
+		out.form = inFloat32
+		return &out
+	}
+	out.raster = newRaster(m.Batch, m.Height, m.Width, m.Channels, inFloat32)
+	for b := range m.Batch {
+		for y := range m.Height {
+			row := out.values[(b*m.Height+y)*m.Width*m.Channels:][:m.Width*m.Channels]
+			m.Row(row, b, y)
+			for i, v := range row {
+				row[i] = 1 - v
+			}
+		}
+	}
+	return &out
 }
 
 // Resize returns the masks at another size.
 func (m *Mask) Resize(ctx context.Context, height, width int, method resample.Method) (*Mask, error) {
-	pix, err := resample.Resize(ctx, m.Pix, m.Batch, m.Height, m.Width, height, width, method)
-	return &Mask{m.Batch, height, width, pix}, err
+	out, err := m.resize(ctx, height, width, method, false)
+	return &Mask{out}, err
 }
 
 // Resize returns the pictures at another size. With crop, the sides that are
 // too long for the new aspect ratio are cut first, equally at both ends.
 func (m *Image) Resize(ctx context.Context, height, width int, method resample.Method, crop bool) (*Image, error) {
+	out, err := m.resize(ctx, height, width, method, crop)
+	return &Image{out}, err
+}
+
+func (r *raster) resize(ctx context.Context, height, width int, method resample.Method, crop bool) (raster, error) {
 	if height < 1 || width < 1 {
-		return nil, fmt.Errorf("cannot resize a picture to %d×%d", width, height)
+		return raster{}, fmt.Errorf("cannot resize a picture to %d×%d", width, height)
 	}
-	out := &Image{Batch: m.Batch, Height: height, Width: width, Channels: m.Channels}
-	premultiplied := method == resample.Lanczos && m.Channels == 4
-	for b := range m.Batch {
-		data := m.Picture(b).Planar(m.Channels)
+	out := r.resized(height, width, method)
+	if r.Planned() {
+		return out, nil
+	}
+	out = newRaster(out.Batch, height, width, out.Channels, out.form)
+	premultiplied := method == resample.Lanczos && r.Channels == 4
+	for b := range r.Batch {
+		data := r.planar(b, r.Channels)
 		if premultiplied {
 			premultiply(data)
 		}
-		data, err := ResizePlanes(ctx, data, m.Channels, m.Height, m.Width, height, width, method, crop)
+		data, err := ResizePlanes(ctx, data, r.Channels, r.Height, r.Width, height, width, method, crop)
 		if err != nil {
-			return nil, err
+			return raster{}, err
 		}
 		if premultiplied {
 			unpremultiply(data)
 		}
-		out.Pix = append(out.Pix, FromPlanar(data, 1, m.Channels, height, width).Pix...)
+		out.setPlanar(b, data)
 	}
 	return out, nil
+}
+
+// ResizeMemory returns the bytes of memory that Resize takes beside what it
+// returns: one picture in planes, before and after, and the rows between.
+func (r *raster) ResizeMemory(height, width int) int64 {
+	in, out, rows := r.Height*r.Width, height*width, r.Height*width
+	return 4 * (int64(r.Channels)*int64(2*in+out) + int64(rows))
 }
 
 // ResizePlanes is Resize for values of the shape [channels, height, width],

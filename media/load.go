@@ -71,5 +71,9 @@ func Decode(data []byte) (*Image, *Mask, error) {
 	}
 	m, mask := split(flatten(picture, format), transparent(picture, format))
 	o := orientation(data, format)
-	return m.oriented(o), mask.oriented(o), nil
+	m.raster = m.oriented(o)
+	if mask != nil {
+		mask.raster = mask.oriented(o)
+	}
+	return m, mask, nil
 }

@@ -33,9 +33,10 @@ func TestLoadIsPillows(t *testing.T) {
 		if strings.HasSuffix(name, ".jpg") {
 			limit = 3.0 / 255 // decoders round differently
 		}
+		pix := m.Pix()
 		for i, want := range f.F32(name) {
-			if math.Abs(float64(m.Pix[i]-want)) > limit+1e-6 {
-				t.Errorf("%s: value %d is %v, want %v", name, i, m.Pix[i]*255, want*255)
+			if math.Abs(float64(pix[i]-want)) > limit+1e-6 {
+				t.Errorf("%s: value %d is %v, want %v", name, i, pix[i]*255, want*255)
 				break
 			}
 		}
@@ -47,9 +48,10 @@ func TestLoadIsPillows(t *testing.T) {
 		if mask == nil {
 			continue
 		}
+		pix = mask.Pix()
 		for i, want := range f.F32(name + ".mask") {
-			if math.Abs(float64(mask.Pix[i]-want)) > 1e-6 {
-				t.Errorf("%s: value %d of the mask is %v, want %v", name, i, mask.Pix[i], want)
+			if math.Abs(float64(pix[i]-want)) > 1e-6 {
+				t.Errorf("%s: value %d of the mask is %v, want %v", name, i, pix[i], want)
 				break
 			}
 		}
@@ -70,9 +72,9 @@ func TestBytesAreNumPys(t *testing.T) {
 }
 
 func TestWritePNG(t *testing.T) {
-	m := NewImage(2, 3, 5, 3)
-	for i := range m.Pix {
-		m.Pix[i] = float32(i%256) / 255
+	m := NewImage(2, 3, 5, 3, nil)
+	for i := range m.Pix() {
+		m.values[i] = float32(i%256) / 255
 	}
 	path := filepath.Join(t.TempDir(), "x.png")
 	texts := []Text{{"prompt", `{"1": "x"}`}, {"workflow", "{}"}}
@@ -83,9 +85,9 @@ func TestWritePNG(t *testing.T) {
 	if err != nil || mask != nil {
 		t.Fatal(err, mask)
 	}
-	for i, v := range got.Pix {
-		if v != float32(resample.ToByte(m.Pix[i]))/255 {
-			t.Fatalf("value %d is %v, want %v", i, v, m.Pix[i])
+	for i, v := range got.Pix() {
+		if v != float32(resample.ToByte(m.Pix()[i]))/255 {
+			t.Fatalf("value %d is %v, want %v", i, v, m.Pix()[i])
 		}
 	}
 	read, err := ReadText(path)
@@ -107,12 +109,12 @@ func TestWritePNG(t *testing.T) {
 }
 
 func TestWriteErrors(t *testing.T) {
-	m := NewImage(1, 2, 2, 3)
+	m := NewImage(1, 2, 2, 3, nil)
 	dir := t.TempDir()
 	for want, f := range map[string]func() error{
 		"only ASCII":   func() error { return WritePNG(filepath.Join(dir, "a.png"), m, []Text{{"prompt", "é"}}) },
 		"1 to 79":      func() error { return WritePNG(filepath.Join(dir, "a.png"), m, []Text{{"", "x"}}) },
-		"1 channels":   func() error { return WritePNG(filepath.Join(dir, "a.png"), NewImage(1, 2, 2, 1), nil) },
+		"1 channels":   func() error { return WritePNG(filepath.Join(dir, "a.png"), NewImage(1, 2, 2, 1, nil), nil) },
 		"no such file": func() error { return WritePNG(filepath.Join(dir, "none", "a.png"), m, nil) },
 		"file exists":  func() error { return WritePNG(dir, m, nil) },
 	} {
@@ -215,9 +217,9 @@ func TestLoadErrors(t *testing.T) {
 
 // TestOrientations turns a picture of 2×3 distinct pixels in all ways.
 func TestOrientations(t *testing.T) {
-	m := NewImage(1, 2, 3, 1)
-	for i := range m.Pix {
-		m.Pix[i] = float32(i)
+	m := NewImage(1, 2, 3, 1, nil)
+	for i := range m.Pix() {
+		m.values[i] = float32(i)
 	}
 	// EXIF 2.32, table of tag 274: where row 0 and column 0 are.
 	want := map[int][]float32{
@@ -227,8 +229,8 @@ func TestOrientations(t *testing.T) {
 	for o, w := range want {
 		got := m.oriented(o)
 		for i := range w {
-			if got.Pix[i] != w[i] {
-				t.Errorf("orientation %d gives %v, want %v", o, got.Pix, w)
+			if got.Pix()[i] != w[i] {
+				t.Errorf("orientation %d gives %v, want %v", o, got.Pix(), w)
 				break
 			}
 		}
@@ -236,16 +238,16 @@ func TestOrientations(t *testing.T) {
 }
 
 func TestResizeCrops(t *testing.T) {
-	m := NewImage(1, 4, 10, 3)
-	for i := range m.Pix {
-		m.Pix[i] = float32(i / 3 % 10)
+	m := NewImage(1, 4, 10, 3, nil)
+	for i := range m.Pix() {
+		m.values[i] = float32(i / 3 % 10)
 	}
 	got, err := m.Resize(t.Context(), 4, 4, resample.Nearest, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for x := range 4 {
-		if v := got.Pix[3*x]; v != float32(3+x) {
+		if v := got.Pix()[3*x]; v != float32(3+x) {
 			t.Errorf("column %d is that of %v, want %d: the middle is kept", x, v, 3+x)
 		}
 	}
@@ -287,8 +289,8 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(m.Pix) != m.Width*m.Height*3 || mask != nil && len(mask.Pix) != m.Width*m.Height {
-			t.Errorf("%d×%d pixels with %d values", m.Width, m.Height, len(m.Pix))
+		if len(m.Pix()) != m.Width*m.Height*3 || mask != nil && len(mask.Pix()) != m.Width*m.Height {
+			t.Errorf("%d×%d pixels with %d values", m.Width, m.Height, len(m.Pix()))
 		}
 	})
 }

@@ -93,11 +93,15 @@ func (t Text) check() error {
 // 255, to whole numbers.
 func rgba(m *Image) image.Image {
 	out := image.NewNRGBA(image.Rect(0, 0, m.Width, m.Height))
-	for i := range m.Width * m.Height {
-		pixel := m.Pix[i*m.Channels:][:m.Channels]
-		out.Pix[4*i+3] = 255
-		for c, v := range pixel {
-			out.Pix[4*i+c] = resample.ToByte(v)
+	row := make([]float32, m.Width*m.Channels)
+	for y := range m.Height {
+		m.Row(row, 0, y)
+		for x := range m.Width {
+			pixel := out.Pix[y*out.Stride+4*x:][:4]
+			pixel[3] = 255
+			for c, v := range row[x*m.Channels:][:m.Channels] {
+				pixel[c] = resample.ToByte(v)
+			}
 		}
 	}
 	return out

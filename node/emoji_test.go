@@ -120,7 +120,7 @@ func TestEmojiIsTheReferences(t *testing.T) {
 		t.Fatalf("the picture is %d×%d, want %v", got.Width, got.Height, shape)
 	}
 	far := 0
-	for i, v := range got.Pix {
+	for i, v := range got.Pix() {
 		if d := v*255 - want[i]; d > 2.5 || d < -2.5 {
 			far++
 		}
@@ -137,7 +137,7 @@ func TestEmojiInLittleMemory(t *testing.T) {
 	want := large.run(large.emoji())
 	const vram = 8 << 20 // the checkpoint has 24 MiB
 	small := newBench(t, pipeline.Options{VRAM: vram, Threads: 1})
-	if got := small.run(small.emoji()); !slices.Equal(got.Pix, want.Pix) {
+	if got := small.run(small.emoji()); !slices.Equal(got.Pix(), want.Pix()) {
 		t.Error("the picture is another one")
 	}
 	s := small.env.Engine.Stats().VRAM
@@ -160,7 +160,7 @@ func TestSeedAloneEncodesNothing(t *testing.T) {
 		t.Errorf("%d nodes ran and %d did not, want 4 and 5", result.Ran, result.Cached)
 	}
 	again := b.run(b.emoji("KSampler.steps=2"))
-	if !slices.Equal(first.Pix, again.Pix) {
+	if !slices.Equal(first.Pix(), again.Pix()) {
 		t.Error("the same seed gave another picture")
 	}
 }
@@ -184,7 +184,7 @@ func TestPictureRunsAgain(t *testing.T) {
 		t.Error("the workflow has changed on its way through the picture")
 	}
 	other := newBench(t, pipeline.Options{})
-	if got := other.run(other.parse(texts[0].Value)); !slices.Equal(got.Pix, want.Pix) {
+	if got := other.run(other.parse(texts[0].Value)); !slices.Equal(got.Pix(), want.Pix()) {
 		t.Error("the workflow in the picture gives another picture")
 	}
 }
@@ -204,14 +204,14 @@ func TestFirstAndLastSteps(t *testing.T) {
 	start, end := strings.Index(text, `"5": {`), strings.Index(text, `"6": {`)
 	text = text[:start] + split + strings.Replace(text[end:], `["5", 0]`, `["55", 0]`, 1)
 	got := b.run(b.parse(text))
-	far := 0
-	for i, v := range got.Pix {
-		if d := (v - whole.Pix[i]) * 255; d > 1.5 || d < -1.5 {
+	want, far := whole.Pix(), 0
+	for i, v := range got.Pix() {
+		if d := (v - want[i]) * 255; d > 1.5 || d < -1.5 {
 			far++
 		}
 	}
 	if far > 0 {
-		t.Errorf("%d of %d values differ from those of all steps in one node", far, len(got.Pix))
+		t.Errorf("%d of %d values differ from those of all steps in one node", far, len(got.Pix()))
 	}
 }
 
@@ -219,9 +219,9 @@ func TestFirstAndLastSteps(t *testing.T) {
 // another size, conditioning and clip skip.
 func TestEveryModelNode(t *testing.T) {
 	b := newBench(t, pipeline.Options{})
-	picture := media.NewImage(1, 48, 80, 3)
-	for i := range picture.Pix {
-		picture.Pix[i] = float32(i%7) / 7
+	picture := media.NewImage(1, 48, 80, 3, nil)
+	for i := range picture.Pix() {
+		picture.Pix()[i] = float32(i%7) / 7
 	}
 	if err := media.WritePNG(filepath.Join(b.env.Folders.Input, "in.png"), picture, nil); err != nil {
 		t.Fatal(err)

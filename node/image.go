@@ -55,11 +55,7 @@ func registerImages(reg *workflow.Registry, env *Env) {
 		})
 	register("ImageInvert", "Invert Image", "Turns pictures into their negatives.", nil,
 		func(_ context.Context, _ *workflow.Call, in *media.Image) (*media.Image, error) {
-			out := media.NewImage(in.Batch, in.Height, in.Width, in.Channels)
-			for i, v := range in.Pix {
-				out.Pix[i] = 1 - v
-			}
-			return out, nil
+			return in.Inverted(), nil
 		})
 }
 
@@ -98,7 +94,7 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 				return nil, err
 			}
 			if mask == nil {
-				mask = media.NewMask(1, 64, 64) // as ComfyUI has it
+				mask = media.NewMask(1, 64, 64, nil) // as ComfyUI has it
 			}
 			return []any{m, mask}, nil
 		},
@@ -117,15 +113,11 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 			channel := slices.Index([]string{"red", "green", "blue"}, c.String("channel"))
 			if channel < 0 {
 				if mask == nil {
-					mask = media.NewMask(1, m.Height, m.Width)
+					mask = media.NewMask(1, m.Height, m.Width, nil)
 				}
 				return []any{mask}, nil
 			}
-			out := media.NewMask(1, m.Height, m.Width)
-			for i := range out.Pix {
-				out.Pix[i] = m.Pix[3*i+channel]
-			}
-			return []any{out}, nil
+			return []any{m.Channel(channel)}, nil
 		},
 	})
 }

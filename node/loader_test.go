@@ -76,7 +76,7 @@ func TestLoaders(t *testing.T) {
 			"5": {"class_type": "KSampler", "inputs": {"seed": 42, "steps": 2, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0,
 				"model": ` + model + `, "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["4", 0]}},
 			"6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ` + vae + `}},
-			"9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["6", 0]}}}`)).Pix
+			"9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["6", 0]}}}`)).Pix()
 	}
 	lora := func(model, clip string) string {
 		return `"7": {"class_type": "LoraLoader", "inputs": {"lora_name": "both.safetensors", "strength_model": ` + model + `, "strength_clip": ` + clip + `,

@@ -54,7 +54,7 @@ func TestQuantizedParts(t *testing.T) {
 			"6": {"class_type": "KSampler", "inputs": {"seed": 42, "steps": 2, "cfg": 2.5, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0,
 				"model": ` + model + `, "positive": ["4", 0], "negative": ["4", 0], "latent_image": ["5", 0]}},
 			"7": {"class_type": "VAEDecode", "inputs": {"samples": ["6", 0], "vae": ` + vae + `}},
-			"8": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["7", 0]}}}`)).Pix
+			"8": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["7", 0]}}}`)).Pix()
 	}
 	want := draw(`"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "emoji.gguf"}}`, `["1", 0]`, `["1", 1]`, `["1", 2]`)
 	const vae = `, "3": {"class_type": "VAELoader", "inputs": {"vae_name": "vae.gguf"}}`

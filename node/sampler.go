@@ -183,9 +183,11 @@ func (l *Latent) maskAt(ctx context.Context, m *media.Mask) ([]float32, error) {
 		return nil, err
 	}
 	n := l.Height * l.Width
-	var out []float32
+	out := make([]float32, l.Batch*n)
 	for b := range l.Batch {
-		out = append(out, small.Pix[b%small.Batch*n:][:n]...)
+		for y := range l.Height {
+			small.Row(out[b*n+y*l.Width:][:l.Width], b%small.Batch, y)
+		}
 	}
 	return out, nil
 }

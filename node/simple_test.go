@@ -54,9 +54,9 @@ func TestImageNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	inverted := b.saved(`{"class_type": "ImageInvert", "inputs": {"image": ["in", 0]}}`)
-	for i, v := range inverted.Pix {
-		if d := v + in.Pix[i] - 1; d > 0.005 || d < -0.005 {
-			t.Fatalf("value %d of the negative is %v, of the picture %v", i, v, in.Pix[i])
+	for i, v := range inverted.Pix() {
+		if d := v + in.Pix()[i] - 1; d > 0.005 || d < -0.005 {
+			t.Fatalf("value %d of the negative is %v, of the picture %v", i, v, in.Pix()[i])
 		}
 	}
 	for node, size := range map[string][2]int{
@@ -72,7 +72,7 @@ func TestImageNodes(t *testing.T) {
 	}
 	// In the middle of a picture that is twice as wide as high.
 	cropped := b.saved(`{"class_type": "ImageScale", "inputs": {"image": ["in", 0], "upscale_method": "nearest-exact", "width": 6, "height": 6, "crop": "center"}}`)
-	if got, want := cropped.Pix[0], in.Pix[3*3]; got != want {
+	if got, want := cropped.Pix()[0], in.Pix()[3*3]; got != want {
 		t.Errorf("the crop begins with %v, want %v", got, want)
 	}
 }
@@ -106,7 +106,7 @@ func TestMasks(t *testing.T) {
 		`{"class_type": "LoadImageMask", "inputs": {"image": "in.png", "channel": "green"}}`: func(_, y int) float32 { return float32(10*y) / 255 },
 	} {
 		m := mask(node)
-		for i, v := range m.Pix {
+		for i, v := range m.Pix() {
 			if d := v - want(i%8, i/8); d > 1e-6 || d < -1e-6 {
 				t.Errorf("%s: value %d is %v, want %v", node, i, v, want(i%8, i/8))
 				break
@@ -181,28 +181,28 @@ func TestGrow(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 200 {
 		h, w, by := 1+r.IntN(9), 1+r.IntN(9), r.IntN(8)
-		m := media.NewMask(2, h, w)
-		for i := range m.Pix {
-			m.Pix[i] = float32(r.IntN(8) / 7)
+		m := make([]float32, 2*h*w)
+		for i := range m {
+			m[i] = float32(r.IntN(8) / 7)
 		}
-		got := grow(m, by)
+		got := grow(m, 2, h, w, by)
 		for b := range 2 {
 			for y := range h {
 				for x := range w {
 					sum := float32(0)
 					if by == 0 {
-						sum = m.Pix[(b*h+y)*w+x]
+						sum = m[(b*h+y)*w+x]
 					}
 					for i := range by {
 						for j := range by {
 							v, u := y-by/2+i, x-by/2+j // the padding is (by-1)/2 rounded up
 							if v >= 0 && v < h && u >= 0 && u < w {
-								sum += m.Pix[(b*h+v)*w+u]
+								sum += m[(b*h+v)*w+u]
 							}
 						}
 					}
-					if want := min(sum, 1); got.Pix[(b*h+y)*w+x] != want {
-						t.Fatalf("%d×%d grown by %d at %d,%d: %v, want %v", w, h, by, x, y, got.Pix[(b*h+y)*w+x], want)
+					if want := min(sum, 1); got[(b*h+y)*w+x] != want {
+						t.Fatalf("%d×%d grown by %d at %d,%d: %v, want %v", w, h, by, x, y, got[(b*h+y)*w+x], want)
 					}
 				}
 			}

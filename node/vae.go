@@ -132,53 +132,56 @@ func encodeForInpaint(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m 
 	f := v.Factor()
 	height, width := m.Height/f*f, m.Width/f*f
 	top, left := m.Height%f/2, m.Width%f/2
-	grey := media.NewImage(m.Batch, height, width, 3)
-	marked := media.NewMask(mask.Batch, height, width)
+	marked := make([]float32, mask.Batch*height*width)
+	row := make([]float32, m.Width)
 	for b := range mask.Batch {
 		for y := range height {
-			for x := range width {
-				v := mask.Pix[(b*m.Height+top+y)*m.Width+left+x]
-				marked.Pix[(b*height+y)*width+x] = float32(math.RoundToEven(float64(v)))
+			mask.Row(row, b, top+y)
+			for x, v := range row[left : left+width] {
+				marked[(b*height+y)*width+x] = float32(math.RoundToEven(float64(v)))
 			}
 		}
 	}
+	grey := make([]float32, m.Batch*height*width*3)
+	pixels := make([]float32, m.Width*m.Channels)
 	for b := range m.Batch {
 		for y := range height {
+			m.Row(pixels, b, top+y)
 			for x := range width {
-				keep := 1 - marked.Pix[(b%mask.Batch*height+y)*width+x]
-				from := ((b*m.Height+top+y)*m.Width + left + x) * m.Channels
+				keep := 1 - marked[(b%mask.Batch*height+y)*width+x]
 				for k := range 3 {
-					grey.Pix[((b*height+y)*width+x)*3+k] = (m.Pix[from+k]-0.5)*keep + 0.5
+					grey[((b*height+y)*width+x)*3+k] = (pixels[(left+x)*m.Channels+k]-0.5)*keep + 0.5
 				}
 			}
 		}
 	}
-	l, err := encode(ctx, c, v, grey)
+	l, err := encode(ctx, c, v, media.NewImage(m.Batch, height, width, 3, grey))
 	if err != nil {
 		return nil, err
 	}
-	l.NoiseMask = grow(marked, c.Int("grow_mask_by"))
+	l.NoiseMask = media.NewMask(mask.Batch, height, width, grow(marked, mask.Batch, height, width, c.Int("grow_mask_by")))
 	return l, nil
 }
 
 // grow marks all that lies within a square of the given width around what is
-// marked. A square of even width reaches one further up and left.
-func grow(m *media.Mask, by int) *media.Mask {
+// marked in values of the shape [batch, height, width]. A square of even width
+// reaches one further up and left.
+func grow(marked []float32, batch, height, width, by int) []float32 {
 	if by == 0 {
-		return m
+		return marked
 	}
 	before := by / 2 // the padding of the convolution that ComfyUI grows with
-	out := media.NewMask(m.Batch, m.Height, m.Width)
-	for b := range m.Batch {
-		for y := range m.Height {
-			for x := range m.Width {
-				if m.Pix[(b*m.Height+y)*m.Width+x] == 0 {
+	out := make([]float32, len(marked))
+	for b := range batch {
+		for y := range height {
+			for x := range width {
+				if marked[(b*height+y)*width+x] == 0 {
 					continue
 				}
 				// This value is under the square of each place from here on.
-				for v := max(y-(by-1)+before, 0); v <= min(y+before, m.Height-1); v++ {
-					for u := max(x-(by-1)+before, 0); u <= min(x+before, m.Width-1); u++ {
-						out.Pix[(b*m.Height+v)*m.Width+u] = 1
+				for v := max(y-(by-1)+before, 0); v <= min(y+before, height-1); v++ {
+					for u := max(x-(by-1)+before, 0); u <= min(x+before, width-1); u++ {
+						out[(b*height+v)*width+u] = 1
 					}
 				}
 			}

@@ -49,7 +49,7 @@ func openSet(t *testing.T, paths ...string) *weights.Set {
 func everything(t *testing.T, c *Checkpoint) map[string][]float32 {
 	t.Helper()
 	text := encode(t, c, "a (red:1.2) apple")
-	l, err := c.VAE.Encode(t.Context(), media.NewImage(1, 64, 64, 3), nil)
+	l, err := c.VAE.Encode(t.Context(), media.NewImage(1, 64, 64, 3, nil), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func everything(t *testing.T, c *Checkpoint) map[string][]float32 {
 		t.Fatal(err)
 	}
 	return map[string][]float32{
-		"text": text.Embed, "noise": predict(t, c, diffusion.Shape{1, 4, 16, 16}, text)[0], "latents": l.Samples, "picture": m.Pix,
+		"text": text.Embed, "noise": predict(t, c, diffusion.Shape{1, 4, 16, 16}, text)[0], "latents": l.Samples, "picture": m.Pix(),
 	}
 }
 

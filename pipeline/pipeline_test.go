@@ -253,9 +253,9 @@ func TestWeights(t *testing.T) {
 // and the same whatever the reason for the tiles.
 func TestVAETiles(t *testing.T) {
 	c := open(t, newEngine(t, Options{}), emoji)
-	m := media.NewImage(1, 128, 160, 3)
-	for i := range m.Pix {
-		m.Pix[i] = 0.5 + 0.4*float32((i/3/40)%2)
+	m := media.NewImage(1, 128, 160, 3, nil)
+	for i := range m.Pix() {
+		m.Pix()[i] = 0.5 + 0.4*float32((i/3/40)%2)
 	}
 	l, err := c.VAE.Encode(t.Context(), m, nil)
 	if err != nil {
@@ -277,7 +277,7 @@ func TestVAETiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := golden.RelativeError(tiled.Pix, whole.Pix)
+	e, err := golden.RelativeError(tiled.Pix(), whole.Pix())
 	if err != nil || e > 0.1 || e == 0 || parts < 10 {
 		t.Errorf("in %d tiles the picture is off by %v, %v", parts, e, err)
 	}
@@ -287,7 +287,7 @@ func TestVAETiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e, err := golden.RelativeError(forced.Pix, whole.Pix); err != nil || e > 0.1 || e == 0 {
+	if e, err := golden.RelativeError(forced.Pix(), whole.Pix()); err != nil || e > 0.1 || e == 0 {
 		t.Errorf("with little memory the picture is off by %v, %v", e, err)
 	}
 	latents, err := small.VAE.Encode(t.Context(), m, nil)
@@ -514,7 +514,7 @@ func TestCancel(t *testing.T) {
 	if _, err := c.CLIP.Encode(ctx, "x"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := c.VAE.Encode(ctx, media.NewImage(1, 64, 64, 3), nil); !errors.Is(err, context.Canceled) {
+	if _, err := c.VAE.Encode(ctx, media.NewImage(1, 64, 64, 3, nil), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -62,9 +62,9 @@ func (u *Upscaler) Upscale(ctx context.Context, m *media.Image, done func(part, 
 	}
 	grid := tile.Grid{Height: size, Width: size, Overlap: min(upscaleOverlap, size/4), Scale: float64(u.config.Scale)}
 	count := counter(m.Batch*grid.Tiles(m.Height, m.Width), done)
-	out := &media.Image{Batch: m.Batch, Height: m.Height * u.config.Scale, Width: m.Width * u.config.Scale, Channels: 3}
+	out := media.NewImage(m.Batch, m.Height*u.config.Scale, m.Width*u.config.Scale, 3, nil)
 	for i := range m.Batch {
-		in := &tile.Picture{Channels: 3, Height: m.Height, Width: m.Width, Pix: m.Picture(i).Planar(3)}
+		in := &tile.Picture{Channels: 3, Height: m.Height, Width: m.Width, Pix: m.Planar(i, 3)}
 		large, err := grid.Run(ctx, in, u.upscaleOne, count)
 		if err != nil {
 			return nil, err
@@ -72,7 +72,7 @@ func (u *Upscaler) Upscale(ctx context.Context, m *media.Image, done func(part, 
 		for i, x := range large.Pix {
 			large.Pix[i] = min(max(x, 0), 1)
 		}
-		out.Pix = append(out.Pix, media.FromPlanar(large.Pix, 1, 3, out.Height, out.Width).Pix...)
+		out.SetPlanar(i, large.Pix)
 	}
 	return out, nil
 }

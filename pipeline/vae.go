@@ -138,18 +138,18 @@ func (v *VAE) decode(ctx context.Context, l Latents, grids []tile.Grid, done fun
 		return max(n, 1) * l.Batch
 	}()
 	count := counter(tiles, done)
-	var out []float32
+	out := media.NewImage(l.Batch, l.Height*v.Factor(), l.Width*v.Factor(), v.config.Image, nil)
 	for i := range l.Batch {
 		picture, err := average(ctx, l.at(i), grids, v.decodeOne, count)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, picture.Pix...)
+		for i, x := range picture.Pix {
+			picture.Pix[i] = min(max((x+1)/2, 0), 1)
+		}
+		out.SetPlanar(i, picture.Pix)
 	}
-	for i, x := range out {
-		out[i] = min(max((x+1)/2, 0), 1)
-	}
-	return media.FromPlanar(out, l.Batch, v.config.Image, l.Height*v.Factor(), l.Width*v.Factor()), nil
+	return out, nil
 }
 
 // counter returns a function that counts parts for a callback.
@@ -255,7 +255,7 @@ func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts 
 	}
 	count := counter(tiles*m.Batch, done)
 	for i := range m.Batch {
-		z, err := average(ctx, v.pixels(m.Picture(i), height*f, width*f), grids, v.encodeOne, count)
+		z, err := average(ctx, v.pixels(m, i, height*f, width*f), grids, v.encodeOne, count)
 		if err != nil {
 			return Latents{}, err
 		}
@@ -264,11 +264,10 @@ func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts 
 	return l, nil
 }
 
-// pixels returns the middle of a picture as the encoder reads it, from -1 to
-// 1.
-func (v *VAE) pixels(m *media.Image, height, width int) *tile.Picture {
+// pixels returns the middle of picture b as the encoder reads it, from -1 to 1.
+func (v *VAE) pixels(m *media.Image, b, height, width int) *tile.Picture {
 	top, left := (m.Height-height)/2, (m.Width-width)/2
-	planes := m.Planar(v.config.Image)
+	planes := m.Planar(b, v.config.Image)
 	out := tile.New(v.config.Image, height, width)
 	for c := range v.config.Image {
 		for y := range height {

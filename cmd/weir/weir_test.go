@@ -56,7 +56,7 @@ func pixels(t *testing.T, path string) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m.Pix
+	return m.Pix()
 }
 
 func TestRun(t *testing.T) {
@@ -287,7 +287,7 @@ func TestInspectPNG(t *testing.T) {
 		if tt.prompt != "" {
 			texts = append(texts, media.Text{Key: "prompt", Value: tt.prompt})
 		}
-		if err := media.WritePNG(path, media.NewImage(1, 2, 2, 3), texts); err != nil {
+		if err := media.WritePNG(path, media.NewImage(1, 2, 2, 3, nil), texts); err != nil {
 			t.Fatal(err)
 		}
 		var r report

@@ -184,7 +184,7 @@ func (c *child) do(ctx context.Context, a Act) ([]float32, error) {
 		if err != nil {
 			return nil, err
 		}
-		return image.Pix, nil
+		return image.Pix(), nil
 	}
 	return nil, fmt.Errorf("%q is nothing to measure", a.Op)
 }
