@@ -5,16 +5,16 @@ package device
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/ir"
 )
 
 // ErrNoMemory is the answer of Alloc when a device has not enough memory. It
 // is an answer to act on, by evicting or by planning again.
-var ErrNoMemory = errors.New("not enough memory on the device")
+var ErrNoMemory = fault.New(fault.Memory, "not enough memory on the device")
 
 // A Kind says where a device's kernels read their operands.
 type Kind string
