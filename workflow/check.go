@@ -9,11 +9,16 @@ import (
 // A Job is a graph that was found valid, ready for an Executor.
 type Job struct {
 	Graph *Graph
-	// Warnings are what is odd but does no harm: inputs that a node does not
-	// have, and problems of nodes that no output node needs.
+	// Warnings are oddities that do no harm: inputs that a node does not have,
+	// and problems of nodes that no output node needs.
 	Warnings []Problem
+	// Skipped are the output nodes that cannot run, while others can, and Problems
+	// the reasons.
+	Skipped  []*Node
+	Problems []Problem
 
-	// steps are the nodes that output nodes need, each after those it uses.
+	// steps are the nodes that the other output nodes need, each after those it
+	// uses.
 	steps []*step
 }
 
@@ -25,24 +30,24 @@ type step struct {
 	links  map[string]Reference // of those that are
 }
 
-// Check validates a whole graph. The error is an *Invalid with every problem
-// of the nodes that output nodes need; those of other nodes are warnings, for
-// they are never run.
+// Check validates a whole graph. An output node that needs a node with a
+// problem is skipped. The error is an *Invalid with every problem if no output
+// node is left. Problems of nodes that no output node needs are warnings.
 func Check(g *Graph, reg *Registry) (*Job, error) {
 	c := checker{graph: g, reg: reg, nodes: map[string]*Node{}}
 	for _, n := range g.Nodes {
 		c.nodes[n.ID] = n
 	}
 	order, needed := c.order()
-	job := &Job{Graph: g}
-	invalid := Invalid{Problems: c.problems} // cycles
+	job := &Job{Graph: g, Problems: c.problems} // cycles
 	steps := map[string]*step{}
+	broken := map[string]bool{}
 	for _, n := range g.Nodes {
 		s, problems, warnings := c.node(n)
 		job.Warnings = append(job.Warnings, warnings...)
 		if needed[n.ID] {
-			invalid.Problems = append(invalid.Problems, problems...)
-			steps[n.ID] = s
+			job.Problems = append(job.Problems, problems...)
+			steps[n.ID], broken[n.ID] = s, len(problems) > 0
 			continue
 		}
 		for _, p := range problems {
@@ -51,15 +56,50 @@ func Check(g *Graph, reg *Registry) (*Job, error) {
 		}
 	}
 	if len(order) == 0 {
-		invalid.Problems = append(invalid.Problems, c.noOutput()...)
+		job.Problems = append(job.Problems, c.noOutput()...)
 	}
-	if len(invalid.Problems) > 0 {
-		return nil, &invalid
-	}
-	for _, n := range order {
+	c.spread(order, broken)
+	wanted := map[string]bool{}
+	for _, n := range slices.Backward(order) {
+		switch {
+		case c.isOutput(n) && broken[n.ID]:
+			job.Skipped = append(job.Skipped, n)
+			continue
+		case !c.isOutput(n) && !wanted[n.ID]:
+			continue
+		}
+		for _, ref := range steps[n.ID].links {
+			wanted[ref.Node] = true
+		}
 		job.steps = append(job.steps, steps[n.ID])
 	}
+	slices.Reverse(job.steps)
+	slices.Reverse(job.Skipped)
+	if len(job.steps) == 0 {
+		return nil, &Invalid{job.Problems}
+	}
 	return job, nil
+}
+
+// spread marks the nodes that need a broken node as broken too. A node that
+// stands before one that it uses is part of a cycle.
+func (c *checker) spread(order []*Node, broken map[string]bool) {
+	seen := map[string]bool{}
+	for _, n := range order {
+		for _, a := range n.Args {
+			ref, ok := a.Value.(Reference)
+			if ok && c.uses(n, a.Name) && (broken[ref.Node] || !seen[ref.Node]) {
+				broken[n.ID] = true
+			}
+		}
+		seen[n.ID] = true
+	}
+}
+
+// isOutput reports whether a node is run for its effect.
+func (c *checker) isOutput(n *Node) bool {
+	s := c.reg.Lookup(n.Class)
+	return s != nil && s.Output
 }
 
 type checker struct {
@@ -99,7 +139,7 @@ func (c *checker) order() (order []*Node, needed map[string]bool) {
 		order = append(order, n)
 	}
 	for _, n := range c.graph.Nodes {
-		if s := c.reg.Lookup(n.Class); s != nil && s.Output {
+		if c.isOutput(n) {
 			visit(n)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/agnivade/levenshtein"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // A Problem is one thing that is wrong with a workflow.
@@ -37,6 +39,11 @@ func (p Problem) String() string {
 type Invalid struct {
 	Problems []Problem
 }
+
+// Unwrap says that the error is one of the workflow.
+func (e *Invalid) Unwrap() error { return errInvalid }
+
+var errInvalid = fault.New(fault.Workflow, "the workflow is not valid")
 
 // Error lists the problems, one on each line.
 func (e *Invalid) Error() string {
