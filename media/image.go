@@ -223,6 +223,14 @@ func (m *Image) Channel(c int) *Mask {
 	return &Mask{out}
 }
 
+// InvertedSize returns the Size of what Inverted returns.
+func (m *Image) InvertedSize() int64 {
+	if m.form == inBytes {
+		return m.Size()
+	}
+	return inFloat32.size() * int64(m.elements())
+}
+
 // Inverted returns the negatives of pictures. They share the memory of pictures
 // that are kept in bytes.
 func (m *Image) Inverted() *Image {
@@ -286,6 +294,11 @@ func (r *raster) resize(ctx context.Context, height, width int, method resample.
 		out.setPlanar(b, data)
 	}
 	return out, nil
+}
+
+// PlanResize returns the planned pictures that Resize would make.
+func (m *Image) PlanResize(height, width int, method resample.Method) *Image {
+	return &Image{m.resized(height, width, method)}
 }
 
 // ResizeMemory returns the bytes of memory that Resize takes beside what it
