@@ -84,7 +84,7 @@ func (f *File) Write(p []byte) (int, error) { return f.file.Write(p) }
 // is [fs.ErrExist], what is there stays as it is, and another name can be
 // tried.
 func (f *File) Claim(name string) error {
-	if err := sync(f.file); err != nil {
+	if err := flush(f.file); err != nil {
 		return err
 	}
 	path := filepath.Join(f.dir, name)
@@ -143,7 +143,7 @@ func (f *File) copy(to *os.File) error {
 	if _, err := io.Copy(to, f.file); err != nil {
 		return err
 	}
-	return sync(to)
+	return flush(to)
 }
 
 // Commit puts the file in the place of the path that Replacing was given.
@@ -156,7 +156,7 @@ func (f *File) Commit() error {
 			return err
 		}
 	}
-	if err := sync(f.file); err != nil {
+	if err := flush(f.file); err != nil {
 		return err
 	}
 	if f.temporary == "" {
@@ -214,8 +214,8 @@ func (f *File) Close() error {
 	return err
 }
 
-// sync brings a file to the disk. Errors such as a full one may show only then.
-func sync(f *os.File) error {
+// flush brings a file to the disk. Errors such as a full one may show only then.
+func flush(f *os.File) error {
 	if err := f.Sync(); err != nil && !unsupported(err) {
 		return err
 	}
