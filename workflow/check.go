@@ -2,21 +2,26 @@ package workflow
 
 import (
 	"fmt"
+	"slices"
 	"strings"
-
-	"github.com/weir-run/weir/fault"
 )
 
 // A Job is a graph that was found valid, ready for an Executor.
 type Job struct {
 	Graph *Graph
-	// Warnings are what is odd but does no harm: inputs that a node does not
-	// have, and problems of nodes that no output node needs. They are the first
-	// thousand; Omitted counts those after them.
+	// Warnings are oddities that do no harm: inputs that a node does not have,
+	// and problems of nodes that no output node needs.
 	Warnings []Problem
-	Omitted  int
+	// Skipped are the output nodes that cannot run, while others can, and Problems
+	// the reasons.
+	Skipped  []*Node
+	Problems []Problem
+	// MoreWarnings and MoreProblems count those beyond the first thousand, which
+	// are kept.
+	MoreWarnings, MoreProblems int
 
-	// steps are the nodes that output nodes need, each after those it uses.
+	// steps are the nodes that the other output nodes need, each after those it
+	// uses.
 	steps []*step
 }
 
@@ -28,9 +33,9 @@ type step struct {
 	links  map[string]Reference // of those that are
 }
 
-// Check validates a whole graph. The error is an *Invalid with every problem
-// of the nodes that output nodes need; those of other nodes are warnings, for
-// they are never run.
+// Check validates a whole graph. An output node that needs a node with a
+// problem is skipped. The error is an *Invalid with every problem if no output
+// node is left. Problems of nodes that no output node needs are warnings.
 func Check(g *Graph, reg *Registry) (*Job, error) {
 	c := checker{graph: g, reg: reg, nodes: map[string]*Node{}}
 	for _, n := range g.Nodes {
@@ -38,15 +43,15 @@ func Check(g *Graph, reg *Registry) (*Job, error) {
 	}
 	order, needed := c.order()
 	job := &Job{Graph: g}
-	invalid := Invalid{}
-	invalid.add(c.problems...) // cycles
+	job.refuse(c.problems...) // cycles
 	steps := map[string]*step{}
+	broken := map[string]bool{}
 	for _, n := range g.Nodes {
 		s, problems, warnings := c.node(n)
 		job.warn(warnings...)
 		if needed[n.ID] {
-			invalid.add(problems...)
-			steps[n.ID] = s
+			job.refuse(problems...)
+			steps[n.ID], broken[n.ID] = s, len(problems) > 0
 			continue
 		}
 		for _, p := range problems {
@@ -55,20 +60,58 @@ func Check(g *Graph, reg *Registry) (*Job, error) {
 		}
 	}
 	if len(order) == 0 {
-		invalid.add(c.noOutput()...)
+		job.refuse(c.noOutput()...)
 	}
-	if len(invalid.Problems) > 0 {
-		return nil, fault.Mark(fault.Workflow, &invalid)
-	}
-	for _, n := range order {
+	c.spread(order, broken)
+	wanted := map[string]bool{}
+	for _, n := range slices.Backward(order) {
+		switch {
+		case c.isOutput(n) && broken[n.ID]:
+			job.Skipped = append(job.Skipped, n)
+			continue
+		case !c.isOutput(n) && !wanted[n.ID]:
+			continue
+		}
+		for _, ref := range steps[n.ID].links {
+			wanted[ref.Node] = true
+		}
 		job.steps = append(job.steps, steps[n.ID])
+	}
+	slices.Reverse(job.steps)
+	slices.Reverse(job.Skipped)
+	if len(job.steps) == 0 {
+		return nil, &Invalid{job.Problems, job.MoreProblems}
 	}
 	return job, nil
 }
 
-// warn adds warnings up to the number that is kept.
 func (j *Job) warn(warnings ...Problem) {
-	j.Warnings, j.Omitted = keep(j.Warnings, j.Omitted, warnings)
+	j.Warnings, j.MoreWarnings = keep(j.Warnings, j.MoreWarnings, warnings)
+}
+
+func (j *Job) refuse(problems ...Problem) {
+	j.Problems, j.MoreProblems = keep(j.Problems, j.MoreProblems, problems)
+}
+
+// spread marks the nodes that need a broken node as broken too. A node that
+// stands before one that it uses is part of a cycle.
+func (c *checker) spread(order []*Node, broken map[string]bool) {
+	seen := map[string]bool{}
+	for _, n := range order {
+		for _, a := range n.Args {
+			ref, ok := a.Value.(Reference)
+			if ok && c.uses(n, a.Name) && (broken[ref.Node] || !seen[ref.Node]) {
+				broken[n.ID] = true
+			}
+		}
+		seen[n.ID] = true
+	}
+}
+
+// isOutput reports whether a node is run for its effect.
+func (c *checker) isOutput(n *Node) bool {
+	s := c.reg.Lookup(n.Class)
+	return s != nil && s.Output
 }
 
 type checker struct {
@@ -96,7 +139,7 @@ func (c *checker) order() (order []*Node, needed map[string]bool) {
 		path = append(path, visit{node: n})
 	}
 	for _, n := range c.graph.Nodes {
-		if s := c.reg.Lookup(n.Class); s == nil || !s.Output {
+		if !c.isOutput(n) {
 			continue
 		}
 		if _, seen := place[n]; !seen {

@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/agnivade/levenshtein"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // A Problem is one thing that is wrong with a workflow.
@@ -44,6 +46,11 @@ type Invalid struct {
 	Omitted  int
 }
 
+// Unwrap says that the error is one of the workflow.
+func (e *Invalid) Unwrap() error { return errInvalid }
+
+var errInvalid = fault.New(fault.Workflow, "the workflow is not valid")
+
 // Limits of what is kept and told of a workflow, whose size a stranger decides.
 const (
 	maxProblems = 1000 // problems that are kept
@@ -52,10 +59,6 @@ const (
 	maxMessage  = 1000 // characters of one thing in a message
 	maxName     = 200  // characters of a name in a message
 )
-
-func (e *Invalid) add(problems ...Problem) {
-	e.Problems, e.Omitted = keep(e.Problems, e.Omitted, problems)
-}
 
 // keep appends problems up to the number that is kept and counts the others.
 func keep(kept []Problem, omitted int, more []Problem) ([]Problem, int) {
