@@ -25,7 +25,7 @@ func (g *Graph) Set(reg *Registry, target, value string) error {
 	name := target[dot+1:]
 	in := schema.Input(name)
 	if in == nil {
-		return fmt.Errorf("cannot set %s: %s has no input %s; %s", quote(target), clip(n.Class), quote(name), near(name, widgets(schema)))
+		return fmt.Errorf("cannot set %s: %s has no input %s; %s", quote(target), clip(n.Class), clip(name), near(name, widgets(schema)))
 	}
 	if !in.Type.Widget() {
 		return fmt.Errorf("cannot set %s: the input is a link to a node that outputs %s", quote(target), in.Type)
