@@ -36,7 +36,7 @@ func newBench(t *testing.T, o pipeline.Options) *bench {
 	f := folders.New(root)
 	f.Input, f.Output, f.Temp = t.TempDir(), t.TempDir(), t.TempDir()
 	env := &Env{Folders: f, Engine: e}
-	return &bench{t, env, Registry(env), workflow.NewExecutor()}
+	return &bench{t, env, Registry(env), workflow.NewExecutor(nil)}
 }
 
 // addRoot has models found in another folder too.
