@@ -180,6 +180,11 @@ func PlanImage(batch, height, width, channels int) *Image {
 	return &Image{raster{Batch: batch, Height: height, Width: width, Channels: channels}}
 }
 
+// PlanBytes returns planned pictures whose values would be bytes.
+func PlanBytes(batch, height, width, channels int) *Image {
+	return &Image{raster{Batch: batch, Height: height, Width: width, Channels: channels, form: inBytes}}
+}
+
 // Picture returns one picture of a batch. It shares the batch's memory.
 func (m *Image) Picture(i int) *Image { return &Image{m.picture(i)} }
 

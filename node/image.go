@@ -87,12 +87,23 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		}
 		return fingerprint(path)
 	}
-	load := func(c *workflow.Call) (*media.Image, *media.Mask, error) {
+	load := func(ctx context.Context, c *workflow.Call) (*media.Image, *media.Mask, error) {
 		path, err := env.Folders.FindInput(c.String("image"))
 		if err != nil {
 			return nil, nil, err
 		}
-		return media.Load(path)
+		info, err := media.Measure(ctx, path)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := c.Need(ctx, info.Memory()); err != nil {
+			return nil, nil, err
+		}
+		if env.Engine.Planning() {
+			m := media.PlanBytes(info.Frames, info.Height, info.Width, 3)
+			return m, m.Channel(0), nil
+		}
+		return media.Load(ctx, path, info.Memory())
 	}
 	reg.Register(workflow.Schema{
 		Class: "LoadImage", Name: "Load Image", Category: "image",
@@ -100,8 +111,8 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		Inputs:      []workflow.Input{file},
 		Outputs:     workflow.Outputs(workflow.TypeImage, workflow.TypeMask),
 		Changed:     changed,
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-			m, mask, err := load(c)
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			m, mask, err := load(ctx, c)
 			if err != nil {
 				return nil, err
 			}
@@ -117,8 +128,8 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		Inputs:      []workflow.Input{file, workflow.Combo("channel", "alpha", "red", "green", "blue")},
 		Outputs:     workflow.Outputs(workflow.TypeMask),
 		Changed:     changed,
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-			m, mask, err := load(c)
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			m, mask, err := load(ctx, c)
 			if err != nil {
 				return nil, err
 			}

@@ -221,6 +221,7 @@ type run struct {
 	results    map[string]*entry
 	failures   map[string]bool // nodes that failed or need one that did
 	errs       []error
+	next       int // the step that following looks at next
 }
 
 // sign digests for each step all that its result depends on.
@@ -309,9 +310,10 @@ func (r *run) call(s *step, values map[string]any) *Call {
 }
 
 // following returns the first step after number i that will run and can be
-// prepared, or nil.
+// prepared, or nil. A step that is passed over once never will be.
 func (r *run) following(i int) *step {
-	for _, s := range r.job.steps[i+1:] {
+	for r.next = max(r.next, i+1); r.next < len(r.job.steps); r.next++ {
+		s := r.job.steps[r.next]
 		if s.schema.Prepare == nil || !r.wanted[s.node.ID] || r.failures[s.node.ID] {
 			continue
 		}
