@@ -15,11 +15,14 @@ var leastPattern = regexp.MustCompile(`runs with (--v?ram) ([0-9.]+)(MB|kB|GB)`)
 // TestLeastMemory runs workflows in the memory that weir plan and the refusal
 // name, and is refused a little below, before anything runs.
 func TestLeastMemory(t *testing.T) {
-	for _, c := range []struct{ flag, start string }{{"--vram", "1MB"}, {"--ram", "1MB"}} {
-		for _, sets := range [][]string{
-			{"KSampler.steps=1"},
-			{"KSampler.steps=1", "4.width=96", "4.height=160"},
-		} {
+	for _, c := range []struct {
+		flag, start string
+		sets        [][]string
+	}{
+		{"--vram", "1MB", [][]string{{"KSampler.steps=1"}}},
+		{"--ram", "1MB", [][]string{{"KSampler.steps=1"}, {"KSampler.steps=1", "4.width=96", "4.height=160"}}},
+	} {
+		for _, sets := range c.sets {
 			dir := t.TempDir()
 			args := []string{"--root", repo, "--output", dir}
 			for _, s := range sets {
