@@ -20,6 +20,7 @@ import (
 	"github.com/edsrzf/mmap-go"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/fault"
 )
 
 // readChunk is how many bytes are read between two looks at the context.
@@ -108,7 +109,7 @@ func Open(path string) (*File, error) {
 	file, err := newFile(path, f)
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fault.Mark(fault.Model, fmt.Errorf("%s: %w", path, err))
 	}
 	return file, nil
 }

@@ -3,7 +3,6 @@ package workflow
 import (
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // A Graph is a workflow: nodes whose inputs are values or outputs of other
@@ -196,7 +195,7 @@ func parseArg(v any) (any, error) {
 				return Reference{id, output}, nil
 			}
 		}
-		return nil, fmt.Errorf("a list must be a link, [node id, index of output], found %s", Dumps(v))
+		return nil, fmt.Errorf("a list must be a link, [node id, index of output], found %s", clip(Dumps(v)))
 	}
 	return v, nil
 }
@@ -215,16 +214,8 @@ func kind(v any) string {
 	case Object:
 		return "an object"
 	case Reference:
-		return fmt.Sprintf("a link to node %s", v.Node)
+		return "a link to node " + clip(v.Node)
 	default:
-		return fmt.Sprintf("the number %v", v)
+		return "the number " + clip(fmt.Sprint(v))
 	}
-}
-
-// quote quotes a string for a message and shortens a long one.
-func quote(s string) string {
-	if runes := []rune(s); len(runes) > 60 {
-		s = string(runes[:60]) + "…"
-	}
-	return `"` + strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s) + `"`
 }

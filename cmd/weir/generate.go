@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-run/weir/diffusion"
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/workflow"
 )
@@ -44,7 +44,7 @@ func newGenerate() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.checkpoint == "" || r.prompt == "" {
-				return errors.New("generate needs --checkpoint and --prompt")
+				return fault.New(fault.Usage, "generate needs --checkpoint and --prompt; see weir generate --help")
 			}
 			if !cmd.Flags().Changed("seed") {
 				r.seed = rand.Uint64()

@@ -112,13 +112,18 @@ func (p *planning) plan(cmd *cobra.Command, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
-	_, err = execute(cmd.Context(), &node.Env{Folders: roots, Engine: engine}, func(reg *workflow.Registry) (*workflow.Graph, error) {
+	job, err := check(&node.Env{Folders: roots, Engine: engine}, func(reg *workflow.Registry) (*workflow.Graph, error) {
 		g, err := readWorkflow(path, reg)
 		if err != nil {
 			return nil, err
 		}
 		return g, applySets(g, reg, p.sets)
-	}, nil)
+	})
+	if err != nil {
+		return err
+	}
+	warn(job)
+	_, err = workflow.NewExecutor(nil).Run(cmd.Context(), job, nil)
 	if err != nil || len(p.programs) == 0 {
 		return err
 	}
