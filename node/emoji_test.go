@@ -102,7 +102,7 @@ func (b *bench) run(g *workflow.Graph) *media.Image {
 	if len(files) != 1 {
 		b.t.Fatalf("%d files were saved: %v", len(files), files)
 	}
-	m, _, err := media.Load(files[0])
+	m, _, err := media.Load(b.t.Context(), files[0], 0)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestPictureRunsAgain(t *testing.T) {
 	if err != nil || len(texts) != 1 || texts[0].Key != "prompt" {
 		t.Fatalf("the picture carries %v, %v", texts, err)
 	}
-	want, _, err := media.Load(files[0])
+	want, _, err := media.Load(t.Context(), files[0], 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestEveryModelNode(t *testing.T) {
 		t.Fatalf("saved %v", files)
 	}
 	path := filepath.Join(b.env.Folders.Output, "sub", "80x48_00001_.png")
-	got, _, err := media.Load(path)
+	got, _, err := media.Load(t.Context(), path, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,12 +75,12 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		}
 		return fingerprint(path)
 	}
-	load := func(c *workflow.Call) (*media.Image, *media.Mask, error) {
+	load := func(ctx context.Context, c *workflow.Call) (*media.Image, *media.Mask, error) {
 		path, err := env.Folders.FindInput(c.String("image"))
 		if err != nil {
 			return nil, nil, err
 		}
-		return media.Load(path)
+		return media.Load(ctx, path, 0)
 	}
 	reg.Register(workflow.Schema{
 		Class: "LoadImage", Name: "Load Image", Category: "image",
@@ -88,8 +88,8 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		Inputs:      []workflow.Input{file},
 		Outputs:     workflow.Outputs(workflow.TypeImage, workflow.TypeMask),
 		Changed:     changed,
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-			m, mask, err := load(c)
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			m, mask, err := load(ctx, c)
 			if err != nil {
 				return nil, err
 			}
@@ -105,8 +105,8 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		Inputs:      []workflow.Input{file, workflow.Combo("channel", "alpha", "red", "green", "blue")},
 		Outputs:     workflow.Outputs(workflow.TypeMask),
 		Changed:     changed,
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-			m, mask, err := load(c)
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			m, mask, err := load(ctx, c)
 			if err != nil {
 				return nil, err
 			}

@@ -49,7 +49,7 @@ func (b *bench) saved(node string) *media.Image {
 func TestImageNodes(t *testing.T) {
 	b := newBench(t, pipeline.Options{})
 	b.draw("in.png", 12, 6, func(int, int) uint8 { return 255 })
-	in, _, err := media.Load(filepath.Join(b.env.Folders.Input, "in.png"))
+	in, _, err := media.Load(t.Context(), filepath.Join(b.env.Folders.Input, "in.png"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

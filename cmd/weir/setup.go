@@ -8,14 +8,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-run/weir/atomicfile"
 	"github.com/weir-run/weir/fault"
-
 	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/node"
 	"github.com/weir-run/weir/pager"
@@ -129,12 +128,12 @@ func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.
 		return err
 	}
 	if s.trace != "" {
-		f, err := newFile(s.trace)
+		f, err := atomicfile.Replacing(s.trace)
 		if err != nil {
 			return err
 		}
 		o.Trace = trace.New(f)
-		defer func() { err = errors.Join(err, f.commit(o.Trace.Close())) }()
+		defer func() { err = errors.Join(err, commit(f, o.Trace.Close())) }()
 	}
 	engine, err := s.engine(o)
 	if err != nil {
@@ -204,41 +203,20 @@ func skipped(job *workflow.Job) error {
 
 // writeMetrics writes the counters of an engine.
 func (s *setup) writeMetrics(engine *pipeline.Engine) error {
-	var text bytes.Buffer
-	engine.Metrics().WritePrometheus(&text)
-	f, err := newFile(s.metrics)
+	f, err := atomicfile.Replacing(s.metrics)
 	if err != nil {
 		return err
 	}
+	var text bytes.Buffer
+	engine.Metrics().WritePrometheus(&text)
 	_, err = f.Write(text.Bytes())
-	return f.commit(err)
+	return commit(f, err)
 }
 
-// A file is written under a temporary name beside its own.
-type file struct {
-	*os.File
-	path string
-}
-
-func newFile(path string) (*file, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return nil, err
-	}
-	return &file{f, path}, nil
-}
-
-// commit closes the file and gives it its name, unless writing it failed.
-func (f *file) commit(err error) error {
-	err = errors.Join(err, f.Close())
+// commit gives a file its name, unless writing it failed.
+func commit(f *atomicfile.File, err error) error {
 	if err == nil {
-		err = os.Chmod(f.Name(), 0o644)
+		err = f.Commit()
 	}
-	if err == nil {
-		err = os.Rename(f.Name(), f.path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return errors.Join(err, f.Close())
 }
