@@ -89,13 +89,28 @@ func NewCond(embed []float32, tokens, width int, pooled []float32) Cond {
 	return Cond{Embed: embed, Tokens: tokens, Width: width, Pooled: pooled, End: 1, Strength: 1}
 }
 
+// absent is an output that a node cannot give: the VAE of a checkpoint without
+// one. Its error is that of the node that uses it.
+type absent struct{ error }
+
+// given returns an output, or what stands for it if there is an error.
+func given(v any, err error) any {
+	if err != nil {
+		return absent{err}
+	}
+	return v
+}
+
 // Input returns a linked input as what it should be, for example
-// Input[*Latent](c, "samples"). A node that has nothing to give, such as a
-// checkpoint without a VAE, gives nil, which is an error here.
+// Input[*Latent](c, "samples"). What the linked node could not give is an error
+// here.
 func Input[T any](c *workflow.Call, name string) (T, error) {
 	v, ok := c.Value(name).(T)
 	if ok {
 		return v, nil
+	}
+	if none, ok := c.Value(name).(absent); ok {
+		return v, fmt.Errorf("input %s: %w", name, none.error)
 	}
 	in := c.Schema.Input(name)
 	if c.Value(name) == nil {

@@ -223,6 +223,9 @@ func (s source) Lookup(name string) (dtype.DType, ir.Shape, bool) {
 	return ref.DType, ref.Shape, ok
 }
 
+// Names returns the names of the part's weights, in lexical order.
+func (s source) Names() []string { return s.set.Names() }
+
 // Adapters returns the LoRAs that are side paths of a weight.
 func (s source) Adapters(weight string) []nn.Adapter {
 	var out []nn.Adapter
