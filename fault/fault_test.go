@@ -38,3 +38,20 @@ func TestOf(t *testing.T) {
 		t.Errorf("the text is %q", got)
 	}
 }
+
+// TestGuard makes errors of panics of both sorts.
+func TestGuard(t *testing.T) {
+	var none []int
+	for _, f := range []func() error{
+		func() error { panic("broken") },
+		func() error { return fmt.Errorf("%d", none[3]) },
+	} {
+		if err := fault.Guard(f); fault.Of(err) != fault.Internal {
+			t.Errorf("got %v of kind %q", err, fault.Of(err))
+		}
+	}
+	want := errors.New("broken")
+	if err := fault.Guard(func() error { return want }); err != want {
+		t.Errorf("got %v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/fault"
 )
 
 // blockElements is about how many elements are worked with at a time by each
@@ -35,15 +36,20 @@ func (w *Weight) each(ctx context.Context, from, to int, visit func(b *block) er
 	for i := range workers {
 		done.Go(func() {
 			b := &block{}
-			for errs[i] == nil {
-				index := int(next.Add(1)) - 1
-				if index >= blocks {
-					return
+			errs[i] = fault.Guard(func() error {
+				for {
+					index := int(next.Add(1)) - 1
+					if index >= blocks {
+						return nil
+					}
+					if err := w.read(ctx, b, index, from, to); err != nil {
+						return err
+					}
+					if err := visit(b); err != nil {
+						return err
+					}
 				}
-				if errs[i] = w.read(ctx, b, index, from, to); errs[i] == nil {
-					errs[i] = visit(b)
-				}
-			}
+			})
 			next.Store(int64(blocks)) // the others need not go on
 		})
 	}

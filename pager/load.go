@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weir-run/weir/device"
+	"github.com/weir-run/weir/fault"
 )
 
 // chunk is how much is read or uploaded at a time, so that what is cancelled
@@ -66,7 +67,7 @@ func (p *Pager) copy(ctx context.Context, t *tier, e *extent, fill func(device.B
 	}
 	t.depart()
 	p.mu.Unlock()
-	err = fill(buffer)
+	err = fault.Guard(func() error { return fill(buffer) })
 	p.mu.Lock()
 	if err != nil {
 		t.arrive(0)
@@ -107,7 +108,7 @@ func (p *Pager) page(ctx context.Context, e *extent) error {
 	var windows []device.Buffer
 	p.ram.depart()
 	p.mu.Unlock()
-	err := func() error {
+	err := fault.Guard(func() error {
 		for _, part := range e.Parts {
 			source := part.Source.(Mapped)
 			for off := int64(0); off < part.Bytes && p.options.Mode != MMap; off += chunk {
@@ -129,7 +130,7 @@ func (p *Pager) page(ctx context.Context, e *extent) error {
 			windows = append(windows, window)
 		}
 		return ctx.Err()
-	}()
+	})
 	p.mu.Lock()
 	if err != nil {
 		p.ram.arrive(0)

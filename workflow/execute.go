@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -249,7 +248,7 @@ func (r *run) sign(ctx context.Context) {
 		}
 		if s.schema.Changed != nil {
 			var fingerprint string
-			err := guarded(func() (err error) {
+			err := fault.Guard(func() (err error) {
 				fingerprint, err = s.schema.Changed(ctx, r.call(s, s.values))
 				return err
 			})
@@ -369,7 +368,7 @@ func (r *run) step(ctx context.Context, i int) (*entry, error) {
 		// What is wrong with its inputs will be said when it runs.
 		if values, err := r.inputs(following); err == nil {
 			preparing.Go(func() {
-				err := guarded(func() error { following.schema.Prepare(ctx, r.call(following, values)); return nil })
+				err := fault.Guard(func() error { following.schema.Prepare(ctx, r.call(following, values)); return nil })
 				if err != nil {
 					slog.Debug("preparing a node failed", "node", following.node.ID, "err", err)
 				}
@@ -388,7 +387,7 @@ func (r *run) step(ctx context.Context, i int) (*entry, error) {
 	r.observe(Event{Kind: NodeStarted, Node: s.node})
 	start := time.Now()
 	e := &entry{}
-	err = guarded(func() (err error) {
+	err = fault.Guard(func() (err error) {
 		e.outputs, err = s.schema.Run(ctx, c)
 		return err
 	})
@@ -422,17 +421,6 @@ func held(outputs []any) (n int64) {
 		}
 	}
 	return n
-}
-
-// guarded calls f and makes an error of a panic. The stack is logged.
-func guarded(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			slog.Debug("panic", "value", v, "stack", string(debug.Stack()))
-			err = fault.New(fault.Internal, "this is a mistake in Weir, please report it with the output of --verbose: %v", v)
-		}
-	}()
-	return f()
 }
 
 // failed notes that a node has failed.

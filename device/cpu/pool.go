@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -99,9 +100,9 @@ func (p *pool) run(n int, task func(w *worker, i int) error) error {
 }
 
 // work does tasks until there is none left. It is where a fault on a mapped
-// file becomes an error.
+// file, or a panic, becomes an error.
 func (p *pool) work(w *worker) {
-	err := weights.Guard(func() error {
+	tasks := func() error {
 		for !p.failed.Load() {
 			i := p.next.Add(1) - 1
 			if i >= p.tasks {
@@ -115,7 +116,8 @@ func (p *pool) work(w *worker) {
 			}
 		}
 		return nil
-	})
+	}
+	err := fault.Guard(func() error { return weights.Guard(tasks) })
 	if err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
