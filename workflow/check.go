@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/weir-run/weir/catalog"
 )
 
 // A Job is a graph that was found valid, ready for an Executor.
@@ -53,6 +55,9 @@ func Check(g *Graph, reg *Registry) (*Job, error) {
 			job.refuse(problems...)
 			steps[n.ID], broken[n.ID] = s, len(problems) > 0
 			continue
+		}
+		if len(problems) == 0 {
+			job.warn(Problem{Node: n.ID, Class: n.Class, Message: "no output node needs this node; it does not run"})
 		}
 		for _, p := range problems {
 			p.Message += " (a warning only: no output node needs this node)"
@@ -245,6 +250,8 @@ func (c *checker) node(n *Node) (s *step, problems, warnings []Problem) {
 		var err error
 		if ref, ok := arg.(Reference); ok {
 			s.links[in.Name], err = ref, c.link(in, ref)
+		} else if list, ok := arg.([]any); ok {
+			err = fmt.Errorf("a list must be a link, [node id, index of output], found %s", clip(Dumps(list)))
 		} else if !in.Type.Widget() {
 			err = fmt.Errorf("expected a link to a node that outputs %s, found %s", in.Type, kind(arg))
 		} else {
@@ -278,12 +285,32 @@ func (c *checker) unknown(class string) string {
 	switch {
 	case ok:
 	case len(c.hints) < maxProblems: // more are never told
-		hint = "there is no node of this class; " + near(class, c.reg.Classes())
+		hint = c.explain(class)
 		c.hints[class] = hint
 	default:
 		hint = "there is no node of this class"
 	}
 	return hint
+}
+
+// explain says whose class it is, or which it may have been meant to be.
+func (c *checker) explain(class string) string {
+	if catalog.ComfyUI(class) {
+		return fmt.Sprintf("ComfyUI's node %s is not supported yet", class)
+	}
+	if pack := catalog.Pack(class); pack != "" {
+		return fmt.Sprintf("the class is of the pack %s, which is not supported", quote(pack))
+	}
+	if isGroup(class) {
+		return "it is a group node of the user interface: in ComfyUI, convert it to a subgraph or to nodes and save the workflow again"
+	}
+	return "there is no node of this class; " + near(class, c.reg.Classes())
+}
+
+// isGroup reports whether a class is a group node, which is defined within its
+// file.
+func isGroup(class string) bool {
+	return strings.HasPrefix(class, "workflow>") || strings.HasPrefix(class, "workflow/")
 }
 
 func defaultHint(in *Input) string {
