@@ -18,7 +18,7 @@ func Open(path string) (*os.File, fs.FileInfo, error) {
 	// To open a device may act on it, so its kind is looked at first.
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, opening(err)
 	}
 	if err := Check(path, info); err != nil {
 		return nil, nil, err
@@ -59,13 +59,22 @@ func Read(path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// Check returns an error that wraps [ErrNot], and names what is at path, unless
+// Check returns an error that wraps [ErrNot], and says what is at path, unless
 // info describes a regular file.
 func Check(path string, info fs.FileInfo) error {
 	if info.Mode().IsRegular() {
 		return nil
 	}
 	return &fs.PathError{Op: "open", Path: path, Err: notRegular(kind(info.Mode()))}
+}
+
+// opening makes the error of a look at a file that of opening it.
+func opening(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return &fs.PathError{Op: "open", Path: p.Path, Err: p.Err}
+	}
+	return err
 }
 
 // notRegular says what a file is.
