@@ -25,10 +25,11 @@
 //
 // Passes run side by side and never deadlock. Four rules see to it.
 //
-//  1. Admission. Begin waits until the activations of all running passes and
-//     the largest use of any of them fit in the budget together, so each pass
-//     can run to its end as soon as the others hold no weights. When nothing
-//     runs and the new pass still does not fit, Begin fails with the numbers.
+//  1. Admission. Begin waits until the activations of all running passes, what
+//     is claimed and the largest use of any pass fit in the budget together, so
+//     each pass can run to its end as soon as the others hold no weights. When
+//     nothing runs and the new pass still does not fit, Begin fails with the
+//     numbers. Claim never takes what a running pass needs by this rule.
 //  2. Starvation. A use takes its extents one after the other and pins each. A
 //     use that finds no room for the next is starved: it keeps its pins and
 //     waits. While any pass is starved, nothing is brought in ahead of its use.

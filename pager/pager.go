@@ -118,6 +118,7 @@ type Pager struct {
 	clock   int64
 	begun   int64 // passes so far
 	closed  bool
+	host    host.Info // as it was looked at last
 
 	// The loaders are goroutines that bring in what is needed next: two read
 	// files into the host's memory, and one fills a discrete device. Another
@@ -156,7 +157,7 @@ func (p *Pager) Trace() *trace.Recorder { return p.options.Trace }
 func (p *Pager) Budget() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.top.Budget
+	return p.top.Budget - p.top.Claimed
 }
 
 // Stats returns the counters of both tiers; those of VRAM are zero on a
