@@ -5,6 +5,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/weir-run/weir/device"
 )
 
 // every is how often budgets are looked at while passes run.
@@ -217,17 +219,21 @@ func (p *Pager) follow() {
 	p.giving.Lock()
 	defer p.giving.Unlock()
 	memory, err := p.options.Host()
-	info := p.dev.Info()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var info device.Info
+	if p.vram != nil {
+		info = p.dev.Info() // under the lock, as memory is given back
+	}
 	if p.options.Mode != Dynamic { // the system looks after the host's memory
 		p.ram.total, p.ram.Budget = math.MaxInt64, math.MaxInt64/2
 	} else if err == nil {
 		p.ram.total, p.host = memory.Total, memory
 		// What is resident is counted as available by the system, since it is
-		// backed by files; what is not must be added. Of what is claimed not all
-		// need have been taken yet.
-		n := memory.Available + p.ram.buffers + min(p.ram.Claimed, memory.Heap) - headroom(memory.Total)
+		// backed by files; what is not must be added. So must be what is claimed of
+		// the Go heap; the rest of it the program needs for itself.
+		own := max(p.options.Own, memory.Heap-p.ram.Claimed)
+		n := memory.Available + p.ram.buffers + memory.Heap - own - headroom(memory.Total)
 		if info.InHost { // what the device has not taken yet will be taken from here
 			n -= max(min(info.Total, p.vram.Budget)-p.vram.buffers, 0)
 		}

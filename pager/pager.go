@@ -65,6 +65,9 @@ type Options struct {
 	// activations of a unified device; 0 stands for what is free, which is
 	// looked at again several times a second.
 	RAM int64
+	// Own is how many bytes of the Go heap the program takes for itself at most,
+	// beside those that are claimed: as much is left free of weights.
+	Own int64
 	// Host tells the host's memory; nil stands for [host.Memory].
 	Host func() (host.Info, error)
 	Mode Mode

@@ -74,7 +74,7 @@ func New(o Options) *Engine {
 	if o.Link > 0 {
 		dev = link.New(dev, o.Link)
 	}
-	memory := pager.Options{VRAM: o.VRAM, RAM: o.RAM, Mode: o.Memory, Trace: o.Trace}
+	memory := pager.Options{VRAM: o.VRAM, RAM: o.RAM, Own: ownHeap + dev.Info().Workspace, Mode: o.Memory, Trace: o.Trace}
 	if o.Planned != nil {
 		memory.Host = supposed(o.RAM)
 	}
@@ -85,6 +85,10 @@ func New(o Options) *Engine {
 	return e
 }
 
+// ownHeap is about how many bytes of the heap programs, page tables,
+// vocabularies and the headers of files take.
+const ownHeap = 16 << 20
+
 // supposed returns the memory of a host that has as much as an engine that plans
 // is told, or as there is now. What is planned takes nothing of it.
 func supposed(ram int64) func() (host.Info, error) {
@@ -92,7 +96,8 @@ func supposed(ram int64) func() (host.Info, error) {
 		return func() (host.Info, error) { return host.Info{Total: 2 * ram, Available: math.MaxInt64 / 4}, nil }
 	}
 	now, err := host.Memory()
-	now.Heap = 0
+	// Between the plan and the run others may take a little.
+	now.Available, now.Heap = now.Available+now.Heap-min(now.Total/16, 256<<20), 0
 	return func() (host.Info, error) { return now, err }
 }
 
@@ -104,14 +109,22 @@ func (e *Engine) Claim(ctx context.Context, n int64) error {
 	switch {
 	case e.Planning():
 	case fault.Of(err) == fault.Memory:
-		debug.FreeOSMemory()
-		e.pager.Refresh()
+		e.reclaim()
 		err = e.pager.Claim(ctx, n)
 	case -n >= max(e.pager.Budget()/16, 4<<20):
-		debug.FreeOSMemory()
-		e.pager.Refresh()
+		e.reclaim()
 	}
 	return err
+}
+
+// reclaim returns what is no longer in use of the Go heap to the system, and
+// looks how much memory there is then.
+func (e *Engine) reclaim() {
+	if e.Planning() {
+		return
+	}
+	debug.FreeOSMemory()
+	e.pager.Refresh()
 }
 
 // Device returns the device that models run on.

@@ -163,6 +163,11 @@ func (p part) fits(key string, b build) (bool, error) {
 // that names the numbers if the program does not fit even when it is tiled.
 func (p part) fitsTiled(key string, b build) error {
 	m, release, fits, err := p.fitting(key, b)
+	if err == nil && !fits {
+		release()
+		p.engine.reclaim()
+		m, release, fits, err = p.fitting(key, b)
+	}
 	if err != nil {
 		return err
 	}

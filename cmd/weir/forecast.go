@@ -10,6 +10,7 @@ import (
 	"github.com/weir-run/weir/device"
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/folders"
+	"github.com/weir-run/weir/host"
 	"github.com/weir-run/weir/node"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/pipeline"
@@ -54,6 +55,23 @@ func (f *forecast) add(m *run.Model, runs int) {
 	}
 	x.Runs += runs
 }
+
+// enough refuses to begin where the program itself finds no room.
+func enough() error {
+	m, err := host.Memory()
+	if err != nil || m.Available+m.Heap >= smallest {
+		return nil
+	}
+	where := "the machine"
+	if m.Limit > 0 {
+		where = "control group " + m.Group
+	}
+	return fault.New(fault.Memory, "%s has %s free of %s, and Weir needs %s for itself, beside what a workflow needs", where, size(m.Available), size(m.Total), size(smallest))
+}
+
+// smallest is what the program takes without any weights, activations and
+// pictures.
+const smallest = 26 << 20
 
 // job plans a job. It returns the job without the output nodes that cannot be
 // made, and the reasons; without any output left there is no job.

@@ -15,9 +15,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/host"
 )
 
 func main() {
+	collectOften()
 	// The second interrupt ends the program at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
@@ -30,6 +32,15 @@ func main() {
 		os.Exit(exitStatus(err))
 	case interrupted:
 		fmt.Fprintln(os.Stderr, "weir: interrupted when everything was done already")
+	}
+}
+
+// collectOften has garbage collected often where there is little memory, so that
+// it takes a tenth of the heap and not as much again.
+func collectOften() {
+	const little = 1 << 30
+	if m, err := host.Memory(); err == nil && m.Total <= little {
+		debug.SetGCPercent(10)
 	}
 }
 

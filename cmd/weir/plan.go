@@ -86,6 +86,9 @@ func (p *planning) plan(cmd *cobra.Command, path string) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := enough(); err != nil {
+		return err
+	}
 	f := newForecast(o)
 	defer func() { err = errors.Join(err, f.engine.Close()) }()
 	job, err := check(&node.Env{Folders: roots, Engine: f.engine}, func(reg *workflow.Registry) (*workflow.Graph, error) {
