@@ -68,26 +68,61 @@ func Check(g *Graph, reg *Registry) (*Job, error) {
 		job.refuse(c.noOutput()...)
 	}
 	c.spread(order, broken)
-	wanted := map[string]bool{}
-	for _, n := range slices.Backward(order) {
+	for _, n := range order {
 		switch {
-		case c.isOutput(n) && broken[n.ID]:
+		case !broken[n.ID]:
+			job.steps = append(job.steps, steps[n.ID])
+		case c.isOutput(n):
 			job.Skipped = append(job.Skipped, n)
-			continue
-		case !c.isOutput(n) && !wanted[n.ID]:
-			continue
 		}
-		for _, ref := range steps[n.ID].links {
-			wanted[ref.Node] = true
-		}
-		job.steps = append(job.steps, steps[n.ID])
 	}
-	slices.Reverse(job.steps)
-	slices.Reverse(job.Skipped)
-	if len(job.steps) == 0 {
+	if job.prune(nil); len(job.steps) == 0 {
 		return nil, &Invalid{job.Problems, job.MoreProblems}
 	}
 	return job, nil
+}
+
+// Without returns the job without some of its output nodes, or nil if none is
+// left.
+func (j *Job) Without(outputs []*Node) *Job {
+	out := *j
+	out.Skipped = append(slices.Clone(j.Skipped), outputs...)
+	without := map[string]bool{}
+	for _, n := range outputs {
+		without[n.ID] = true
+	}
+	if out.prune(without); len(out.steps) == 0 {
+		return nil
+	}
+	return &out
+}
+
+// On returns the job for another registry, which has the same classes.
+func (j *Job) On(reg *Registry) *Job {
+	out := *j
+	out.steps = slices.Clone(j.steps)
+	for i, s := range out.steps {
+		other := *s
+		other.schema = reg.Lookup(s.node.Class)
+		out.steps[i] = &other
+	}
+	return &out
+}
+
+// prune drops some output nodes and all that no other output node needs.
+func (j *Job) prune(without map[string]bool) {
+	var steps []*step
+	wanted := map[string]bool{}
+	for _, s := range slices.Backward(j.steps) {
+		if s.schema.Output && !without[s.node.ID] || wanted[s.node.ID] {
+			steps = append(steps, s)
+			for _, ref := range s.links {
+				wanted[ref.Node] = true
+			}
+		}
+	}
+	slices.Reverse(steps)
+	j.steps = steps
 }
 
 func (j *Job) warn(warnings ...Problem) {
