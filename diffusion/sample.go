@@ -72,6 +72,21 @@ type Job struct {
 	Progress func(step, steps int, denoised []float32)
 }
 
+// Memory bounds the bytes that Sample holds at a time beside what the network
+// does: the state, noise, predictions of each condition, what samplers of
+// several steps remember, the path of an SDE, and the result.
+func (j *Job) Memory() int64 {
+	states := int64(24 + 2*(len(j.Positive)+len(j.Negative)))
+	if strings.Contains(j.Sampler, "sde") {
+		states += brownianCache + 3
+	}
+	n := int64(4)
+	for _, d := range j.Shape {
+		n *= int64(d)
+	}
+	return states * n
+}
+
 // Sample runs a job and returns the latents. It ends early with the context's
 // error when it is cancelled.
 func Sample(ctx context.Context, n Network, job Job) ([]float32, error) {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,6 +68,27 @@ func TestQuantizedParts(t *testing.T) {
 		if got := draw(loaders+vae, `["1", 0]`, `["2", 0]`, `["3", 0]`); len(got) != 64*64*3 || !slices.Equal(got, want) {
 			t.Errorf("%s\ndraw another picture, of %d values", loaders, len(got))
 		}
+	}
+}
+
+// TestSharedLatent has two samplers share an empty latent, behind a denoiser
+// that is a file of its own, with inputs in another order than the node's.
+func TestSharedLatent(t *testing.T) {
+	b := newBench(t, pipeline.Options{})
+	withQuantized(t, b)
+	text := `"1": {"class_type": "UNETLoader", "inputs": {"unet_name": "unet.gguf", "weight_dtype": "default"}},
+		"2": {"class_type": "CLIPLoader", "inputs": {"clip_name": "l.gguf", "type": "stable_diffusion"}},
+		"3": {"class_type": "VAELoader", "inputs": {"vae_name": "vae.gguf"}},
+		"4": {"class_type": "CLIPTextEncode", "inputs": {"text": "red apple", "clip": ["2", 0]}},
+		"5": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 96, "batch_size": 1}}`
+	for i, id := range []string{"a", "b"} {
+		text += fmt.Sprintf(`, %q: {"class_type": "KSampler", "inputs": {"latent_image": ["5", 0], "positive": ["4", 0], "negative": ["4", 0], "model": ["1", 0],
+				"seed": %d, "steps": 1, "cfg": 2.5, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}},
+			%q: {"class_type": "VAEDecode", "inputs": {"samples": [%q, 0], "vae": ["3", 0]}},
+			%q: {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": [%q, 0]}}`, id, i, id+"1", id, id+"2", id+"1")
+	}
+	if files, _, err := b.try(b.parse("{" + text + "}")); err != nil || len(files) != 2 {
+		t.Errorf("saved %v: %v", files, err)
 	}
 }
 

@@ -86,15 +86,24 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 	if latent.Channels != config.UNet.In {
 		return nil, fmt.Errorf("input latent_image: latents of %d channels, the model has %d: encode the picture with the model's own VAE", latent.Channels, config.UNet.In)
 	}
-	if err := c.Need(ctx, samplingStates*latent.values()); err != nil {
-		return nil, err
-	}
-	latent = latent.filled(env.Engine.Planning())
 	job.Table = model.Table()
 	job.Sampler, job.Scheduler = c.String("sampler_name"), c.String("scheduler")
 	job.Steps, job.CFG = c.Int("steps"), c.Float("cfg")
 	job.Shape = diffusion.Shape{latent.Batch, latent.Channels, latent.Height, latent.Width}
 	job.BatchIndex = latent.BatchIndex
+	for _, name := range []string{"positive", "negative"} {
+		texts, err := Input[Conditioning](c, name)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.Need(ctx, int64(latent.Batch)*texts.Size()); err != nil { // each latent is given its texts
+			return nil, err
+		}
+	}
+	if err := c.Need(ctx, job.Memory()); err != nil {
+		return nil, err
+	}
+	latent = latent.filled(env.Engine.Planning())
 	// Latents that are all zero stand for nothing and stay so.
 	job.Latents = latent.Samples
 	if slices.ContainsFunc(latent.Samples, func(v float32) bool { return v != 0 }) {
@@ -132,11 +141,6 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 	}
 	return &out, nil
 }
-
-// samplingStates bounds the copies of the latents that sampling holds at a time:
-// the state, noise, predictions of each condition, what samplers of several
-// steps remember, and the result.
-const samplingStates = 24
 
 // prepareSampling has the first weights of the denoiser brought in. Its extents
 // are the same for all shapes, so a guess of what is not known yet will do.

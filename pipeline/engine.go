@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/bits"
 	"runtime/debug"
@@ -170,6 +171,7 @@ func (e *Engine) open(path string) (*weights.Set, error) {
 		return nil, err
 	}
 	e.files[path] = s
+	slog.Debug("opened", "file", path, "tensors", len(s.Names()))
 	return s, nil
 }
 

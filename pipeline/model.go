@@ -101,7 +101,8 @@ func (m *Model) predict(ctx context.Context, x []float32, shape diffusion.Shape,
 	out := make([]float32, 0, len(conds)*batch*item)
 	for from := 0; from < batch*len(conds); from += n {
 		in := run.Inputs{}
-		var xs, ts, contexts, pooled, sizes []float32
+		var ts, pooled, sizes []float32
+		xs, contexts := make([]float32, 0, n*item), make([]float32, 0, n*tokens*conds[0].Width)
 		for i := from; i < from+n; i++ {
 			c := conds[i/batch]
 			xs = append(xs, x[i%batch*item:(i%batch+1)*item]...)

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -32,7 +33,11 @@ type build func(s nn.Scope)
 func (p part) plan(b build, limit int64) (*plan.Program, error) {
 	g := ir.New(p.name)
 	b(nn.NewScope(g, source{p}))
-	return plan.Compile(g, plan.Options{MaxExtent: p.engine.maxExtent, Arena: limit, Group: fileOf})
+	program, err := plan.Compile(g, plan.Options{MaxExtent: p.engine.maxExtent, Arena: limit, Group: fileOf})
+	if err == nil {
+		slog.Debug("planned", "network", p.name, "operations", len(program.Ops), "activations", program.Arena, "weights", program.WeightBytes(), "limit", limit)
+	}
+	return program, err
 }
 
 // bound returns the program of a graph, which is planned once for each key and

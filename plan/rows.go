@@ -1,9 +1,9 @@
 package plan
 
 import (
-	"fmt"
 	"slices"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/ir"
 )
 
@@ -28,7 +28,7 @@ func cutRows(s *schedule, maxExtent int64) (map[ir.Value]int, error) {
 				rows = int(min(maxExtent/piece*int64(unit), int64(info.Shape[0]))) / unit * unit
 			}
 			if rows == 0 {
-				return nil, fmt.Errorf("weight %s (%v %v, %d bytes) is larger than an extent of %d bytes and %s %s cannot use it in tiles of rows; "+
+				return nil, fault.New(fault.Memory, "weight %s (%v %v, %d bytes) is larger than an extent of %d bytes and %s %s cannot use it in tiles of rows; "+
 					"plan with larger extents", info.Name, info.DType, info.Shape, s.bytes(arg.of), maxExtent, op.Kind, op.Name)
 			}
 			// As few tiles as possible, all about as large.

@@ -74,6 +74,18 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestVerbose tells what is opened and planned, and is silent without.
+func TestVerbose(t *testing.T) {
+	args := []string{"plan", emojiFlow, "--root", repo, "--disk", "1GB/s", "--compute", "1TFLOP/s"}
+	if _, errs, err := weir(t.Context(), args...); err != nil || errs != "" {
+		t.Errorf("%v, %q", err, errs)
+	}
+	_, errs, err := weir(t.Context(), append(args, "--verbose")...)
+	if err != nil || !strings.Contains(errs, "opened (file ") || !strings.Contains(errs, "planned (network UNet of emoji.safetensors, operations ") {
+		t.Errorf("%v, %q", err, errs)
+	}
+}
+
 // A full writer has room for nothing.
 type full struct{}
 

@@ -164,17 +164,15 @@ const most = 1 << 46
 // find returns the least value of a flag with which the workflow runs, rounded
 // up to three digits, and false if no value helps.
 func (l leastMemory) find(ctx context.Context, flag memoryFlag) (int64, bool, error) {
+	if ok, err := l.runs(ctx, flag, most); !ok || err != nil {
+		return 0, false, err
+	}
 	low, high := int64(0), int64(1<<20)
-	for {
-		ok, err := l.runs(ctx, flag, high)
-		if err != nil {
+	for ; ; low, high = high, 2*high {
+		if ok, err := l.runs(ctx, flag, high); err != nil {
 			return 0, false, err
-		}
-		if ok {
+		} else if ok {
 			break
-		}
-		if low, high = high, 2*high; high > most {
-			return 0, false, nil
 		}
 	}
 	for high-low > max(high/128, 1<<12) {
