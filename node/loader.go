@@ -59,7 +59,7 @@ func registerLoaders(reg *workflow.Registry, env *Env) {
 		Outputs: workflow.Outputs(workflow.TypeModel, workflow.TypeClip),
 		Changed: env.changed("lora_name", "loras"),
 		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-			model, err := withLoRA(env, c, c.Float("strength_model"))
+			model, err := Input[*pipeline.Model](c, "model")
 			if err != nil {
 				return nil, err
 			}
@@ -67,11 +67,7 @@ func registerLoaders(reg *workflow.Registry, env *Env) {
 			if err != nil {
 				return nil, err
 			}
-			lora, err := openLoRA(env, c)
-			if err != nil {
-				return nil, err
-			}
-			if clip, err = clip.WithLoRA(lora, c.Float("strength_clip")); err != nil {
+			if model, clip, err = withLoRA(env, c, model, clip, c.Float("strength_model"), c.Float("strength_clip")); err != nil {
 				return nil, err
 			}
 			return []any{model, clip}, nil
@@ -86,8 +82,11 @@ func registerLoaders(reg *workflow.Registry, env *Env) {
 		Outputs: workflow.Outputs(workflow.TypeModel),
 		Changed: env.changed("lora_name", "loras"),
 		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-			model, err := withLoRA(env, c, c.Float("strength_model"))
+			model, err := Input[*pipeline.Model](c, "model")
 			if err != nil {
+				return nil, err
+			}
+			if model, _, err = withLoRA(env, c, model, nil, c.Float("strength_model"), 0); err != nil {
 				return nil, err
 			}
 			return []any{model}, nil
@@ -95,22 +94,19 @@ func registerLoaders(reg *workflow.Registry, env *Env) {
 	})
 }
 
-func openLoRA(env *Env, c *workflow.Call) (*pipeline.LoRA, error) {
+// withLoRA puts the LoRA that a node names on a model and, if they are not nil,
+// text encoders. With strengths of 0 its file is not looked at.
+func withLoRA(env *Env, c *workflow.Call, model *pipeline.Model, clip *pipeline.CLIP, modelStrength, clipStrength float64) (*pipeline.Model, *pipeline.CLIP, error) {
+	if modelStrength == 0 && clipStrength == 0 {
+		return model, clip, nil
+	}
 	path, err := env.find(c, "lora_name", "loras")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return env.Engine.LoRA(path)
-}
-
-func withLoRA(env *Env, c *workflow.Call, strength float64) (*pipeline.Model, error) {
-	model, err := Input[*pipeline.Model](c, "model")
+	lora, err := env.Engine.LoRA(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	lora, err := openLoRA(env, c)
-	if err != nil {
-		return nil, err
-	}
-	return model.WithLoRA(lora, strength)
+	return lora.On(model, clip, modelStrength, clipStrength)
 }

@@ -37,7 +37,7 @@ func TestTwoTextEncoders(t *testing.T) {
 			c.encoders[0].pad == 0 || c.encoders[1].pad != 0 || c.encoders[1].output != (clip.Output{Layer: -2}) {
 			t.Errorf("got %+v", c.encoders)
 		}
-		if len(c.base.Encoders) != 2 || c.base.Whole() {
+		if len(c.base.Encoders) != 2 || len(c.base.UNet.Input) > 0 {
 			t.Errorf("LoRAs find %+v", c.base)
 		}
 	}

@@ -8,26 +8,46 @@ import (
 	"github.com/weir-run/weir/model/nn"
 )
 
-// A Change is an addition to a weight W[N,K,...] that is not a sum of low
-// rank, so that it has to be merged into the weight. With the strength s that
-// the user gives and D = Scale·(First, First∘Second or First⊗Second) of
-// N×(K·...) elements, the weight becomes W + s·D. A DoRA (Liu et al. 2024)
-// scales the rows, or the columns, of W + D to the lengths in Magnitude, and
-// the weight goes the part s of the way to that.
+// A Change is anything done to a weight W[N,K,...] but the addition of a low
+// rank beside it, so that it has to be merged into the weight. With the
+// strength s that the user gives and the matrix D of the [Product], which has
+// N×(K·...) elements, the weight becomes W + s·Scale·D.
+//
+// A DoRA (Liu et al. 2024) has a Magnitude: V = W + Scale·D, with its rows or
+// columns scaled to those lengths, is where the weight goes the part s of the
+// way to. W is what the changes before have made of the weight.
 type Change struct {
 	// From and Rows, when Rows > 0, say that the change is on the rows
 	// From..From+Rows of W alone.
-	From, Rows    int
+	From, Rows int
+	// Transposed says that W is stored as [K,N], and D as computed here is of
+	// the weight of the layer.
+	Transposed    bool
 	Product       Product
 	First, Second Factor
 	Scale         float32
+	// Group is how many neighbouring rows a rotation mixes, and Constraint, when
+	// it is above 0, the largest norm of what it is made from.
+	Group      int
+	Constraint float32
 	// Magnitude, when it is not "", is the tensor of lengths: one for each row,
-	// an output of the layer, or with Columns one for each input.
-	Magnitude string
-	Columns   bool
+	// an output of the layer, or with Columns one for each input. It is divided
+	// by the lengths of V or, with Before, by those of W.
+	Magnitude       string
+	Columns, Before bool
 }
 
-// A Product is what the two factors of a change are joined by.
+// DependsOnWeight reports whether the change depends on what the changes before it
+// have made of the weight.
+func (c Change) DependsOnWeight() bool {
+	switch c.Product {
+	case Generalized, Rotation, Butterfly, Replacement:
+		return true
+	}
+	return c.Magnitude != ""
+}
+
+// A Product is how D is made of the two factors.
 type Product string
 
 const (
@@ -38,6 +58,21 @@ const (
 	// Kronecker puts the second factor, times each element of the first, in
 	// that element's place (LoKr, Yeh et al. 2024).
 	Kronecker Product = "kronecker"
+	// Generalized is First + W·Second, of which the second has the rows and
+	// columns of the layer's inputs, or of a row of W (GLoRA, Chavan et al.
+	// 2023).
+	Generalized Product = "generalized"
+	// Rotation is s·(Rᵀ-I)·W, where R is block-diagonal and orthogonal: the Cayley
+	// transform (I+Q)(I-Q)⁻¹ of Q = B-Bᵀ for each block B[b,b] of First (OFT, Qiu
+	// et al. 2023). The strength s counts twice, as in ComfyUI.
+	Rotation Product = "rotation"
+	// Butterfly is R·W - W, where R is the product of as many orthogonal matrices
+	// as First has in its first dimension, which mix ever more distant rows, each
+	// moved the part s of the way from I (BOFT, Liu et al. 2024). The rows of
+	// R·W are multiplied by Second if there is one.
+	Butterfly Product = "butterfly"
+	// Replacement puts First in the place of W, whatever the strength.
+	Replacement Product = "replacement"
 )
 
 // A Factor is a matrix, by the names of tensors in the LoRA's file: Whole, or
@@ -57,41 +92,62 @@ func Merged(a nn.Adapter) Change {
 	return Change{From: a.From, Rows: a.Rows, First: Factor{A: a.Up, B: a.Down, Core: a.Mid}, Scale: a.Scale}
 }
 
-// A kind is what the tensors of a layer are together.
+// A kind is what tensors of a layer are together.
 type kind string
 
 const (
-	none  kind = ""
-	plain kind = "LoRA"
-	loha  kind = "LoHa"
-	lokr  kind = "LoKr"
+	plain       kind = "LoRA"
+	loha        kind = "LoHa"
+	lokr        kind = "LoKr"
+	glora       kind = "GLoRA"
+	oft         kind = "OFT"
+	norm        kind = "difference of a norm"
+	full        kind = "difference"
+	replacement kind = "replacement"
 )
 
-// kinds are the roles that only one kind has.
-var kinds = map[role]kind{
-	down: plain, up: plain, mid: plain,
-	hada1A: loha, hada1B: loha, hada1Core: loha, hada2A: loha, hada2B: loha, hada2Core: loha,
-	lokr1: lokr, lokr1A: lokr, lokr1B: lokr, lokr2: lokr, lokr2A: lokr, lokr2B: lokr, lokr2Core: lokr,
+// order has the kinds, the ones that take the place of others last, with the
+// roles that only they have.
+var order = []struct {
+	kind  kind
+	roles []role
+}{
+	{plain, []role{down, up, mid}},
+	{loha, []role{hada1A, hada1B, hada1Core, hada2A, hada2B, hada2Core}},
+	{lokr, []role{lokr1, lokr1A, lokr1B, lokr2, lokr2A, lokr2B, lokr2Core}},
+	{glora, []role{gloraA1, gloraA2, gloraB1, gloraB2}},
+	{oft, []role{blocks}},
+	{norm, []role{normWeight}},
+	{full, []role{diff}},
+	{replacement, []role{setWeight}},
 }
 
-// kind returns the kind that the layer's tensors are of. Those that are alone
-// what a LoRA has besides its matrices are taken for a plain one's.
-func (x layer) kind() (kind, error) {
-	of := none
-	for r := range x {
-		switch f := kinds[r]; {
-		case f == none || f == of:
-		case of == none:
-			of = f
-		default:
-			return none, fmt.Errorf("the LoRA has tensors of a %s and of a %s for one layer: %s", min(f, of), max(f, of), some(x.tensors()))
+// kinds returns the kinds that the layer has tensors of, the one that takes the
+// place of the others first.
+func (x layer) kinds() (all []kind) {
+	for _, o := range slices.Backward(order) {
+		if slices.ContainsFunc(o.roles, func(r role) bool { return x[r] != "" }) {
+			all = append(all, o.kind)
 		}
 	}
-	if of == none && (x[diff] == "" && x[diffBias] == "" || x[scale] != "" || x[magnitude] != "") {
-		of = plain
-	}
-	return of, nil
+	return all
 }
+
+// of returns the tensors that are of one kind alone.
+func (x layer) of(k kind) (all []string) {
+	for _, o := range order {
+		for _, r := range o.roles {
+			if o.kind == k && x[r] != "" {
+				all = append(all, x[r])
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// decomposed reports whether the layer is a DoRA.
+func (x layer) decomposed() bool { return x[scale] != "" || x[magnitude] != "" }
 
 // difference returns the change of a full difference of a weight.
 func (x layer) difference(l Source, t target, r role) (Change, error) {
@@ -102,17 +158,20 @@ func (x layer) difference(l Source, t target, r role) (Change, error) {
 	}
 	n, k, kernel := t.dims()
 	if want := append(ir.Shape{n, k}, kernel...); !trim(shape).Equal(want) {
+		if k == 1 && len(kernel) == 0 {
+			return c, x.misfit(r, shape, t, ir.Shape{n})
+		}
 		return c, x.misfit(r, shape, t, want)
 	}
 	return c, nil
 }
 
 // change returns the layer as a change of a weight that it fits.
-func (x layer) change(l Source, t target, of kind) (c Change, err error) {
-	rank := 1
-	switch of {
+func (x layer) change(l Source, t target, k kind) (c Change, err error) {
+	rank := 0
+	switch k {
 	case plain:
-		a, err := x.adapter(l, t)
+		a, _, err := x.adapter(l, t)
 		if err != nil {
 			return c, err
 		}
@@ -121,19 +180,36 @@ func (x layer) change(l Source, t target, of kind) (c Change, err error) {
 		c, rank, err = x.hadamard(l, t)
 	case lokr:
 		c, rank, err = x.kronecker(l, t)
+	case glora:
+		c, rank, err = x.generalized(l, t)
+	case oft:
+		if c, err = x.orthogonal(l, t); err != nil {
+			return c, err
+		}
+	case norm:
+		return x.difference(l, t, normWeight)
+	case full:
+		return x.difference(l, t, diff)
+	case replacement:
+		c, err = x.difference(l, t, setWeight)
+		c.Product = Replacement
+		return c, err
 	}
 	if err != nil {
 		return c, err
 	}
-	if of != plain {
-		c.From, c.Rows, c.Scale = t.from, t.rows, 1
+	c.From, c.Rows = t.from, t.rows
+	if k == loha || k == lokr || k == glora {
+		c.Scale = 1
 		if rank > 0 {
 			if c.Scale, err = x.scale(l, rank); err != nil {
 				return c, err
 			}
 		}
 	}
-	c.Magnitude, c.Columns, err = x.lengths(l, t)
+	if x.decomposed() {
+		err = x.lengths(l, t, &c)
+	}
 	return c, err
 }
 
@@ -151,8 +227,8 @@ func (x layer) hadamard(l Source, t target) (c Change, rank int, err error) {
 			return c, 0, err
 		}
 		if rows != n || columns != k*kernel.Elems() {
-			return c, 0, fmt.Errorf("the tensors %s and %s of the LoRA have a product of %d×%d elements, and the weight %s %v needs %d×%d: the LoRA is for another model",
-				x[f.a], x[f.b], rows, columns, t.weight, t.shape, n, k*kernel.Elems())
+			return c, 0, unfitf("the tensors %s and %s of the LoRA have a product of %d×%d elements, and the weight %s %v needs %d×%d",
+				show(x[f.a]), show(x[f.b]), rows, columns, show(t.weight), t.shape, n, k*kernel.Elems())
 		}
 		*f.factor = got
 		if rank == 0 {
@@ -177,8 +253,8 @@ func (x layer) kronecker(l Source, t target) (c Change, rank int, err error) {
 	n, k, kernel := t.dims()
 	columns := k * kernel.Elems()
 	if n%n1 != 0 || n/n1 != n2 || columns%k1 != 0 || columns/k1 != k2 || k2%kernel.Elems() != 0 {
-		return c, 0, fmt.Errorf("the factors of the LoKr in %s are matrices of %d×%d and %d×%d, and the weight %s %v needs a Kronecker product of %d×%d: the LoRA is for another model",
-			some(x.tensors()), n1, k1, n2, k2, t.weight, t.shape, n, columns)
+		return c, 0, unfitf("the factors of the LoKr in %s are matrices of %d×%d and %d×%d, and the weight %s %v needs a Kronecker product of %d×%d",
+			Names(x.of(lokr)), n1, k1, n2, k2, show(t.weight), t.shape, n, columns)
 	}
 	c.First, c.Second = first, second
 	if r2 > 0 {
@@ -195,7 +271,7 @@ func (x layer) factor(l Source, t target, whole, a, b, core role) (f Factor, row
 	}
 	for _, r := range []role{a, b, core} {
 		if x[r] != "" {
-			return f, 0, 0, 0, fmt.Errorf("the LoRA has both %s and %s of one factor", x[whole], x[r])
+			return f, 0, 0, 0, unfitf("the LoRA has both %s and %s of one factor", show(x[whole]), show(x[r]))
 		}
 	}
 	rows, columns, err = x.matrix(l, t, whole)
@@ -216,7 +292,7 @@ func (x layer) product(l Source, t target, a, b, core role) (f Factor, rows, col
 	}
 	if f.Core == "" {
 		if inner != rank {
-			return f, 0, 0, 0, fmt.Errorf("the tensors %s and %s of the LoRA have ranks of %d and %d, expected the same", f.A, f.B, inner, rank)
+			return f, 0, 0, 0, unfitf("the tensors %s and %s of the LoRA have ranks of %d and %d, expected the same", show(f.A), show(f.B), inner, rank)
 		}
 		return f, rows, columns, rank, nil
 	}
@@ -226,7 +302,7 @@ func (x layer) product(l Source, t target, a, b, core role) (f Factor, rows, col
 		return f, 0, 0, 0, err
 	}
 	_, _, kernel := t.dims()
-	if want := append(ir.Shape{inner, rank}, kernel...); len(kernel) == 0 || !shape.Equal(want) {
+	if want := append(ir.Shape{inner, rank}, kernel...); !trim(shape).Equal(want) {
 		return f, 0, 0, 0, x.misfit(core, shape, t, want)
 	}
 	return f, rows, columns * kernel.Elems(), rank, nil
@@ -247,28 +323,127 @@ func (x layer) matrix(l Source, t target, r role) (rows, columns int, err error)
 	return flat[0], flat.Elems() / flat[0], nil
 }
 
-// lengths returns the tensor of a DoRA's lengths, and whether they are those
-// of columns. PEFT's are of rows; others may be of either, [N,1,...] or
-// [1,K,...].
-func (x layer) lengths(l Source, t target) (name string, columns bool, err error) {
+// generalized returns a GLoRA and its rank. Of the two orders that its matrices
+// have been written in, LyCORIS's older one is a2·a1 and b2·b1.
+func (x layer) generalized(l Source, t target) (c Change, rank int, err error) {
+	type matrix struct{ rows, columns int }
+	at := map[role]matrix{}
+	for _, r := range []role{gloraA1, gloraA2, gloraB1, gloraB2} {
+		rows, columns, err := x.matrix(l, t, r)
+		if err != nil {
+			return c, 0, err
+		}
+		at[r] = matrix{rows, columns}
+	}
+	a1, a2, b1, b2 := at[gloraA1], at[gloraA2], at[gloraB1], at[gloraB2]
+	n, k, kernel := t.dims()
+	columns := k * kernel.Elems()
+	older := a1.rows == a2.columns && a1.rows == b1.rows && a1.rows == b2.columns
+	newer := a1.columns == a2.rows && a1.columns == b1.columns && a1.columns == b2.rows
+	if older && newer { // all are square, as W must be for the older order to be meant
+		older = a2.rows == n && n == k
+	}
+	c.Product = Generalized
+	inputs := [2]int{}
+	outputs := [2]int{}
+	switch {
+	case older:
+		c.First, c.Second, rank = Factor{A: x[gloraB2], B: x[gloraB1]}, Factor{A: x[gloraA2], B: x[gloraA1]}, a1.rows
+		inputs, outputs = [2]int{a2.rows, a1.columns}, [2]int{b2.rows, b1.columns}
+	case newer:
+		c.First, c.Second, rank = Factor{A: x[gloraB1], B: x[gloraB2]}, Factor{A: x[gloraA1], B: x[gloraA2]}, a1.columns
+		inputs, outputs = [2]int{a1.rows, a2.columns}, [2]int{b1.rows, b2.columns}
+	default:
+		return c, 0, unfitf("the matrices of the GLoRA in %s have no rank in common", Names(x.of(glora)))
+	}
+	size := k
+	if older {
+		size = columns
+	}
+	if inputs != [2]int{size, size} || outputs != [2]int{n, columns} {
+		return c, 0, unfitf("the matrices of the GLoRA in %s have products of %d×%d and %d×%d, and the weight %s %v needs %d×%d and %d×%d",
+			Names(x.of(glora)), inputs[0], inputs[1], outputs[0], outputs[1], show(t.weight), t.shape, size, size, n, columns)
+	}
+	return c, rank, nil
+}
+
+// orthogonal returns an OFT, whose blocks[count,b,b] mix b rows of the weight
+// each, or a BOFT, whose blocks[m,count,b,b] do so m times. Their alpha is no
+// scale but the constraint; where there are lengths as of a DoRA, ComfyUI
+// takes it for both. Lengths in "rescale" are BOFT's alone.
+func (x layer) orthogonal(l Source, t target) (c Change, err error) {
+	shape, err := x.shape(l, blocks)
+	if err != nil {
+		return c, err
+	}
+	n, _, _ := t.dims()
+	levels := 1
+	if len(shape) == 4 {
+		levels = shape[0]
+	}
+	want := fmt.Sprintf("[m b b] or [levels m b b] with m·b = %d", n)
+	if len(shape) < 3 || len(shape) > 4 || shape.Elems() == 0 || shape[len(shape)-1] != shape[len(shape)-2] ||
+		shape[len(shape)-1]*shape[len(shape)-3] != n {
+		return c, x.misfit(blocks, shape, t, want)
+	}
+	size := shape[len(shape)-1]
+	c = Change{Product: Rotation, First: Factor{Whole: x[blocks]}, Group: size, Scale: 1}
+	constraint, ok, err := x.alpha(l)
+	if err != nil {
+		return c, err
+	}
+	c.Constraint = constraint
+	if x.decomposed() {
+		c.Scale = constraint
+	}
+	if len(shape) == 3 {
+		return c, nil
+	}
+	if !ok {
+		return c, unfitf("tensor %s of the LoRA is a BOFT's, and the layer has no alpha, which is its constraint", show(x[blocks]))
+	}
+	c.Product = Butterfly
+	for range levels - 1 {
+		if c.Group *= 2; c.Group > n {
+			break
+		}
+	}
+	if size%2 != 0 || n%c.Group != 0 {
+		return c, x.misfit(blocks, shape, t, fmt.Sprintf("an even b and %d divisible by b·2^(levels-1)", n))
+	}
+	if x[rescale] == "" {
+		return c, nil
+	}
+	c.Second.Whole = x[rescale]
+	if shape, err = x.shape(l, rescale); err == nil && (len(shape) < 1 || shape[0] != n || shape.Elems() != n) {
+		err = x.misfit(rescale, shape, t, ir.Shape{n, 1})
+	}
+	return c, err
+}
+
+// lengths makes a change a DoRA. PEFT's lengths are of rows, and divided by
+// those of the changed weight as in the paper; others may be of rows, [N,1,...],
+// or of columns, [1,K,...], and ComfyUI divides those of rows by the lengths
+// that the weight had before.
+func (x layer) lengths(l Source, t target, c *Change) error {
 	r := magnitude
 	if x[r] == "" {
 		r = scale
 	}
-	if x[r] == "" {
-		return "", false, nil
-	}
 	shape, err := x.shape(l, r)
 	if err != nil {
-		return "", false, err
+		return err
 	}
+	c.Magnitude = x[r]
 	n, k, _ := t.dims()
 	switch elements := shape.Elems(); {
 	case len(shape) == 0:
 	case elements == n && (r == magnitude || shape[0] == n):
-		return x[r], false, nil
+		c.Before = r == scale
+		return nil
 	case elements == k && r == scale && len(shape) > 1 && shape[1] == k:
-		return x[r], true, nil
+		c.Columns = true
+		return nil
 	}
-	return "", false, x.misfit(r, shape, t, fmt.Sprintf("%v or %v", ir.Shape{n, 1}, ir.Shape{1, k}))
+	return x.misfit(r, shape, t, fmt.Sprintf("%v or %v", ir.Shape{n, 1}, ir.Shape{1, k}))
 }

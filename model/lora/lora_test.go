@@ -94,7 +94,7 @@ func newBase(t *testing.T, w eval.Weights, metadata map[string]string, prefixes 
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.Encoders = append(b.Encoders, Encoder{prefix, config})
+		b.Encoders = append(b.Encoders, Encoder{Prefix: prefix, Config: config})
 	}
 	return b
 }

@@ -1,0 +1,121 @@
+package lora
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/weir-run/weir/fault"
+)
+
+// contexts are the families of UNets by the features of the text that their
+// cross-attention reads.
+var contexts = map[int]string{
+	768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 1280: "the refiner of SDXL", 2048: "SDXL",
+}
+
+// reads names the family of UNets that read text of so many features.
+func reads(context int) string {
+	if name, ok := contexts[context]; ok {
+		return fmt.Sprintf("%s (text of %d features)", name, context)
+	}
+	return fmt.Sprintf("a UNet that reads text of %d features", context)
+}
+
+// otherFamily returns an error when the file has layers of cross-attention and
+// none reads text of as many features as the base does.
+func otherFamily(l Source, layers map[string]layer, all networks, context int) error {
+	other, of := 0, ""
+	for _, name := range slices.Sorted(maps.Keys(layers)) {
+		for _, f := range all.find(name) {
+			if !strings.HasSuffix(f.weight, "attn2.to_k.weight") && !strings.HasSuffix(f.weight, "attn2.to_v.weight") {
+				continue
+			}
+			if n := layers[name].inputs(l); n == context {
+				return nil
+			} else if n > 0 && of == "" {
+				other, of = n, name
+			}
+		}
+	}
+	if of == "" {
+		return nil
+	}
+	return fault.New(fault.Model, "this is a LoRA for %s, by its layer %s, and the model is %s", reads(other), show(of), reads(context))
+}
+
+// inputs returns how many inputs the layer of the base has, as far as one
+// tensor tells it, or 0.
+func (x layer) inputs(l Source) int {
+	for _, r := range []role{down, hada1B, diff, setWeight} {
+		if _, shape, ok := l.Lookup(x[r]); ok && x[r] != "" && len(shape) > 1 {
+			return shape[1]
+		}
+	}
+	return 0
+}
+
+// marks are parts of names that only the LoRAs of one family have, with
+// underscores for dots, the rarer ones first.
+var marks = []struct{ text, what string }{
+	{"lora_prior_", "Stable Cascade"},
+	{"temporal_transformer", "AnimateDiff (a motion module)"},
+	{"motion_modules", "AnimateDiff (a motion module)"},
+	{"to_k_ip", "an IP-Adapter"},
+	{"control_model", "a ControlNet"},
+	{"individual_token_refiner", "HunyuanVideo"},
+	{"single_transformer_blocks", "Flux"},
+	{"double_blocks", "Flux or HunyuanVideo"},
+	{"single_blocks", "Flux or HunyuanVideo"},
+	{"joint_transformer_blocks", "AuraFlow"},
+	{"double_layers", "AuraFlow"},
+	{"joint_blocks", "Stable Diffusion 3"},
+	{"context_refiner", "Lumina 2"},
+	{"caption_projection", "PixArt or LTX-Video"},
+	{"adaln_single", "PixArt or LTX-Video"},
+	{"txt_mlp", "Qwen-Image"},
+	{"attn_add_q_proj", "Stable Diffusion 3, Flux or Qwen-Image"},
+	{"cross_attn", "Wan or HunyuanDiT"},
+	{"self_attn_norm_q", "Wan"},
+	{"encoder_block_", "a text encoder T5"},
+	{"input_blocks", "Stable Diffusion 1.x, 2.x or SDXL"},
+	{"down_blocks", "Stable Diffusion 1.x, 2.x or SDXL"},
+	{"mid_block", "Stable Diffusion 1.x, 2.x or SDXL"},
+	{"lora_te2_", "SDXL"},
+	{"text_model", "text encoders of Stable Diffusion"},
+	{"blocks_", "a transformer that Weir does not know"},
+	{"layers_", "a transformer that Weir does not know"},
+}
+
+// Looks tells which family of models a LoRA seems to be for, by its names and
+// shapes, as "which looks like a LoRA for SDXL".
+func Looks(l Source) string {
+	known, family := false, len(marks)
+	for _, tensor := range l.Names() {
+		name, role, _ := split(tensor)
+		if role == "" {
+			continue
+		}
+		known = true
+		path := canonical(name)
+		if strings.HasSuffix(path, "attn2_to_k") || strings.HasSuffix(path, "attn2_to_v") {
+			if n := (layer{role: tensor}).inputs(l); contexts[n] != "" && strings.Contains(path, "_block") {
+				return "which looks like a LoRA for " + contexts[n]
+			}
+		}
+		for i, m := range marks[:family] {
+			if strings.Contains(path, m.text) {
+				family = i
+				break
+			}
+		}
+	}
+	switch {
+	case !known:
+		return "which are not those of a LoRA"
+	case family < len(marks):
+		return "which looks like a LoRA for " + marks[family].what
+	}
+	return "which are those of a LoRA for an unknown family"
+}
