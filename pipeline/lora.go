@@ -88,18 +88,6 @@ func (l *LoRA) warn(m *lora.Mapping) {
 	}
 }
 
-// WithLoRA returns the model with a LoRA on top of those it has.
-func (m *Model) WithLoRA(l *LoRA, strength float64) (*Model, error) {
-	with, _, err := l.On(m, nil, strength, 0)
-	return with, err
-}
-
-// WithLoRA returns the text encoders with a LoRA on top of those they have.
-func (c *CLIP) WithLoRA(l *LoRA, strength float64) (*CLIP, error) {
-	_, with, err := l.On(nil, c, 0, strength)
-	return with, err
-}
-
 func (m *Model) with(l *LoRA, mapping *lora.Mapping, strength float64) *Model {
 	if m == nil {
 		return nil

@@ -219,7 +219,7 @@ type source struct{ part }
 // Lookup returns the dtype and shape of a weight, with what is merged into it.
 func (s source) Lookup(name string) (dtype.DType, ir.Shape, bool) {
 	ref, ok := tensors(s).Lookup(name)
-	if dt := merge.DType(ref.DType); dt != ref.DType && len(s.merged(name)) > 0 {
+	if dt := merge.DType(ref.DType); len(s.loras) > 0 && dt != ref.DType && len(s.merged(name)) > 0 {
 		return dt, ref.Shape, ok
 	}
 	return ref.DType, ref.Shape, ok

@@ -134,7 +134,7 @@ func TestLoRAOnParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	with, err := m.WithLoRA(l, 1)
+	with, _, err := l.On(m, nil, 1, 0)
 	if err != nil || len(with.loras) != 1 {
 		t.Errorf("the UNet has %d LoRAs, %v", len(with.loras), err)
 	}
@@ -142,7 +142,7 @@ func TestLoRAOnParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := c.WithLoRA(l, 1)
+	_, text, err := l.On(nil, c, 0, 1)
 	if err != nil || len(text.encoders[0].loras) != 0 {
 		t.Errorf("the text encoder has %d LoRAs, %v", len(text.encoders[0].loras), err)
 	}

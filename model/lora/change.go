@@ -122,6 +122,16 @@ var order = []struct {
 	{replacement, []role{setWeight}},
 }
 
+// ofKind returns the kind that only has the role, or "".
+func ofKind(r role) kind {
+	for _, o := range order {
+		if slices.Contains(o.roles, r) {
+			return o.kind
+		}
+	}
+	return ""
+}
+
 // kinds returns the kinds that the layer has tensors of, the one that takes the
 // place of the others first.
 func (x layer) kinds() (all []kind) {

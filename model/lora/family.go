@@ -47,7 +47,7 @@ func otherFamily(l Source, layers map[string]layer, all networks, context int) e
 
 // inputs returns how many inputs the layer of the base has, as far as one
 // tensor tells it, or 0.
-func (x layer) inputs(l Source) int {
+func (x layer) inputs(l Header) int {
 	for _, r := range []role{down, hada1B, diff, setWeight} {
 		if _, shape, ok := l.Lookup(x[r]); ok && x[r] != "" && len(shape) > 1 {
 			return shape[1]
@@ -88,34 +88,99 @@ var marks = []struct{ text, what string }{
 	{"layers_", "a transformer that Weir does not know"},
 }
 
-// Looks tells which family of models a LoRA seems to be for, by its names and
-// shapes, as "which looks like a LoRA for SDXL".
-func Looks(l Source) string {
-	known, family := false, len(marks)
+// looks tells which family of models the LoRA seems to be for, for an error.
+func looks(l Header) string {
+	switch name, ok := Family(l); {
+	case !ok:
+		return "which are not those of a LoRA"
+	case name == "":
+		return "which are those of a LoRA for an unknown family"
+	default:
+		return "which looks like a LoRA for " + name
+	}
+}
+
+// Family tells which family of models a LoRA seems to be for, by its names and
+// shapes, or "" if nothing tells. A file that is no LoRA is not ok.
+func Family(l Header) (name string, ok bool) {
+	best := len(marks)
 	for _, tensor := range l.Names() {
-		name, role, _ := split(tensor)
+		layerName, role, _ := split(tensor)
 		if role == "" {
 			continue
 		}
-		known = true
-		path := canonical(name)
+		ok = ok || ofKind(role) != ""
+		path := canonical(layerName)
 		if strings.HasSuffix(path, "attn2_to_k") || strings.HasSuffix(path, "attn2_to_v") {
 			if n := (layer{role: tensor}).inputs(l); contexts[n] != "" && strings.Contains(path, "_block") {
-				return "which looks like a LoRA for " + contexts[n]
+				return contexts[n], true
 			}
 		}
-		for i, m := range marks[:family] {
+		for i, m := range marks[:best] {
 			if strings.Contains(path, m.text) {
-				family = i
+				best = i
 				break
 			}
 		}
 	}
-	switch {
-	case !known:
-		return "which are not those of a LoRA"
-	case family < len(marks):
-		return "which looks like a LoRA for " + marks[family].what
+	if ok && best < len(marks) {
+		name = marks[best].what
 	}
-	return "which are those of a LoRA for an unknown family"
+	return name, ok
+}
+
+// Describe tells how many weights a LoRA changes, in which ways and in which
+// ranks, and for which family of models. Of a file that is no LoRA it is "".
+func Describe(l Header) string {
+	var ranks []int
+	counts := map[string]int{}
+	for _, tensor := range l.Names() {
+		_, role, _ := split(tensor)
+		_, shape, _ := l.Lookup(tensor)
+		switch {
+		case role == down && len(shape) > 0:
+			ranks = append(ranks, shape[0])
+		case role == blocks && len(shape) == 4:
+			counts["BOFT"]++
+		default:
+			counts[described[role]]++
+		}
+	}
+	var what []string
+	if len(ranks) > 0 {
+		low, high := slices.Min(ranks), slices.Max(ranks)
+		of := fmt.Sprintf("rank %d", low)
+		if low != high {
+			of = fmt.Sprintf("ranks %d to %d", low, high)
+		}
+		what = append(what, fmt.Sprintf("LoRA of %s for %d weights", of, len(ranks)))
+	}
+	for _, name := range []string{"DoRA", "LoHa", "LoKr", "GLoRA", "OFT", "BOFT"} {
+		if n := counts[name]; n > 0 {
+			what = append(what, fmt.Sprintf("%s for %d weights", name, n))
+		}
+	}
+	for _, name := range []string{"differences", "replacements"} {
+		if n := counts[name]; n > 0 {
+			what = append(what, fmt.Sprintf("%s of %d weights", name, n))
+		}
+	}
+	name, ok := Family(l)
+	switch {
+	case !ok:
+		return ""
+	case len(what) == 0:
+		what = []string{"LoRA of halves that do not belong together"}
+	}
+	if name != "" {
+		what = append(what, "for "+name)
+	}
+	return strings.Join(what, ", ")
+}
+
+// described are the kinds that weights are counted by, of the tensor that each
+// of them has once.
+var described = map[role]string{
+	scale: "DoRA", magnitude: "DoRA", hada1A: "LoHa", lokr2: "LoKr", lokr2A: "LoKr", gloraA1: "GLoRA", blocks: "OFT",
+	diff: "differences", biasDiff: "differences", normWeight: "differences", normBias: "differences", setWeight: "replacements",
 }

@@ -19,10 +19,15 @@ import (
 	"github.com/weir-run/weir/model/sd"
 )
 
-// A Source is the tensors of a LoRA file.
-type Source interface {
+// A Header is the names, dtypes and shapes of the tensors of a file.
+type Header interface {
 	Names() []string
 	Lookup(name string) (dtype.DType, ir.Shape, bool)
+}
+
+// A Source is the tensors of a LoRA file.
+type Source interface {
+	Header
 	// Scalar returns the value of a tensor of one element.
 	Scalar(name string) (float32, error)
 }
@@ -157,7 +162,7 @@ func (m *Mapping) nothing(l Source) error {
 	return fault.New(fault.Model, "no tensor of the LoRA belongs to a layer of this model: found %s, %s; known are names such as "+
 		"lora_unet_down_blocks_1_attentions_0_proj_in.lora_down.weight or lora_te_text_model_... (kohya), "+
 		"unet.down_blocks.1.attentions.0.proj_in.lora_A.weight or text_encoder.text_model... (diffusers, PEFT) and "+
-		"diffusion_model.input_blocks.4.1.proj_in.lora_A.weight (original)", Names(m.Unmatched), Looks(l))
+		"diffusion_model.input_blocks.4.1.proj_in.lora_A.weight (original)", Names(m.Unmatched), looks(l))
 }
 
 // An unfit error is that of a layer which can be left out.
