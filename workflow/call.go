@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"context"
 	"fmt"
 	"math"
 )
@@ -18,6 +19,7 @@ type Call struct {
 	values  map[string]any
 	observe func(Event)
 	prepare func() // what runs next
+	need    func(ctx context.Context, n int64) error
 	files   []File
 }
 
@@ -73,6 +75,16 @@ func constant[T any](c *Call, name string, t Type) T {
 
 func (c *Call) mistake(name string, t Type) string {
 	return fmt.Sprintf("workflow: input %q of %s is %T, not %s", name, c.Schema.Class, c.values[name], t)
+}
+
+// Need makes room for n bytes of memory, for results and for what the node works
+// with, before the node takes them. They are counted until it returns, and from
+// then on what its results hold. The error names the numbers.
+func (c *Call) Need(ctx context.Context, n int64) error {
+	if c.need == nil || n <= 0 {
+		return nil
+	}
+	return c.need(ctx, n)
 }
 
 // Progress reports that step of total steps are done. Preview, which may be

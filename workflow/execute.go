@@ -4,11 +4,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // An EventKind says what happened to a node.
@@ -51,98 +56,181 @@ func (f ObserverFunc) Observe(e Event) { f(e) }
 type Result struct {
 	// Files are what each output node wrote, by id.
 	Files map[string][]File
+	// Failed are the output nodes that failed or need a node that did.
+	Failed []*Node
 	// Ran and Cached count the nodes that ran and those whose results were known.
 	Ran, Cached int
 }
 
+// A Memory counts what nodes hold in the host's memory beside the weights and
+// activations of models.
+type Memory interface {
+	// Claim makes room for n bytes. Its error, of the kind fault.Memory, names the
+	// numbers. A negative n gives bytes back and never fails.
+	Claim(ctx context.Context, n int64) error
+}
+
+// A Sizer is a result that knows how many bytes of memory it holds.
+type Sizer interface{ Size() int64 }
+
 // An Executor runs jobs one after the other and keeps results, so that a run
 // computes only what has changed since the last one: a node runs when its
 // class, its values, its fingerprint or anything of the nodes it is linked to
-// differs. Results that a new job does not use are dropped before it runs.
+// differs. Results that a new job does not use are dropped before it runs, and
+// those that no later node of the job needs when memory is short.
 type Executor struct {
-	mu    sync.Mutex
-	cache map[string]*entry // by signature
+	mu     sync.Mutex
+	memory Memory            // may be nil
+	cache  map[string]*entry // by signature
+	made   int64             // results so far
 }
 
+// An entry is the result of a node.
 type entry struct {
 	outputs []any
 	files   []File
+	bytes   int64 // claimed for the outputs
+	serial  int64 // of all results of the executor
 }
 
-// NewExecutor returns an executor without results.
-func NewExecutor() *Executor { return &Executor{cache: map[string]*entry{}} }
+// NewExecutor returns an executor without results. Memory that is nil counts
+// nothing.
+func NewExecutor(memory Memory) *Executor {
+	return &Executor{memory: memory, cache: map[string]*entry{}}
+}
 
 // Clear drops all results.
 func (x *Executor) Clear() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	clear(x.cache)
+	for signature := range x.cache {
+		x.dropLocked(signature)
+	}
 }
 
-// Run executes a job. The observer may be nil. The error is a *NodeError when a
-// node failed or was cancelled; results of the nodes before it are kept.
+// dropLocked drops a result.
+func (x *Executor) dropLocked(signature string) {
+	e := x.cache[signature]
+	delete(x.cache, signature)
+	e.outputs = nil
+	if x.memory != nil && e.bytes > 0 {
+		_ = x.memory.Claim(context.Background(), -e.bytes) // giving back never fails
+	}
+}
+
+// claimLocked makes room for n bytes: results that the rest of the run does not
+// need are dropped, the oldest first.
+func (x *Executor) claimLocked(ctx context.Context, n int64, neededBy func() map[string]bool) error {
+	if x.memory == nil || n == 0 {
+		return nil
+	}
+	for {
+		err := x.memory.Claim(ctx, n)
+		if err == nil || fault.Of(err) != fault.Memory {
+			return err
+		}
+		oldest, needed := "", neededBy()
+		for signature, e := range x.cache {
+			if e.bytes > 0 && !needed[signature] && (oldest == "" || e.serial < x.cache[oldest].serial) {
+				oldest = signature
+			}
+		}
+		if oldest == "" {
+			return err
+		}
+		x.dropLocked(oldest)
+	}
+}
+
+// Run executes a job. The observer may be nil. A node that fails does not stop
+// the output nodes that do not need it. The error joins a *NodeError for each
+// node that failed or was stopped; the result has what was made all the same,
+// and what worked is kept for the next run.
 func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Result, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	r := &run{x: x, job: job, observe: func(Event) {}, results: map[string]*entry{}}
+	r := &run{x: x, job: job, observe: func(Event) {}, results: map[string]*entry{}, failures: map[string]bool{}}
 	if observer != nil {
 		r.observe = observer.Observe
 	}
-	signatures, err := r.signatures(ctx)
-	if err != nil {
-		return nil, err
-	}
-	x.keep(signatures)
-	wanted := r.wanted(signatures)
 	result := &Result{Files: map[string][]File{}}
+	r.sign(ctx)
+	x.keepLocked(r.signatures)
+	r.want()
 	for i, s := range job.steps {
-		signature := signatures[s.node.ID]
-		e, cached := x.cache[signature]
+		if r.spoiled(s) {
+			result.failed(s)
+			continue
+		}
+		e, cached := x.cache[r.signatures[s.node.ID]]
 		switch {
 		case cached:
 			result.Cached++
 			r.observe(Event{Kind: NodeCached, Node: s.node, Files: e.files})
-		case !wanted[s.node.ID]:
+		case !r.wanted[s.node.ID]:
 			continue
 		default:
-			if e, err = r.step(ctx, s, r.following(i, signatures, wanted)); err != nil {
-				return nil, err
+			var err error
+			if e, err = r.step(ctx, i); err != nil {
+				result.failed(s)
+				if e != nil && len(e.files) > 0 {
+					result.Files[s.node.ID] = e.files
+				}
+				if fault.Of(err) == fault.Cancelled {
+					return result, errors.Join(r.errs...)
+				}
+				continue
 			}
 			result.Ran++
-			x.cache[signature] = e
 		}
 		r.results[s.node.ID] = e
 		if s.schema.Output {
 			result.Files[s.node.ID] = e.files
 		}
 	}
-	return result, nil
+	return result, errors.Join(r.errs...)
 }
 
-// keep drops the results that are not among those of the signatures.
-func (x *Executor) keep(signatures map[string]string) {
+// failed notes a step that has brought forth nothing.
+func (r *Result) failed(s *step) {
+	if s.schema.Output {
+		r.Failed = append(r.Failed, s.node)
+	}
+}
+
+// keepLocked drops the results that are not among those of the signatures.
+func (x *Executor) keepLocked(signatures map[string]string) {
 	current := map[string]bool{}
 	for _, s := range signatures {
 		current[s] = true
 	}
 	for s := range x.cache {
 		if !current[s] {
-			delete(x.cache, s)
+			x.dropLocked(s)
 		}
 	}
 }
 
 type run struct {
-	x       *Executor
-	job     *Job
-	observe func(Event)
-	results map[string]*entry // by node id
+	x          *Executor
+	job        *Job
+	observe    func(Event)
+	signatures map[string]string // by node id, as all that follow
+	wanted     map[string]bool
+	last       map[string]int // the last step that uses a result
+	results    map[string]*entry
+	failures   map[string]bool // nodes that failed or need one that did
+	errs       []error
+	next       int // the step that following looks at next
 }
 
-// signatures returns for each step a digest of all that its result depends on.
-func (r *run) signatures(ctx context.Context) (map[string]string, error) {
-	all := map[string]string{}
+// sign digests for each step all that its result depends on.
+func (r *run) sign(ctx context.Context) {
+	r.signatures = map[string]string{}
 	for _, s := range r.job.steps {
+		if r.spoiled(s) {
+			continue
+		}
 		h := sha256.New()
 		write := func(text string) { fmt.Fprintf(h, "%d:%s", len(text), text) }
 		write(s.node.Class)
@@ -152,7 +240,7 @@ func (r *run) signatures(ctx context.Context) (map[string]string, error) {
 		for _, in := range s.schema.Inputs {
 			if ref, ok := s.links[in.Name]; ok {
 				write(in.Name)
-				write(all[ref.Node])
+				write(r.signatures[ref.Node])
 				write(strconv.Itoa(ref.Output))
 			} else if v := s.values[in.Name]; v != nil {
 				write(in.Name)
@@ -160,32 +248,61 @@ func (r *run) signatures(ctx context.Context) (map[string]string, error) {
 			}
 		}
 		if s.schema.Changed != nil {
-			fingerprint, err := s.schema.Changed(ctx, r.call(s, s.values))
+			var fingerprint string
+			err := guarded(func() (err error) {
+				fingerprint, err = s.schema.Changed(ctx, r.call(s, s.values))
+				return err
+			})
 			if err != nil {
-				return nil, r.failed(s, err)
+				r.failed(s, err)
+				continue
 			}
 			write(fingerprint)
 		}
-		all[s.node.ID] = hex.EncodeToString(h.Sum(nil))
+		r.signatures[s.node.ID] = hex.EncodeToString(h.Sum(nil))
 	}
-	return all, nil
 }
 
-// wanted returns the nodes whose results are needed and not known: output
-// nodes, and what such nodes are linked to.
-func (r *run) wanted(signatures map[string]string) map[string]bool {
-	wanted := map[string]bool{}
-	for i := len(r.job.steps) - 1; i >= 0; i-- {
-		s := r.job.steps[i]
-		if _, cached := r.x.cache[signatures[s.node.ID]]; cached || !s.schema.Output && !wanted[s.node.ID] {
-			continue
-		}
-		wanted[s.node.ID] = true
-		for _, ref := range s.links {
-			wanted[ref.Node] = true
+// spoiled reports whether a step has failed or needs one that has.
+func (r *run) spoiled(s *step) bool {
+	for _, ref := range s.links {
+		if r.failures[ref.Node] {
+			r.failures[s.node.ID] = true
 		}
 	}
-	return wanted
+	return r.failures[s.node.ID]
+}
+
+// want finds the nodes whose results are needed and not known, output nodes and
+// those that such nodes are linked to, and how long each result is needed.
+func (r *run) want() {
+	r.wanted, r.last = map[string]bool{}, map[string]int{}
+	for i := len(r.job.steps) - 1; i >= 0; i-- {
+		s := r.job.steps[i]
+		_, cached := r.x.cache[r.signatures[s.node.ID]]
+		if cached || r.failures[s.node.ID] || !s.schema.Output && !r.wanted[s.node.ID] {
+			continue
+		}
+		r.wanted[s.node.ID] = true
+		for _, ref := range s.links {
+			r.wanted[ref.Node] = true
+			if _, known := r.last[ref.Node]; !known {
+				r.last[ref.Node] = i
+			}
+		}
+	}
+}
+
+// needed returns the signatures of the results that step number i and those
+// after it use.
+func (r *run) needed(i int) map[string]bool {
+	needed := map[string]bool{}
+	for id := range r.results {
+		if last, ok := r.last[id]; ok && last >= i {
+			needed[r.signatures[id]] = true
+		}
+	}
+	return needed
 }
 
 func (r *run) call(s *step, values map[string]any) *Call {
@@ -193,11 +310,14 @@ func (r *run) call(s *step, values map[string]any) *Call {
 }
 
 // following returns the first step after number i that will run and can be
-// prepared, or nil.
-func (r *run) following(i int, signatures map[string]string, wanted map[string]bool) *step {
-	for _, s := range r.job.steps[i+1:] {
-		_, cached := r.x.cache[signatures[s.node.ID]]
-		if wanted[s.node.ID] && !cached && s.schema.Prepare != nil {
+// prepared, or nil. A step that is passed over once never will be.
+func (r *run) following(i int) *step {
+	for r.next = max(r.next, i+1); r.next < len(r.job.steps); r.next++ {
+		s := r.job.steps[r.next]
+		if s.schema.Prepare == nil || !r.wanted[s.node.ID] || r.failures[s.node.ID] {
+			continue
+		}
+		if _, cached := r.x.cache[r.signatures[s.node.ID]]; !cached {
 			return s
 		}
 	}
@@ -213,7 +333,7 @@ func (r *run) inputs(s *step) (map[string]any, error) {
 	}
 	for name, ref := range s.links {
 		e := r.results[ref.Node]
-		if e == nil {
+		if e == nil || e.outputs == nil {
 			continue
 		}
 		v := e.outputs[ref.Output]
@@ -228,8 +348,9 @@ func (r *run) inputs(s *step) (map[string]any, error) {
 	return values, nil
 }
 
-// step runs one node. When it is finishing, the following one is prepared.
-func (r *run) step(ctx context.Context, s, following *step) (*entry, error) {
+// step runs step number i. When it is finishing, the following one is prepared.
+func (r *run) step(ctx context.Context, i int) (*entry, error) {
+	s := r.job.steps[i]
 	if err := ctx.Err(); err != nil {
 		return nil, r.failed(s, err)
 	}
@@ -241,29 +362,84 @@ func (r *run) step(ctx context.Context, s, following *step) (*entry, error) {
 	var preparing sync.WaitGroup
 	defer preparing.Wait()
 	c.prepare = func() {
+		following := r.following(i)
 		if following == nil {
 			return
 		}
 		// What is wrong with its inputs will be said when it runs.
 		if values, err := r.inputs(following); err == nil {
-			preparing.Go(func() { following.schema.Prepare(ctx, r.call(following, values)) })
+			preparing.Go(func() {
+				err := guarded(func() error { following.schema.Prepare(ctx, r.call(following, values)); return nil })
+				if err != nil {
+					slog.Debug("preparing a node failed", "node", following.node.ID, "err", err)
+				}
+			})
 		}
+	}
+	var taken int64
+	needed := func() map[string]bool { return r.needed(i) }
+	c.need = func(ctx context.Context, n int64) error {
+		err := r.x.claimLocked(ctx, n, needed)
+		if err == nil {
+			taken += n
+		}
+		return err
 	}
 	r.observe(Event{Kind: NodeStarted, Node: s.node})
 	start := time.Now()
-	outputs, err := s.schema.Run(ctx, c)
-	if err == nil && len(outputs) != len(s.schema.Outputs) {
-		err = fmt.Errorf("it returned %d outputs, its schema has %d", len(outputs), len(s.schema.Outputs))
+	e := &entry{}
+	err = guarded(func() (err error) {
+		e.outputs, err = s.schema.Run(ctx, c)
+		return err
+	})
+	if err == nil && len(e.outputs) != len(s.schema.Outputs) {
+		err = fault.New(fault.Internal, "it returned %d outputs, its schema has %d", len(e.outputs), len(s.schema.Outputs))
 	}
+	if err == nil {
+		e.bytes = held(e.outputs)
+	}
+	if more := r.x.claimLocked(ctx, e.bytes-taken, needed); more != nil {
+		_ = r.x.claimLocked(ctx, -taken, needed)
+		e.bytes, err = 0, errors.Join(err, more)
+	}
+	e.files = c.files
 	if err != nil {
-		return nil, r.failed(s, err)
+		return e, r.failed(s, err) // with the files that were written all the same
 	}
+	r.x.made++
+	e.serial = r.x.made
+	r.x.cache[r.signatures[s.node.ID]] = e
 	r.observe(Event{Kind: NodeDone, Node: s.node, Files: c.files, Elapsed: time.Since(start)})
-	return &entry{outputs, c.files}, nil
+	return e, nil
 }
 
+// held returns how many bytes results hold. What several results share is
+// counted by each, so that any of them can be dropped.
+func held(outputs []any) (n int64) {
+	for _, out := range outputs {
+		if sizer, ok := out.(Sizer); ok {
+			n += sizer.Size()
+		}
+	}
+	return n
+}
+
+// guarded calls f and makes an error of a panic. The stack is logged.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			slog.Debug("panic", "value", v, "stack", string(debug.Stack()))
+			err = fault.New(fault.Internal, "this is a mistake in Weir, please report it with the output of --verbose: %v", v)
+		}
+	}()
+	return f()
+}
+
+// failed notes that a node has failed.
 func (r *run) failed(s *step, err error) error {
-	err = &NodeError{s.node.ID, s.node.Class, err}
+	err = &NodeError{s.node.ID, s.node.Class, fault.Mark(fault.Workflow, err)}
+	r.failures[s.node.ID] = true
+	r.errs = append(r.errs, err)
 	r.observe(Event{Kind: NodeFailed, Node: s.node, Err: err})
 	return err
 }

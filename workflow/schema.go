@@ -210,6 +210,15 @@ func (s *Schema) Input(name string) *Input {
 	return nil
 }
 
+// names lists the names of the inputs.
+func (s *Schema) names() []string {
+	names := make([]string, len(s.Inputs))
+	for i, in := range s.Inputs {
+		names[i] = in.Name
+	}
+	return names
+}
+
 // A Registry holds the classes of nodes that workflows may use.
 type Registry struct {
 	classes map[string]*Schema

@@ -144,9 +144,8 @@ func TestParseErrors(t *testing.T) {
 		`{}`:                    "it has no nodes",
 		`{"1": 3}`:              "expected an object with class_type and inputs, found the number 3",
 		`{"1": {"inputs": {}}}`: "class_type is missing",
-		`{"1": {"class_type": "A", "inputs": 3}}`:                "inputs should be an object",
-		`{"1": {"class_type": "A", "inputs": {"x": [1, 2, 3]}}}`: "a list must be a link",
-		`{"1": {"class_type": "A"}, "1": {"class_type": "A"}}`:   `the key "1" is there twice`,
+		`{"1": {"class_type": "A", "inputs": 3}}`:              "inputs should be an object",
+		`{"1": {"class_type": "A"}, "1": {"class_type": "A"}}`: `the key "1" is there twice`,
 		`{"prompt": 3}`:                    "\"prompt\" should be an object",
 		strings.Repeat(`{"a":`, 5000):      "nested deeper",
 		`{"1": {"class_type": "A"}} extra`: "line 1 column",
@@ -165,6 +164,7 @@ func TestCheckReportsEverything(t *testing.T) {
 		"2": {"class_type": "Number", "inputs": {"value": 1001, "scale": "much", "minus": "maybe"}},
 		"3": {"class_type": "Add", "inputs": {"a": ["9", 0], "b": ["2", 3], "how": "plsu"}},
 		"4": {"class_type": "Read", "inputs": {}},
+		"8": {"class_type": "Show", "inputs": {"v": [1, 2, 3]}},
 		"5": {"class_type": "Add", "inputs": {"a": ["4", 0], "b": 3}},
 		"6": {"class_type": "Add", "inputs": {"a": ["7", 0]}},
 		"7": {"class_type": "Add", "inputs": {"a": ["6", 0]}},
@@ -189,6 +189,7 @@ func TestCheckReportsEverything(t *testing.T) {
 		`node 3 (Add), input how: "plsu" is not available; did you mean "plus"?`,
 		`node 4 (Read), input name: required input is missing (the usual value is x)`,
 		`node 5 (Add), input a: expected NUMBER, but output 0 of node 4 (Read) is STRING`,
+		`node 8 (Show), input v: a list must be a link, [node id, index of output], found [1, 2, 3]`,
 		`node 5 (Add), input b: expected a link to a node that outputs NUMBER, found the number 3`,
 	} {
 		if !slices.ContainsFunc(invalid.Problems, func(p Problem) bool { return strings.HasPrefix(p.String(), want) }) {
@@ -230,7 +231,7 @@ func TestSet(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if got := y.run(t, NewExecutor(), g.String()); got[0] != test.want {
+		if got := y.run(t, NewExecutor(nil), g.String()); got[0] != test.want {
 			t.Errorf("%s=%s shows %v, want %s", test.target, test.value, got, test.want)
 		}
 	}
@@ -249,7 +250,7 @@ func TestSet(t *testing.T) {
 // TestCache changes one thing after another: only what depends on it runs.
 func TestCache(t *testing.T) {
 	y := newToys()
-	x := NewExecutor()
+	x := NewExecutor(nil)
 	step := func(what, text, shows string, ran ...string) {
 		t.Helper()
 		got := y.run(t, x, text)
@@ -278,7 +279,7 @@ func TestCache(t *testing.T) {
 func TestTwoOutputs(t *testing.T) {
 	y := newToys()
 	two := strings.Replace(sum, `"4":`, `"5": {"class_type": "Show", "inputs": {"v": ["1", 0], "name": "one"}}, "4":`, 1)
-	if got := y.run(t, NewExecutor(), two); !slices.Equal(got, []string{"one=3", "out=5"}) {
+	if got := y.run(t, NewExecutor(nil), two); !slices.Equal(got, []string{"one=3", "out=5"}) {
 		t.Errorf("shows %v", got)
 	}
 }
@@ -294,7 +295,7 @@ func TestEvents(t *testing.T) {
 		kinds := map[EventKind]string{NodeStarted: "start", NodeProgress: "progress", NodeDone: "done", NodeCached: "cached", NodeFailed: "failed"}
 		got = append(got, kinds[e.Kind]+" "+e.Node.ID)
 	})
-	x := NewExecutor()
+	x := NewExecutor(nil)
 	if _, err := x.Run(t.Context(), job, observe); err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +339,7 @@ func TestPrepare(t *testing.T) {
 		"3": {"class_type": "Slow", "inputs": {"a": ["1", 0], "b": ["2", 0]}},
 		"4": {"class_type": "Show", "inputs": {"v": ["3", 0]}}
 	}`
-	x := NewExecutor()
+	x := NewExecutor(nil)
 	if got := y.run(t, x, text); !slices.Equal(got, []string{"out=4"}) {
 		t.Errorf("shows %v", got)
 	}
@@ -356,7 +357,7 @@ func TestPrepare(t *testing.T) {
 
 func TestFailure(t *testing.T) {
 	y := newToys()
-	x := NewExecutor()
+	x := NewExecutor(nil)
 	text := strings.Replace(sum, `{"class_type": "Number", "inputs": {"value": 4, "scale": 0.5}}`, `{"class_type": "Fail", "inputs": {"seed": 18446744073709551615}}`, 1)
 	job, err := Check(y.parse(t, text), y.Registry)
 	if err != nil {
@@ -377,7 +378,7 @@ func TestFailure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewExecutor().Run(ctx, good, nil); !errors.Is(err, context.Canceled) {
+	if _, err := NewExecutor(nil).Run(ctx, good, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -389,7 +390,7 @@ func TestRandomGraphs(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 100 {
-		y, x := newToys(), NewExecutor()
+		y, x := newToys(), NewExecutor(nil)
 		type node struct {
 			value int // of a Number
 			a, b  int // of an Add, indices of nodes; -1 for a Number

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-run/weir/fault"
+
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/synth"
@@ -112,9 +114,9 @@ print a line "seconds_per_step X". bench/diffusers_step.py is such a program.`,
 func (b *stepBench) run(cmd *cobra.Command) (err error) {
 	switch {
 	case b.checkpoint == "":
-		return usageError{errors.New("bench step needs --checkpoint FILE; weir bench synth sd15 writes one")}
+		return fault.New(fault.Usage, "bench step needs --checkpoint FILE; weir bench synth sd15 writes one")
 	case b.steps < 1 || b.width < 64 || b.height < 64:
-		return usageError{errors.New("--steps must be at least 1, --width and --height at least 64")}
+		return fault.New(fault.Usage, "--steps must be at least 1, --width and --height at least 64")
 	}
 	var others []float64
 	if b.against != "" {
@@ -149,6 +151,9 @@ func (b *stepBench) run(cmd *cobra.Command) (err error) {
 func (b *stepBench) times(ctx context.Context, engine *pipeline.Engine) ([]float64, error) {
 	c, err := engine.Checkpoint(b.checkpoint)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.Whole(); err != nil {
 		return nil, err
 	}
 	text, err := c.CLIP.Encode(ctx, "a photograph")

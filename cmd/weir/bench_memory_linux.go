@@ -1,14 +1,14 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weir-run/weir/fault"
 
 	"github.com/weir-run/weir/internal/membench"
 )
@@ -29,11 +29,11 @@ written to --dir, 4 GB in all. Rows: ` + strings.Join(membench.Rows(), ", ") + `
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, name := range only {
 				if !slices.Contains(membench.Rows(), name) {
-					return usageError{fmt.Errorf("--only: there is no row %q: expected %s", name, strings.Join(membench.Rows(), ", "))}
+					return fault.New(fault.Usage, "--only: there is no row %q: expected %s", name, strings.Join(membench.Rows(), ", "))
 				}
 			}
 			if b.Rounds < 1 {
-				return usageError{errors.New("--rounds must be at least 1")}
+				return fault.New(fault.Usage, "--rounds must be at least 1")
 			}
 			self, err := os.Executable()
 			if err != nil {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // parseBytes reads a size such as 8GiB, 500MB, 6G or 1.5gib. Without an i
@@ -37,7 +39,7 @@ func parseRate(flag, s string) (float64, error) {
 		err = fmt.Errorf("nothing gets through at %s", s)
 	}
 	if err != nil {
-		return 0, usageError{fmt.Errorf("%s: %w", flag, err)}
+		return 0, fault.New(fault.Usage, "%s: %w", flag, err)
 	}
 	return float64(n), nil
 }
@@ -53,7 +55,7 @@ func parseCompute(s string) (float64, error) {
 	scale, ok := map[byte]float64{'m': 1e6, 'g': 1e9, 't': 1e12, 'p': 1e15}[strings.TrimLeft(text[len(number):]+"x", " ")[0]]
 	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 	if !ok || err != nil || !(v > 0) || v*scale > math.MaxFloat32 {
-		return 0, usageError{fmt.Errorf("--compute: %q is no rate: expected a number with a unit, for example 30TFLOP/s or 500GFLOP/s", s)}
+		return 0, fault.New(fault.Usage, "--compute: %q is no rate: expected a number with a unit, for example 30TFLOP/s or 500GFLOP/s", s)
 	}
 	return v * scale, nil
 }

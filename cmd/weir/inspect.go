@@ -173,7 +173,7 @@ func recognise(set *weights.Set) (kind, what string) {
 		return "upscaler", c.Describe()
 	}
 	c, err := sd.Detect(src, set.Metadata())
-	if err == nil {
+	if err == nil && (c.HasUNet() && (c.HasVAE() || len(c.Text) > 0) || c.HasVAE() && len(c.Text) > 0) {
 		return "checkpoint", c.Describe()
 	}
 	if c, err := detectUNet(set); err == nil {

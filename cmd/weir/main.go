@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weir-run/weir/fault"
 )
 
 func main() {
@@ -21,26 +22,16 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	err := newRoot().ExecuteContext(ctx)
+	interrupted := ctx.Err() != nil
 	stop()
-	if err == nil {
-		return
+	switch {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "weir:", message(err))
+		os.Exit(exitStatus(err))
+	case interrupted:
+		fmt.Fprintln(os.Stderr, "weir: interrupted when everything was done already")
 	}
-	fmt.Fprintln(os.Stderr, "weir:", err)
-	os.Exit(exitStatus(err))
 }
-
-// exitStatus is 2 when the command line is wrong and 1 when the work failed.
-func exitStatus(err error) int {
-	if usage := (usageError{}); errors.As(err, &usage) {
-		return 2
-	}
-	return 1
-}
-
-// A usageError is a command line that is wrong.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
 
 func newRoot() *cobra.Command {
 	var verbose bool
@@ -58,12 +49,12 @@ func newRoot() *cobra.Command {
 			if verbose {
 				level = slog.LevelDebug
 			}
-			slog.SetDefault(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})))
+			slog.SetDefault(slog.New(newLogger(cmd.ErrOrStderr(), level)))
 		},
 	}
-	root.PersistentFlags().BoolVar(&verbose, "verbose", false, "say more about what is done")
+	root.PersistentFlags().BoolVar(&verbose, "verbose", false, "tell what is opened, planned and run, and where the program failed")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		return fault.New(fault.Usage, "%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(newRun(), newGenerate(), newInspect(), newPlan(), newDoctor(), newBench())
 	markUsage(root)
@@ -90,7 +81,7 @@ func markUsage(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+				return fault.New(fault.Usage, "%w; see %s --help", err, cmd.CommandPath())
 			}
 			return nil
 		}

@@ -1,18 +1,18 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/node"
 	"github.com/weir-run/weir/pipeline"
+	"github.com/weir-run/weir/regular"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -52,7 +52,7 @@ func readWorkflow(path string, reg *workflow.Registry) (*workflow.Graph, error) 
 	}
 	g, err := workflow.Parse(data, reg)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fault.Mark(fault.Workflow, fmt.Errorf("%s: %w", path, err))
 	}
 	return g, nil
 }
@@ -62,14 +62,8 @@ const maxWorkflow = 64 << 20
 
 func workflowText(path string) ([]byte, error) {
 	if !strings.EqualFold(filepath.Ext(path), ".png") {
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, err
-		}
-		if info.Size() > maxWorkflow {
-			return nil, fmt.Errorf("%s: %d bytes are too many for a workflow", path, info.Size())
-		}
-		return os.ReadFile(path)
+		data, err := regular.Read(path, maxWorkflow)
+		return data, fault.Mark(fault.Workflow, err)
 	}
 	texts, err := media.ReadText(path)
 	if err != nil {
@@ -84,7 +78,7 @@ func workflowText(path string) ([]byte, error) {
 			return []byte(found[key]), nil
 		}
 	}
-	return nil, fmt.Errorf("%s: the picture carries no workflow (no text \"prompt\"): programs that edit pictures often drop it", path)
+	return nil, fault.New(fault.Workflow, "%s: the picture carries no workflow (no text \"prompt\"): programs that edit pictures often drop it", path)
 }
 
 // applySets makes the changes NODE.INPUT=VALUE.
@@ -93,26 +87,22 @@ func applySets(g *workflow.Graph, reg *workflow.Registry, sets []string) error {
 	for _, set := range sets {
 		target, value, ok := strings.Cut(set, "=")
 		if !ok {
-			errs = append(errs, fmt.Errorf("--set %s: expected NODE.INPUT=VALUE, for example KSampler.seed=42", set))
+			errs = append(errs, fault.New(fault.Usage, "--set %s: expected NODE.INPUT=VALUE, for example KSampler.seed=42", set))
 			continue
 		}
 		if err := g.Set(reg, target, value); err != nil {
-			errs = append(errs, fmt.Errorf("--set %s: %w", set, err))
+			errs = append(errs, fault.New(fault.Usage, "--set %s: %w", set, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// execute checks and runs a workflow.
-func execute(ctx context.Context, env *node.Env, load func(*workflow.Registry) (*workflow.Graph, error), o workflow.Observer) (*workflow.Result, error) {
+// check loads and checks a workflow.
+func check(env *node.Env, load func(*workflow.Registry) (*workflow.Graph, error)) (*workflow.Job, error) {
 	reg := node.Registry(env)
 	g, err := load(reg)
 	if err != nil {
 		return nil, err
 	}
-	job, err := workflow.Check(g, reg)
-	if err != nil {
-		return nil, err
-	}
-	return workflow.NewExecutor().Run(ctx, job, o)
+	return workflow.Check(g, reg)
 }

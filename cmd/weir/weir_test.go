@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/internal/synth"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/pager"
@@ -52,7 +53,7 @@ func must(t *testing.T, args ...string) string {
 
 func pixels(t *testing.T, path string) []float32 {
 	t.Helper()
-	m, _, err := media.Load(path)
+	m, _, err := media.Load(t.Context(), path, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestRunErrors(t *testing.T) {
 		return path
 	}
 	for want, args := range map[string][]string{
-		"no such file":               {"run", filepath.Join(dir, "none.json")},
+		"none.json":                  {"run", filepath.Join(dir, "none.json")},
 		"carries no workflow":        {"run", goldens + "images_grey.png"},
 		"line 1 column 2":            {"run", write("broken.json", "{")},
 		"expected NODE.INPUT=VALUE":  {"run", emojiFlow, "--set", "steps"},
@@ -96,7 +97,7 @@ func TestRunErrors(t *testing.T) {
 		"\"8 apples\" is no size":    {"run", emojiFlow, "--vram", "8 apples"},
 		"unknown flag":               {"run", emojiFlow, "--stepps", "3"},
 		"accepts 1 arg(s)":           {"run"},
-		"no such file or directory":  {"run", emojiFlow, "--extra-model-paths", filepath.Join(dir, "none.yaml")},
+		"none.yaml":                  {"run", emojiFlow, "--extra-model-paths", filepath.Join(dir, "none.yaml")},
 		"emoji.safetensors":          {"run", emojiFlow, "--root", dir},
 	} {
 		_, _, err := weir(t.Context(), args...)
@@ -104,8 +105,7 @@ func TestRunErrors(t *testing.T) {
 			t.Errorf("weir %s: %v, want %q", strings.Join(args, " "), err, want)
 		}
 	}
-	var usage usageError
-	if _, _, err := weir(t.Context(), "run"); !errors.As(err, &usage) {
+	if _, _, err := weir(t.Context(), "run"); fault.Of(err) != fault.Usage {
 		t.Errorf("a missing argument is a mistake in the usage: %v", err)
 	}
 }
@@ -122,10 +122,14 @@ func TestExitStatus(t *testing.T) {
 		"bench step -c x --steps 0":             {2, "--steps must be at least 1"},
 		"inspect":                               {2, "accepts 1 arg(s)"},
 		"doctor --jsn":                          {2, "unknown flag"},
-		"inspect " + goldens + "ldm.py":         {1, "not a safetensors file"},
-		"bench step -c none.safetensors":        {1, "none.safetensors"},
+		"inspect " + goldens + "ldm.py":         {4, "not a safetensors file"},
+		"bench step -c none.safetensors":        {6, "none.safetensors"},
 		"run --vram much " + emojiFlow:          {2, "is no size"},
-		"inspect " + goldens + "no.safetensors": {1, "no such file"},
+		"inspect " + goldens + "no.safetensors": {6, "no.safetensors"},
+		"run " + goldens + "ldm.py":             {3, "ldm.py"},
+		"run " + goldens + "no.json":            {6, "no.json"},
+		"run --set x " + emojiFlow:              {2, "NODE.INPUT=VALUE"},
+		"generate":                              {2, "--checkpoint"},
 	} {
 		_, _, err := weir(t.Context(), strings.Fields(line)...)
 		if err == nil {
@@ -345,8 +349,7 @@ func TestPlan(t *testing.T) {
 		t.Errorf("with a slow disk: %+v", y)
 	}
 	for flag, value := range map[string]string{"--disk": "0", "--compute": "fast", "--link": "x"} {
-		var usage usageError
-		if _, _, err := weir(t.Context(), "plan", emojiFlow, "--root", repo, "--vram", "8MB", flag, value); !errors.As(err, &usage) || !strings.Contains(err.Error(), flag) {
+		if _, _, err := weir(t.Context(), "plan", emojiFlow, "--root", repo, "--vram", "8MB", flag, value); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), flag) {
 			t.Errorf("%s %s: %v", flag, value, err)
 		}
 	}

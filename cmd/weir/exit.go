@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/weir-run/weir/fault"
+)
+
+// exitStatuses are what the command exits with for each kind of error, so that
+// scripts can tell them apart.
+var exitStatuses = map[fault.Kind]int{
+	fault.None: 0, fault.Other: 1, fault.Internal: 1, fault.Usage: 2, fault.Workflow: 3, fault.Model: 4, fault.Memory: 5, fault.IO: 6,
+	fault.Cancelled: 130,
+}
+
+// exitPartial is the status of a run of which some outputs were made and others
+// were not.
+const exitPartial = 8
+
+// A partialError is the error of a run that has made some of its outputs.
+type partialError struct{ error }
+
+func (e partialError) Unwrap() error { return e.error }
+
+// exitStatus returns what the command exits with after an error.
+func exitStatus(err error) int {
+	kind := fault.Of(err)
+	if some := (partialError{}); errors.As(err, &some) && kind != fault.Cancelled {
+		return exitPartial
+	}
+	return exitStatuses[kind]
+}
+
+// The limits of what is told of an error: about a screen.
+const (
+	maxLines     = 40
+	maxLineBytes = 1000
+)
+
+// message returns the text of an error for a terminal: a screen at most, and
+// without control characters, which files may hold.
+func message(err error) string {
+	if fault.Of(err) == fault.Cancelled {
+		return stopped(err)
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if more := len(lines) - maxLines; more > 0 {
+		lines = append(lines[:maxLines], fmt.Sprintf("and %d more lines", more))
+	}
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// stopped says where work was stopped.
+func stopped(err error) string {
+	text := err.Error()
+	for _, cause := range []string{"context canceled", "context deadline exceeded"} {
+		text = strings.ReplaceAll(text, cause, "stopped")
+	}
+	if text == "stopped" {
+		return text
+	}
+	return "stopped: " + printable(strings.TrimSuffix(strings.Split(text, "\n")[0], ": stopped"))
+}
+
+// printable returns a line that is cut to a length and whose control characters
+// are written out.
+func printable(line string) string {
+	if len(line) > maxLineBytes {
+		line = strings.ToValidUTF8(line[:maxLineBytes], "") + "…"
+	}
+	if !strings.ContainsFunc(line, control) {
+		return line
+	}
+	var b strings.Builder
+	for _, r := range line {
+		if control(r) {
+			quoted := fmt.Sprintf("%q", r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// control reports whether a character may change a terminal or the order of
+// what stands on it.
+func control(r rune) bool {
+	return r != '\t' && (unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Bidi_Control, r))
+}
