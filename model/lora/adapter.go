@@ -25,10 +25,11 @@ func (x layer) adapter(l Source, t target) (a nn.Adapter, exact bool, err error)
 		return a, false, err
 	}
 	n, k, kernel := t.dims()
-	for r, shape := range map[role]ir.Shape{down: first, up: last} {
-		if len(shape) < 2 || shape.Elems() == 0 {
-			return a, false, x.misfit(r, shape, t, "a matrix")
-		}
+	if len(first) < 2 || first.Elems() == 0 {
+		return a, false, x.misfit(down, first, t, "a matrix of a rank above 0")
+	}
+	if len(last) < 2 || last.Elems() == 0 {
+		return a, false, x.misfit(up, last, t, "a matrix of a rank above 0")
 	}
 	first, last = trim(first), trim(last)
 	rank := first[0]
