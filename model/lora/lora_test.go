@@ -60,7 +60,7 @@ func goldenFile(t *testing.T, label string) file {
 
 // tiny returns the weights of the goldens put together to a checkpoint of a
 // family, and what a LoRA is put on.
-func tiny(t *testing.T, family sd.Family) (eval.Weights, Base) {
+func tiny(t testing.TB, family sd.Family) (eval.Weights, Base) {
 	t.Helper()
 	w := eval.Weights{}
 	add := func(file, prefix, to string) {
@@ -83,7 +83,7 @@ func tiny(t *testing.T, family sd.Family) (eval.Weights, Base) {
 	return w, newBase(t, w, metadata, prefixes...)
 }
 
-func newBase(t *testing.T, w eval.Weights, metadata map[string]string, prefixes ...string) Base {
+func newBase(t testing.TB, w eval.Weights, metadata map[string]string, prefixes ...string) Base {
 	t.Helper()
 	c, err := sd.Detect(w, metadata)
 	if err != nil {
