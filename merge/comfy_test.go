@@ -23,7 +23,7 @@ type comfyCase struct {
 }
 
 // comfy returns the files of the golden and the cases by their names.
-func comfy(t *testing.T) (files map[string]*weights.Set, cases map[string]*comfyCase) {
+func comfy(t testing.TB) (files map[string]*weights.Set, cases map[string]*comfyCase) {
 	t.Helper()
 	f := golden.Open(t, "comfy_lora")
 	tensors := map[string][]weights.Tensor{}

@@ -43,7 +43,7 @@ func (s source) Scalar(name string) (float32, error) {
 }
 
 // write writes tensors to a file and opens it.
-func write(t *testing.T, tensors ...weights.Tensor) *weights.Set {
+func write(t testing.TB, tensors ...weights.Tensor) *weights.Set {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "file.safetensors")
 	if err := weights.Write(t.Context(), path, nil, tensors); err != nil {
@@ -59,7 +59,7 @@ func write(t *testing.T, tensors ...weights.Tensor) *weights.Set {
 
 // unet returns the tiny UNet of the goldens with its weights in a dtype, and
 // what else makes it a checkpoint.
-func unet(t *testing.T, dt dtype.DType) *weights.Set {
+func unet(t testing.TB, dt dtype.DType) *weights.Set {
 	t.Helper()
 	var tensors []weights.Tensor
 	for name, prefix := range map[string]string{"unet_sd15": sd.UNetPrefix, "vae": sd.VAEPrefix, "clip_l": sd.ClipLSD1} {
@@ -100,7 +100,7 @@ func cases(t *testing.T) (files map[string]*weights.Set, merged map[string]map[s
 }
 
 // newBase returns the tiny UNet as what LoRAs are put on.
-func newBase(t *testing.T, base *weights.Set) lora.Base {
+func newBase(t testing.TB, base *weights.Set) lora.Base {
 	t.Helper()
 	c, err := sd.Detect(source{base}, map[string]string{clip.MetadataHeads: "4"})
 	if err != nil {

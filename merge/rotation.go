@@ -119,13 +119,7 @@ func (r rotation) row(level, block, i int) int {
 func (r rotation) matrix(index int) []float32 {
 	n := r.size
 	b := r.blocks.values[index*n*n:][:n*n]
-	q := make([]float64, n*n)
-	for i := range n {
-		for j := range n {
-			q[i*n+j] = (float64(b[i*n+j]) - float64(b[j*n+i])) * float64(r.by)
-		}
-	}
-	cayley := cayley(q, n)
+	cayley := cayley(n, func(i, j int) float64 { return (float64(b[i*n+j]) - float64(b[j*n+i])) * float64(r.by) })
 	out := make([]float32, n*n)
 	s := float64(r.Strength)
 	for i := range n {
@@ -147,11 +141,11 @@ func (r rotation) matrix(index int) []float32 {
 // cayley returns (I+Q)(I-Q)⁻¹ of a skew-symmetric Q[n,n]: the X that solves
 // (I-Q)X = I+Q, as both commute. The eigenvalues of I-Q are not smaller than 1,
 // so that it can be solved by elimination.
-func cayley(q []float64, n int) []float64 {
+func cayley(n int, q func(i, j int) float64) []float64 {
 	a, x := make([]float64, n*n), make([]float64, n*n)
 	for i := range n {
 		for j := range n {
-			a[i*n+j], x[i*n+j] = -q[i*n+j], q[i*n+j]
+			a[i*n+j], x[i*n+j] = -q(i, j), q(i, j)
 		}
 		a[i*n+i]++
 		x[i*n+i]++

@@ -377,6 +377,11 @@ func (x layer) generalized(l Source, t target) (c Change, rank int, err error) {
 	return c, rank, nil
 }
 
+// maxRotation is how many rows a block of an OFT may mix: of published ones each
+// is at most a quarter of the largest layers, and a larger one takes gigabytes to
+// compute.
+const maxRotation = 4096
+
 // orthogonal returns an OFT, whose blocks[count,b,b] mix b rows of the weight
 // each, or a BOFT, whose blocks[m,count,b,b] do so m times. Their alpha is no
 // scale but the constraint; where there are lengths as of a DoRA, ComfyUI
@@ -391,12 +396,14 @@ func (x layer) orthogonal(l Source, t target) (c Change, err error) {
 	if len(shape) == 4 {
 		levels = shape[0]
 	}
-	want := fmt.Sprintf("[m b b] or [levels m b b] with m·b = %d", n)
 	if len(shape) < 3 || len(shape) > 4 || shape.Elems() == 0 || shape[len(shape)-1] != shape[len(shape)-2] ||
 		shape[len(shape)-1]*shape[len(shape)-3] != n {
-		return c, x.misfit(blocks, shape, t, want)
+		return c, x.misfit(blocks, shape, t, fmt.Sprintf("[m b b] or [levels m b b] with m·b = %d", n))
 	}
 	size := shape[len(shape)-1]
+	if size > maxRotation {
+		return c, x.misfit(blocks, shape, t, fmt.Sprintf("blocks of at most %d rows", maxRotation))
+	}
 	c = Change{Product: Rotation, First: Factor{Whole: x[blocks]}, Group: size, Scale: 1}
 	constraint, ok, err := x.alpha(l)
 	if err != nil {

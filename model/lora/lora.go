@@ -223,6 +223,9 @@ func (x layer) effects(l Source, f found) (effects []effect, skips []Skip, err e
 			taken = len(effects) - 1
 		}
 	}
+	if x[normBias] != "" && x[normWeight] == "" && x[biasDiff] == "" {
+		skips = append(skips, Skip{[]string{x[normBias]}, fmt.Errorf("the LoRA has %s but not w_norm of the layer", show(x[normBias]))})
+	}
 	for _, r := range []role{biasDiff, normBias} {
 		if x[r] == "" || r == normBias && (x[normWeight] == "" || x[biasDiff] != "") {
 			continue

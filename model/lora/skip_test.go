@@ -57,6 +57,7 @@ func TestSkipped(t *testing.T) {
 		{"lengths that do not fit", func(f file) { up(f); down(f); f.set(linear+".dora_scale", 31, 1) }, 2, "dora_scale of the LoRA has shape [31 1]"},
 		{"a norm of another width", func(f file) { f.set(norm+".w_norm", 31) }, 1, "needs [32]"},
 		{"a bias of another width", func(f file) { f.set(norm+".diff_b", 31) }, 1, "needs [32]"},
+		{"a bias of a norm without the norm", func(f file) { f.set(norm+".b_norm", 32) }, 1, "but not w_norm"},
 		{"a bias where there is none", func(f file) { f.set("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.diff_b", 32) }, 1, "has no bias"},
 		{"a weight set of another shape", func(f file) { f.set(conv+".set_weight", 1) }, 1, "set_weight of the LoRA has shape [1]"},
 		{"GLoRA with a matrix less", func(f file) { glora(f); delete(f, linear+".b2.weight") }, 3, "but not b2 of the layer"},
