@@ -167,8 +167,10 @@ func Describe(l Header) string {
 	}
 	name, ok := Family(l)
 	switch {
-	case !ok:
+	case !ok && !slices.ContainsFunc(l.Names(), called):
 		return ""
+	case !ok:
+		return "LoRA whose names Weir does not know"
 	case len(what) == 0:
 		what = []string{"LoRA of halves that do not belong together"}
 	}
@@ -176,6 +178,12 @@ func Describe(l Header) string {
 		what = append(what, "for "+name)
 	}
 	return strings.Join(what, ", ")
+}
+
+// called reports whether the name of a tensor says that it is a LoRA's.
+func called(tensor string) bool {
+	tensor = strings.ToLower(tensor)
+	return strings.Contains(tensor, "lora") || strings.Contains(tensor, "lycoris") || strings.HasSuffix(tensor, ".oft_diag")
 }
 
 // described are the kinds that weights are counted by, of the tensor that each
