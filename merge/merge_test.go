@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/internal/gguf"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/clip"
@@ -458,5 +459,89 @@ func TestWhatFitsIsMerged(t *testing.T) {
 	}
 	if whole < 20 || skipped < 20 || refused < 5 {
 		t.Errorf("%d files were taken as a whole, %d in part and %d refused: this test shows little", whole, skipped, refused)
+	}
+}
+
+// TestQuantizedBase merges into block-quantized weights, whose rows do not all
+// begin where blocks do: the bytes are those of the same merged into what the
+// blocks dequantize to, rounded to F16, whichever of them are read.
+func TestQuantizedBase(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	plain := unet(t, dtype.F32)
+	metadata := map[string]any{"general.architecture": "sd1"}
+	var tensors []gguf.Tensor
+	var same []weights.Tensor
+	for _, name := range plain.Names() {
+		ref, _ := plain.Lookup(name)
+		v, err := ref.ReadF32(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := gguf.Tensor{Name: name, Shape: ref.Shape, DType: dtype.F32, Data: dtype.BytesOf(v)}
+		if len(ref.Shape) > 1 && len(v)%dtype.MaxBlock == 0 {
+			x.DType = []dtype.DType{dtype.Q4_K, dtype.Q8_0}[r.IntN(2)]
+			x.Data = gguf.Quantize(x.DType, v)
+			dtype.ToF32(v, x.Data, x.DType)
+			shape := []int32{}
+			for _, n := range ref.Shape {
+				shape = append(shape, int32(n))
+			}
+			metadata["comfy.gguf.orig_shape."+name], x.Shape = shape, []int{len(v) / dtype.MaxBlock, dtype.MaxBlock}
+		}
+		tensors, same = append(tensors, x), append(same, weights.F32(name, dtype.F32, ref.Shape, v))
+	}
+	path := filepath.Join(t.TempDir(), "unet.gguf")
+	if err := os.WriteFile(path, gguf.Encode(metadata, tensors), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	base, err := weights.OpenSet(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	wide := write(t, same...)
+	files, cases := comfy(t)
+	seen := map[dtype.DType]int{}
+	within := 0 // rows that begin within a block
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		c := cases[name]
+		if len(c.files) > 1 {
+			continue
+		}
+		l := files[c.files[0]]
+		for weight, list := range changes(t, wide, l, c.strength) {
+			ref, _ := base.Lookup(weight)
+			want := values(read(t, wide, weight, list...), dtype.F32)
+			rounded := make([]byte, 2*len(want))
+			dt := DType(ref.DType)
+			if dt == dtype.F32 {
+				continue
+			}
+			dtype.FromF32(rounded, want, dtype.F16)
+			w := New(ref, list, 0)
+			if dt != dtype.F16 || w.Bytes() != int64(len(rounded)) {
+				t.Fatalf("%s is kept as %v in %d bytes", weight, dt, w.Bytes())
+			}
+			for range 5 {
+				from := r.Int64N(w.Bytes())
+				n := r.Int64N(w.Bytes()-from) + 1
+				got := make([]byte, n)
+				if err := w.ReadAt(t.Context(), got, from); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(got, rounded[from:from+n]) {
+					t.Errorf("%s, %s (%v): bytes %d to %d are not those merged in F32, rounded", name, weight, ref.DType, from, from+n)
+				}
+			}
+			seen[ref.DType]++
+			if elems, _ := ref.DType.Block(); int(ref.Elements())/ref.Shape[0]%elems != 0 {
+				within++
+			}
+		}
+	}
+	if len(seen) < 2 || within == 0 {
+		t.Errorf("types %v, %d weights with rows that begin within a block: this test shows little", seen, within)
 	}
 }

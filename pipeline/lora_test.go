@@ -1,9 +1,7 @@
 package pipeline
 
 import (
-	"bytes"
 	"fmt"
-	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -16,17 +14,6 @@ import (
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/weights"
 )
-
-// warnings returns what is logged while f runs.
-func warnings(t *testing.T, f func()) string {
-	t.Helper()
-	var log bytes.Buffer
-	before := slog.Default()
-	defer slog.SetDefault(before)
-	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
-	f()
-	return log.String()
-}
 
 // loraFile writes tensors as a LoRA.
 func loraFile(t *testing.T, e *Engine, tensors ...weights.Tensor) *LoRA {
@@ -82,6 +69,7 @@ func TestLoRAInPart(t *testing.T) {
 	strange := []weights.Tensor{ramp("lora_unet_nowhere.lora_down.weight", 1, 2, 2), ramp("lora_unet_nowhere.lora_up.weight", 1, 2, 2)}
 	half := []weights.Tensor{ramp("lora_unet_conv_in.lora_down.weight", 1, 2, 4, 3, 3)}
 	clipOf := map[bool]*CLIP{true: whole.CLIP}
+	log := warnings(t)
 	for _, tt := range []struct {
 		name    string
 		model   *Model
@@ -103,9 +91,9 @@ func TestLoRAInPart(t *testing.T) {
 		{"half a pair alone", whole.Model, true, half, "", "lora_unet_conv_in.lora_down.weight but not lora_up"},
 	} {
 		l := loraFile(t, e, tt.tensors...)
-		var err error
-		log := warnings(t, func() { _, _, err = l.On(tt.model, clipOf[tt.clip], 1, 1) })
-		switch {
+		log.Reset()
+		_, _, err := l.On(tt.model, clipOf[tt.clip], 1, 1)
+		switch log := log.String(); {
 		case tt.err != "":
 			if err == nil || !strings.Contains(err.Error(), tt.err) || !strings.Contains(err.Error(), l.path) || fault.Of(err) != fault.Model {
 				t.Errorf("%s: %v, want an error with %q", tt.name, err, tt.err)
