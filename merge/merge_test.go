@@ -401,7 +401,7 @@ func TestWhatFitsIsMerged(t *testing.T) {
 	maps.Copy(files, more)
 	names := slices.Sorted(maps.Keys(files))
 	whole, skipped, refused := 0, 0, 0
-	for range 300 {
+	for range 200 {
 		shapes := map[string][]int{}
 		add := func(file *weights.Set, one bool) {
 			list := file.Names()

@@ -432,7 +432,7 @@ func TestRandom(t *testing.T) {
 		{"lora_unet_conv_out", "out.2.weight"},
 	}
 	all := forms()
-	for round := range 3 * len(all) {
+	for round := range 2 * len(all) {
 		layer := layers[r.IntN(len(layers))]
 		weight := sd.UNetPrefix + layer.weight
 		ref, _ := base.Lookup(weight)

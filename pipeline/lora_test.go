@@ -155,10 +155,26 @@ func TestStrengths(t *testing.T) {
 			t.Errorf("a %s once is a %s twice: %v, %v", name, name, e, err)
 		}
 	}
-	// What takes the place of a weight does so at any strength.
+	// What takes the place of a weight does so at any strength, also above others.
 	set := loraFile(t, e, ramp(attention+".set_weight", 1, 128, 96))
 	if one := run(set, 1); !slices.Equal(run(set, 0), one) || !slices.Equal(run(set, -3), one) || slices.Equal(one, plain) {
 		t.Error("a weight that is set depends on the strength")
+	}
+	const other = "lora_unet_conv_in"
+	mixed := loraFile(t, e, ramp(attention+".set_weight", 1, 128, 96), ramp(other+".lora_down.weight", 1, 2, 4, 3, 3), ramp(other+".lora_up.weight", 1, 64, 2))
+	stack := func(strength float64) []float32 {
+		c := *base
+		for i, l := range []*LoRA{l, mixed} {
+			var err error
+			if c.Model, _, err = l.On(c.Model, nil, []float64{0.5, strength}[i], 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return predict(t, &c, small, text)[0]
+	}
+	one, zero := stack(1), stack(0)
+	if slices.Equal(one, zero) || !slices.Equal(stack(1), one) || !slices.Equal(zero, run(set, 1)) {
+		t.Error("above another, a LoRA at 0 is what it is at 1, or more than the weights that it sets")
 	}
 }
 

@@ -60,6 +60,9 @@ func (p part) graph(key string) string {
 	if slices.ContainsFunc(p.loras, func(a application) bool { return len(a.Adapters) > 0 || a.widens }) {
 		for _, a := range p.loras {
 			fmt.Fprintf(&id, "+%d", a.lora.set.Files()[0].ID())
+			if a.strength == 0 {
+				id.WriteString(" at 0") // without side paths
+			}
 		}
 	}
 	return id.String()
