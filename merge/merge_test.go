@@ -545,3 +545,39 @@ func TestQuantizedBase(t *testing.T) {
 		t.Errorf("types %v, %d weights with rows that begin within a block: this test shows little", seen, within)
 	}
 }
+
+// TestTransposed merges changes into a weight that is stored with its inputs as
+// rows: it becomes what the weight stored the usual way does, transposed.
+func TestTransposed(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	const n, k = 48, 300
+	w, v := tensor(r, "w", n, k)
+	turned := make([]float32, n*k)
+	for i := range v {
+		turned[i%k*n+i/k] = v[i]
+	}
+	base := write(t, w, weights.F32("turned", dtype.F32, []int{k, n}, turned))
+	a, _ := tensor(r, "a", n, 3)
+	b, _ := tensor(r, "b", 3, k)
+	d, _ := tensor(r, "d", n, k)
+	w1, _ := tensor(r, "w1", 4, 5)
+	w2, _ := tensor(r, "w2", 12, 60)
+	l := write(t, a, b, d, w1, w2)
+	low, whole := lora.Factor{A: "a", B: "b"}, lora.Factor{Whole: "d"}
+	for _, c := range []lora.Change{
+		{First: low}, {First: whole}, {First: low, Second: low, Product: lora.Hadamard}, {First: whole, Product: lora.Replacement},
+		{First: lora.Factor{Whole: "w1"}, Second: lora.Factor{Whole: "w2"}, Product: lora.Kronecker},
+	} {
+		c.Scale = 0.7
+		want := values(read(t, base, "w", Change{c, l, 0.9}), dtype.F32)
+		c.Transposed = true
+		got := values(read(t, base, "turned", Change{c, l, 0.9}), dtype.F32)
+		for i := range want {
+			if got[i%k*n+i/k] != want[i] {
+				t.Fatalf("%v: element %d,%d is %v, want %v", c.Product, i/k, i%k, got[i%k*n+i/k], want[i])
+			}
+		}
+	}
+}

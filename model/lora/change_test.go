@@ -80,6 +80,31 @@ func TestChanges(t *testing.T) {
 			f.number(conv+".alpha", 6)
 		}, convWeight, []Change{{Product: Hadamard, First: Factor{A: conv + ".hada_w1_a", B: conv + ".hada_w1_b", Core: conv + ".hada_t1", Transposed: true},
 			Second: Factor{A: conv + ".hada_w2_a", B: conv + ".hada_w2_b"}, Scale: 2}}},
+		{"LoHa of PEFT with the adapter's name", base, func(f file) {
+			const at = "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2."
+			for _, i := range []string{"1", "2"} {
+				f.set(at+"hada_w"+i+"_a.default", 32, 3)
+				f.set(at+"hada_w"+i+"_b.default", 3, 128)
+			}
+		}, linearWeight, []Change{{Product: Hadamard, Scale: 1,
+			First:  Factor{A: "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2.hada_w1_a.default", B: "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2.hada_w1_b.default"},
+			Second: Factor{A: "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2.hada_w2_a.default", B: "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2.hada_w2_b.default"}}}},
+		{"LoKr of PEFT with a name of the user's", base, func(f file) {
+			f.set("unet.conv_in.lokr_w1.my_style", 4, 2)
+			f.set("unet.conv_in.lokr_w2.my_style", 8, 2, 3, 3)
+		}, convWeight, []Change{{Product: Kronecker, First: Factor{Whole: "unet.conv_in.lokr_w1.my_style"}, Second: Factor{Whole: "unet.conv_in.lokr_w2.my_style"}, Scale: 1}}},
+		{"DoRA of PEFT with a name of the user's", base, func(f file) {
+			f.set("unet.conv_in.lora_A.my_style.weight", 2, 4, 3, 3)
+			f.set("unet.conv_in.lora_B.my_style.weight", 32, 2, 1, 1)
+			f.set("unet.conv_in.lora_magnitude_vector.my_style.weight", 1, 32, 1, 1)
+		}, convWeight, []Change{{First: Factor{A: "unet.conv_in.lora_B.my_style.weight", B: "unet.conv_in.lora_A.my_style.weight"}, Scale: 1, Magnitude: "unet.conv_in.lora_magnitude_vector.my_style.weight"}}},
+		{"projection that is stored the other way round", xl, func(f file) {
+			f.set("lora_te2_text_projection.lora_down.weight", 2, 64)
+			f.set("lora_te2_text_projection.lora_up.weight", 64, 2)
+		}, sd.ClipG + "text_projection", []Change{{Transposed: true, First: Factor{A: "lora_te2_text_projection.lora_up.weight", B: "lora_te2_text_projection.lora_down.weight"}, Scale: 1}}},
+		{"norm of a text encoder", xl, func(f file) {
+			f.set("lora_te2_text_model_encoder_layers_1_layer_norm2.w_norm", 64)
+		}, sd.ClipG + "transformer.resblocks.1.ln_2.weight", []Change{{First: Factor{Whole: "lora_te2_text_model_encoder_layers_1_layer_norm2.w_norm"}, Scale: 1}}},
 		{"difference of a bias", xl, func(f file) {
 			f.set("lora_te2_text_model_encoder_layers_1_self_attn_k_proj.diff_b", 64)
 		}, sd.ClipG + "transformer.resblocks.1.attn.in_proj_bias", []Change{{From: 64, Rows: 64, First: Factor{Whole: "lora_te2_text_model_encoder_layers_1_self_attn_k_proj.diff_b"}, Scale: 1}}},

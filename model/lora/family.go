@@ -91,6 +91,8 @@ var marks = []struct{ text, what string }{
 // looks tells which family of models the LoRA seems to be for, for an error.
 func looks(l Header) string {
 	switch name, ok := Family(l); {
+	case !ok && stranger(l) != "":
+		return "which are those of " + stranger(l) + ", and neither Weir nor ComfyUI knows them"
 	case !ok:
 		return "which are not those of a LoRA"
 	case name == "":
@@ -167,10 +169,12 @@ func Describe(l Header) string {
 	}
 	name, ok := Family(l)
 	switch {
-	case !ok && !slices.ContainsFunc(l.Names(), called):
-		return ""
-	case !ok:
+	case !ok && stranger(l) != "":
+		return "not supported: " + stranger(l)
+	case !ok && slices.ContainsFunc(l.Names(), called):
 		return "LoRA whose names Weir does not know"
+	case !ok:
+		return ""
 	case len(what) == 0:
 		what = []string{"LoRA of halves that do not belong together"}
 	}
@@ -183,7 +187,39 @@ func Describe(l Header) string {
 // called reports whether the name of a tensor says that it is a LoRA's.
 func called(tensor string) bool {
 	tensor = strings.ToLower(tensor)
-	return strings.Contains(tensor, "lora") || strings.Contains(tensor, "lycoris") || strings.HasSuffix(tensor, ".oft_diag")
+	return strings.Contains(tensor, "lora") || strings.Contains(tensor, "lycoris")
+}
+
+// strangers are parts of the names of adapters that are not supported.
+var strangers = []struct{ text, what string }{
+	{"lora_controlnet", "a Control-LoRA"},
+	{".oft_diag", "LyCORIS's first OFT"},
+	{".oft_r", "PEFT's OFT"},
+	{".oft_R", "PEFT's OFT"},
+	{".boft_R", "PEFT's BOFT"},
+	{".boft_s", "PEFT's BOFT"},
+	{".hra_u", "PEFT's HRA"},
+	{".ia3_l", "PEFT's IA3"},
+	{".on_input", "LyCORIS's IA3"},
+	{".vera_lambda_", "PEFT's VeRA"},
+	{".randlora_", "PEFT's RandLoRA"},
+	{".fourierft_spectrum", "PEFT's FourierFT"},
+	{".vblora_", "PEFT's VB-LoRA"},
+	{".bone_block", "PEFT's Bone"},
+	{".road_theta", "PEFT's RoAd"},
+	{".lora_embedding_", "PEFT's LoRA of an embedding"},
+}
+
+// stranger returns which adapter that is not supported the file has, or "".
+func stranger(l Header) string {
+	for _, tensor := range l.Names() {
+		for _, s := range strangers {
+			if strings.Contains(tensor, s.text) {
+				return s.what
+			}
+		}
+	}
+	return ""
 }
 
 // described are the kinds that weights are counted by, of the tensor that each

@@ -152,7 +152,9 @@ func TestOtherFamily(t *testing.T) {
 		{"Stable Diffusion 3", func(f file) { pair(f, "diffusion_model.joint_blocks.3.x_block.attn.qkv", 32, 32) }, "looks like a LoRA for Stable Diffusion 3"},
 		{"Wan", func(f file) { pair(f, "diffusion_model.blocks.3.cross_attn.k", 32, 32) }, "looks like a LoRA for Wan"},
 		{"a checkpoint", func(f file) { f.set("model.diffusion_model.input_blocks.0.0.weight", 32, 4, 3, 3) }, "which are not those of a LoRA"},
-		{"another rotation", func(f file) { f.set(linear+".oft_diag", 4, 8, 8) }, "which are not those of a LoRA"},
+		{"another rotation", func(f file) { f.set(linear+".oft_diag", 4, 8, 8) }, "which are those of LyCORIS's first OFT, and neither Weir nor ComfyUI knows them"},
+		{"IA3", func(f file) { f.set("base_model.model.unet.down_blocks.0.ff.net.2.ia3_l.default", 1, 8) }, "PEFT's IA3"},
+		{"a Control-LoRA", func(f file) { f.set("lora_controlnet", 1); f.set("input_blocks.0.0.weight", 32, 4, 3, 3) }, "a Control-LoRA"},
 	}
 	for _, tt := range tests {
 		f := file{}
