@@ -1,6 +1,7 @@
 package lora
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -45,15 +46,20 @@ func otherFamily(l Source, layers map[string]layer, all networks, context int) e
 	return fault.New(fault.Model, "this is a LoRA for %s, by its layer %s, and the model is %s", reads(other), show(of), reads(context))
 }
 
-// inputs returns how many inputs the layer of the base has, as far as one
-// tensor tells it, or 0.
+// inputs returns how many inputs the layer of the base has, as far as its
+// tensors tell it, or 0.
 func (x layer) inputs(l Header) int {
-	for _, r := range []role{down, hada1B, diff, setWeight} {
-		if _, shape, ok := l.Lookup(x[r]); ok && x[r] != "" && len(shape) > 1 {
-			return shape[1]
+	// columns is the largest second dimension of tensors, of which a GLoRA has the
+	// rank too.
+	columns := func(roles ...role) (n int) {
+		for _, r := range roles {
+			if _, shape, ok := l.Lookup(x[r]); ok && x[r] != "" && len(shape) > 1 {
+				n = max(n, shape[1])
+			}
 		}
+		return n
 	}
-	return 0
+	return cmp.Or(columns(down, hada1B, diff, setWeight), columns(gloraA1, gloraA2), columns(lokr1, lokr1B)*columns(lokr2, lokr2B))
 }
 
 // marks are parts of names that only the LoRAs of one family have, with

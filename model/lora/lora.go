@@ -157,7 +157,7 @@ func (m *Mapping) nothing(l Source) error {
 		if n := len(m.Skipped) - 1; n > 0 {
 			more = fmt.Sprintf(" (and %d more)", n)
 		}
-		return fault.New(fault.Model, "nothing of the LoRA can be applied: %w%s", m.Skipped[0].Why, more)
+		return fault.New(fault.Model, "nothing of the LoRA, %s, can be applied: %w%s", looks(l), m.Skipped[0].Why, more)
 	}
 	return fault.New(fault.Model, "no tensor of the LoRA belongs to a layer of this model: found %s, %s; known are names such as "+
 		"lora_unet_down_blocks_1_attentions_0_proj_in.lora_down.weight or lora_te_text_model_... (kohya), "+
@@ -173,8 +173,8 @@ func unfitf(format string, args ...any) error { return unfit{fmt.Errorf(format, 
 
 // on returns what the layer does to the first of its targets that it fits. No
 // effects and no skips say that it has no target.
-func (x layer) on(l Source, found []found) (effects []effect, skips []Skip, err error) {
-	for _, f := range found {
+func (x layer) on(l Source, targets []found) (effects []effect, skips []Skip, err error) {
+	for _, f := range targets {
 		got, more, err := x.effects(l, f)
 		if err != nil {
 			return nil, nil, err
@@ -193,10 +193,10 @@ func (x layer) on(l Source, found []found) (effects []effect, skips []Skip, err 
 // kinds of tensors for one weight, the last in the order of kinds is taken, as
 // ComfyUI does.
 func (x layer) effects(l Source, f found) (effects []effect, skips []Skip, err error) {
-	try := func(t target, ok bool, tensors []string, make func() (effect, error)) (bool, error) {
+	try := func(t target, ok bool, tensors []string, build func() (effect, error)) (bool, error) {
 		e, err := effect{}, error(unfitf("the model has no bias for %s", Names(tensors)))
 		if ok {
-			e, err = make()
+			e, err = build()
 		}
 		if why := (unfit{}); errors.As(err, &why) {
 			skips = append(skips, Skip{tensors, why.error})
@@ -232,6 +232,9 @@ func (x layer) effects(l Source, f found) (effects []effect, skips []Skip, err e
 		}
 		bias, ok := f.bias()
 		_, err := try(bias, ok, []string{x[r]}, func() (effect, error) {
+			if err := bias.mergeable(); err != nil {
+				return effect{}, err
+			}
 			c, err := x.difference(l, bias, r)
 			return effect{change: &c}, err
 		})
@@ -247,22 +250,28 @@ func (x layer) effects(l Source, f found) (effects []effect, skips []Skip, err e
 
 // effect returns what the tensors of a kind do to a weight.
 func (x layer) effect(l Source, t target, k kind) (effect, error) {
-	if dt := t.dtype; !dt.IsFloat() && (k != plain || !t.side || x.decomposed()) {
-		return effect{}, fault.New(fault.Model, "the weight %s has dtype %v, into which nothing but a plain LoRA can be merged: use a checkpoint whose weights are F32, F16, BF16, F8 or a quantized type of GGUF", show(t.weight), dt)
-	}
 	if k == plain && !x.decomposed() {
 		a, exact, err := x.adapter(l, t)
-		if err == nil && (!exact || !t.side) {
-			c := Merged(a)
-			return effect{change: &c}, x.transpose(&c, t)
+		if err != nil || exact && t.side {
+			return effect{adapter: &a}, err
 		}
-		return effect{adapter: &a}, err
+	}
+	if err := t.mergeable(); err != nil {
+		return effect{}, err
 	}
 	c, err := x.change(l, t, k)
 	if err == nil {
 		err = x.transpose(&c, t)
 	}
 	return effect{change: &c}, err
+}
+
+// mergeable returns an error if nothing can be merged into the weight.
+func (t target) mergeable() error {
+	if t.dtype.IsFloat() {
+		return nil
+	}
+	return fault.New(fault.Model, "the weight %s has dtype %v, into which nothing but a plain LoRA can be merged: use a checkpoint whose weights are F32, F16, BF16, F8 or a quantized type of GGUF", show(t.weight), t.dtype)
 }
 
 // transpose makes a change one of a weight that is stored with its inputs as

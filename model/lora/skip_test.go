@@ -145,6 +145,17 @@ func TestOtherFamily(t *testing.T) {
 		{"SDXL", func(f file) { good(f); pair(f, attention+"attn2_to_k", 32, 2048) }, "a LoRA for SDXL (text of 2048 features)"},
 		{"1.x", func(f file) { good(f); pair(f, attention+"attn2_to_v", 32, 768) }, "a LoRA for Stable Diffusion 1.x"},
 		{"a LoHa of 2.x", func(f file) { good(f); f.set(attention+"attn2_to_v.hada_w1_b", 2, 1024) }, "a LoRA for Stable Diffusion 2.x"},
+		{"a LoKr of SDXL", func(f file) {
+			good(f)
+			f.set(attention+"attn2_to_v.lokr_w1", 4, 32)
+			f.set(attention+"attn2_to_v.lokr_w2_a", 8, 2)
+			f.set(attention+"attn2_to_v.lokr_w2_b", 2, 64)
+		}, "a LoRA for SDXL"},
+		{"a GLoRA of 1.x", func(f file) {
+			good(f)
+			f.set(attention+"attn2_to_k.a1.weight", 768, 4)
+			f.set(attention+"attn2_to_k.a2.weight", 4, 768)
+		}, "a LoRA for Stable Diffusion 1.x"},
 		{"a UNet of another width", func(f file) { good(f); pair(f, attention+"attn2_to_k", 32, 48) }, "a UNet that reads text of 48 features"},
 		{"layers that are not here", func(f file) { pair(f, "lora_unet_input_blocks_20_1_transformer_blocks_9_attn2_to_k", 640, 2048) }, "looks like a LoRA for SDXL"},
 		{"Flux", func(f file) { pair(f, "transformer.single_transformer_blocks.3.attn.to_q", 32, 32) }, "looks like a LoRA for Flux"},
