@@ -88,12 +88,15 @@ var wrappers = []string{"base_model.model.", "_orig_mod.", "module."}
 
 // unwrap returns a name without wrappers.
 func unwrap(name string) string {
-	for _, w := range wrappers {
-		if rest, ok := strings.CutPrefix(name, w); ok {
-			return unwrap(rest)
+	for {
+		before := name
+		for _, w := range wrappers {
+			name = strings.TrimPrefix(name, w)
+		}
+		if name == before {
+			return name
 		}
 	}
-	return name
 }
 
 // A found target has the rank of the way it is called. A layer that is called
