@@ -46,6 +46,9 @@ func newGenerate() *cobra.Command {
 			if r.checkpoint == "" || r.prompt == "" {
 				return fault.New(fault.Usage, "generate needs --checkpoint and --prompt; see weir generate --help")
 			}
+			if r.clipSkip < 0 {
+				return fault.New(fault.Usage, "--clip-skip: expected 1 for all layers or more, found %d", r.clipSkip)
+			}
 			if !cmd.Flags().Changed("seed") {
 				r.seed = rand.Uint64()
 				fmt.Fprintln(cmd.ErrOrStderr(), "seed", r.seed)
@@ -86,7 +89,7 @@ func (s *setup) generate(cmd *cobra.Command, r *request) error {
 		return name
 	}
 	g := r.graph(file)
-	return s.run(cmd, pipeline.Options{}, func(*workflow.Registry) (*workflow.Graph, error) { return g, nil })
+	return byFlags(s.run(cmd, pipeline.Options{}, func(*workflow.Registry) (*workflow.Graph, error) { return g, nil }))
 }
 
 // graph returns the workflow of a request. file turns the name of a model file

@@ -139,7 +139,7 @@ func TestExitStatus(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{{}, {"bench"}} {
-		if out := must(t, args...); !strings.Contains(out, "Available Commands") {
+		if out := must(t, args...); !strings.Contains(out, "Usage:") {
 			t.Errorf("weir %v prints no help: %s", args, out)
 		}
 	}
