@@ -358,20 +358,6 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-func TestDoctor(t *testing.T) {
-	var d diagnosis
-	if err := json.Unmarshal([]byte(must(t, "doctor", "--root", repo, "--json")), &d); err != nil {
-		t.Fatal(err)
-	}
-	if d.Cores < 1 || d.Memory <= 0 || d.Free <= 0 || d.CopyRate <= 0 || d.DiskRate <= 0 || d.DiskFree <= 0 || len(d.Devices) != 1 || d.Models["checkpoints"] < 1 {
-		t.Errorf("found %+v", d)
-	}
-	empty := must(t, "doctor", "--root", t.TempDir())
-	if !strings.Contains(empty, "there are no models") || !strings.Contains(empty, "processor") {
-		t.Errorf("printed\n%s", empty)
-	}
-}
-
 func TestBench(t *testing.T) {
 	out := must(t, "bench", "step", "-c", emojiModel, "--width", "64", "--height", "64", "--steps", "1", "--against", "echo seconds_per_step 0.5")
 	for _, want := range []string{"seconds_per_step ", "\npeak memory ", "\nother_seconds_per_step 0.500\n", "\nratio "} {
