@@ -315,14 +315,25 @@ func TestInspectPNG(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	table := strings.Join(strings.Fields(must(t, "plan", emojiFlow, "--root", repo, "--vram", "8MB", "--link", "1GB/s")), " ")
+	args := []string{"plan", emojiFlow, "--root", repo, "--vram", "8MB", "--link", "1GB/s"}
+	verdict := must(t, args...)
+	if !strings.HasPrefix(verdict, "streams: ") || strings.Count(verdict, "\n") != 9 || !strings.Contains(verdict, "UNet of emoji.safetensors") || !strings.Contains(verdict, "over the link") {
+		t.Errorf("the verdict is\n%s", verdict)
+	}
+	if verdict := must(t, "plan", emojiFlow, "--root", repo); !strings.HasPrefix(verdict, "fits: ") || strings.Contains(verdict, "over the link") {
+		t.Errorf("the verdict is\n%s", verdict)
+	}
+	if out, _, err := weir(t.Context(), "plan", emojiFlow, "--root", repo, "--vram", "1MB"); out != "does not fit\n" || exitStatus(err) != 5 {
+		t.Errorf("in 1 MB: %q, %v with status %d", out, err, exitStatus(err))
+	}
+	table := strings.Join(strings.Fields(must(t, append(args, "--details")...)), " ")
 	for _, want := range []string{"UNet of emoji.safetensors", "runs 20 the first", "lower bound", "come over the link in each run", "0 bytes are read from disk", "upscaler realesr", "link 1 GB/s (given)", "GFLOP/s (measured)"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table does not say %q:\n%s", want, table)
 		}
 	}
 	// A larger picture in less memory: the plan is the one that would run.
-	small := must(t, "plan", emojiFlow, "--root", repo, "--vram", "2560KiB", "--set", "4.width=128", "--set", "4.height=128")
+	small := must(t, "plan", emojiFlow, "--root", repo, "--details", "--vram", "2560KiB", "--set", "4.width=128", "--set", "4.height=128")
 	if !regexp.MustCompile(`(?s)UNet of emoji.safetensors\n.*\ntiled +\d+ regions +in up to \d+ pieces\n`).MatchString(small) {
 		t.Errorf("the table does not say that the UNet is tiled:\n%s", small)
 	}
