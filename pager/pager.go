@@ -133,9 +133,9 @@ type Pager struct {
 	begun   int64 // passes so far
 	closed  bool
 
-	// The loaders are goroutines, one a tier, that bring in what is needed next,
-	// and one that follows the budgets. The first pass starts them, Close ends
-	// them.
+	// The loaders are goroutines: two that read files, one that fills a discrete
+	// device, and one that follows the budgets. The first pass starts them, Close
+	// ends them.
 	cancel  context.CancelFunc
 	loaders sync.WaitGroup
 }

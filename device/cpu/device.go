@@ -1,9 +1,10 @@
-// Package cpu runs the operations of package ir on the processor's cores, in
-// portable Go.
+// Package cpu runs the operations of package ir on the processor's cores,
+// without cgo.
 //
 // Matrix products, convolutions and attention share one blocked product (see
 // gemm.go): operands are packed into panels of float32, whatever their layout
-// and dtype in memory, and a micro-kernel multiplies panels. Every kernel
+// and dtype in memory, and a micro-kernel multiplies panels. The micro-kernel is
+// assembly for AVX-512 or AVX2, and Go on other processors. Every kernel
 // splits its work along its output and applies the steps of its operation to
 // each block of results before it is stored, so results are the same bits for
 // any number of threads and any tiling of weights by rows.
