@@ -202,7 +202,7 @@ func TestGenerate(t *testing.T) {
 	for want, args := range map[string][]string{
 		"needs --checkpoint and --prompt": {"generate"},
 		"nothing.safetensors":             {"generate", "-c", "nothing.safetensors", "-p", "x", "--root", dir},
-		"sampler_name":                    args("--sampler", "eular"),
+		"--sampler: \"eular\"":             args("--sampler", "eular"),
 	} {
 		if _, _, err := weir(t.Context(), args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("weir %s: %v, want %q", strings.Join(args, " "), err, want)
