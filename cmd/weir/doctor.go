@@ -71,6 +71,7 @@ type diagnosis struct {
 	Memory   int64          `json:"memory"`
 	Free     int64          `json:"free_memory"`
 	Limit    int64          `json:"memory_limit,omitempty"` // of the control group
+	Group    string         `json:"control_group,omitempty"`
 	CopyRate float64        `json:"memory_copy_rate"`
 	Swap     host.SwapInfo  `json:"swap"`
 	Limits   []host.Limit   `json:"limits,omitempty"` // of ulimit
@@ -123,7 +124,7 @@ func examine(roots, standard *folders.Roots) (*diagnosis, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.Memory, d.Free, d.Limit = m.Total, m.Available, m.Limit
+	d.Memory, d.Free, d.Limit, d.Group = m.Total, m.Available, m.Limit, m.Group
 	if d.Swap, err = host.Swap(); err != nil {
 		return nil, err
 	}
@@ -270,7 +271,7 @@ func (d *diagnosis) advise() {
 		say("only %s of memory are free: a picture of 512×512 needs about 2 GiB beside the weights", size(d.Free))
 	}
 	if d.Limit > 0 && d.Limit < 2*lowMemory {
-		say("a control group (container, systemd unit) limits the memory to %s: raise its limit for large pictures", size(d.Limit))
+		say("the control group %s (of a container or a systemd unit) limits the memory to %s: raise its limit for large pictures", d.Group, size(d.Limit))
 	}
 	if d.Swap.Total == 0 && d.Memory < 4*lowMemory {
 		say("there is no swap space: when memory runs out the system ends a program; weights need none, as they are read from their files again")
@@ -340,7 +341,7 @@ func (d *diagnosis) write(w io.Writer) error {
 	}
 	line("memory", "%s, %s free, copied at %s/s", size(d.Memory), size(d.Free), size(int64(d.CopyRate)))
 	if d.Limit > 0 {
-		line("memory limit", "%s, of a control group", size(d.Limit))
+		line("memory limit", "%s, of the control group %s", size(d.Limit), d.Group)
 	}
 	line("swap", "%s", d.swap())
 	for _, l := range d.Limits {

@@ -91,7 +91,7 @@ func TestAdvice(t *testing.T) {
 		"good":                {func(*diagnosis) {}, "", "swap on: 16.00 GiB, 0 bytes in use"},
 		"a card":              {func(d *diagnosis) { d.Graphics = []string{"NVIDIA GeForce RTX 3060"} }, "the graphics card is not used yet", "graphics card not used yet: NVIDIA GeForce RTX 3060"},
 		"little memory":       {func(d *diagnosis) { d.Free = 1 << 30 }, "only 1.00 GiB of memory are free", "memory 32.00 GiB, 1.00 GiB free"},
-		"a small group":       {func(d *diagnosis) { d.Limit = 3 << 30 }, "limits the memory to 3.00 GiB", "memory limit 3.00 GiB, of a control group"},
+		"a small group":       {func(d *diagnosis) { d.Limit, d.Group = 3<<30, "/box" }, "the control group /box (of a container or a systemd unit) limits the memory to 3.00 GiB", "memory limit 3.00 GiB, of the control group /box"},
 		"a large group":       {func(d *diagnosis) { d.Limit = 30 << 30 }, "", "memory limit 30.00 GiB"},
 		"no swap":             {func(d *diagnosis) { d.Swap = host.SwapInfo{}; d.Memory = 4 << 30 }, "there is no swap space", "swap none"},
 		"no swap, but memory": {func(d *diagnosis) { d.Swap = host.SwapInfo{} }, "", "swap none"},

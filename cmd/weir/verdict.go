@@ -84,15 +84,20 @@ func (p *planning) summarize(out io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "\n%s in all with nothing in memory before; %s; %s\n", duration(whole), p.budget(), strings.Join(p.rates, ", "))
-	return err
+	fmt.Fprintln(out)
+	return p.writeTotal(out, whole)
 }
 
-// budget says how much memory there is.
-func (p *planning) budget() string {
-	text := "RAM for weights " + size(p.stats.RAM.Budget)
+// writeTotal prints how long the workflow takes, in which memory it is planned
+// and the least that it runs in.
+func (p *planning) writeTotal(out io.Writer, seconds float64) error {
+	budget := "RAM for weights " + size(p.stats.RAM.Budget)
 	if p.device == device.Discrete {
-		text = "VRAM " + size(p.stats.VRAM.Budget) + ", " + text
+		budget = "VRAM " + size(p.stats.VRAM.Budget) + ", " + budget
 	}
-	return text
+	_, err := fmt.Fprintf(out, "%s in all with nothing in memory before; %s; %s\n", duration(seconds), budget, strings.Join(p.rates, ", "))
+	if p.least != "" && err == nil {
+		_, err = fmt.Fprintf(out, "The workflow runs with %s or more\n", p.least)
+	}
+	return err
 }

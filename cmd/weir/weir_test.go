@@ -202,7 +202,7 @@ func TestGenerate(t *testing.T) {
 	for want, args := range map[string][]string{
 		"needs --checkpoint and --prompt": {"generate"},
 		"nothing.safetensors":             {"generate", "-c", "nothing.safetensors", "-p", "x", "--root", dir},
-		"--sampler: \"eular\"":             args("--sampler", "eular"),
+		"--sampler: \"eular\"":            args("--sampler", "eular"),
 	} {
 		if _, _, err := weir(t.Context(), args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("weir %s: %v, want %q", strings.Join(args, " "), err, want)
@@ -317,7 +317,7 @@ func TestInspectPNG(t *testing.T) {
 func TestPlan(t *testing.T) {
 	args := []string{"plan", emojiFlow, "--root", repo, "--vram", "8MB", "--link", "1GB/s"}
 	verdict := must(t, args...)
-	if !strings.HasPrefix(verdict, "streams: ") || strings.Count(verdict, "\n") != 9 || !strings.Contains(verdict, "UNet of emoji.safetensors") || !strings.Contains(verdict, "over the link") {
+	if !strings.HasPrefix(verdict, "streams: ") || strings.Count(verdict, "\n") != 10 || !strings.Contains(verdict, "UNet of emoji.safetensors") || !strings.Contains(verdict, "over the link") {
 		t.Errorf("the verdict is\n%s", verdict)
 	}
 	if verdict := must(t, "plan", emojiFlow, "--root", repo); !strings.HasPrefix(verdict, "fits: ") || strings.Contains(verdict, "over the link") {

@@ -1,10 +1,10 @@
-// Package cpu runs the operations of package ir on the processor's cores,
-// without cgo.
+// Package cpu runs the operations of package ir on the processor's cores. The
+// inner loops are in assembly for AVX-512 and AVX2, and in Go for any other
+// processor.
 //
 // Matrix products, convolutions and attention share one blocked product (see
 // gemm.go): operands are packed into panels of float32, whatever their layout
-// and dtype in memory, and a micro-kernel multiplies panels. The micro-kernel is
-// assembly for AVX-512 or AVX2, and Go on other processors. Every kernel
+// and dtype in memory, and a micro-kernel multiplies panels. Every kernel
 // splits its work along its output and applies the steps of its operation to
 // each block of results before it is stored, so results are the same bits for
 // any number of threads and any tiling of weights by rows.
@@ -73,7 +73,7 @@ func (d *Device) Info() device.Info {
 		Workspace: int64(len(d.pool.workers)) * workspace,
 	}
 	if d.vram > 0 {
-		info.Kind = device.Discrete
+		info.Kind, info.InHost = device.Discrete, true
 		info.Total, info.Free = d.vram, d.vram-d.memory.inUse()
 	} else if m, err := host.Memory(); err == nil {
 		info.Total, info.Free = m.Total, m.Available
