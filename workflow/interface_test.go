@@ -321,7 +321,7 @@ func TestHostileSubgraphs(t *testing.T) {
 // TestLongDrawings has reroutes and bypassed nodes in chains, each of which many
 // nodes ask.
 func TestLongDrawings(t *testing.T) {
-	const n = 20_000
+	const n = 8_000
 	for _, class := range []string{`"type": "Reroute"`, `"type": "Sample", "mode": 4`} {
 		var nodes, links strings.Builder
 		for i := 1; i <= n; i++ {
