@@ -24,6 +24,7 @@ func Registry(env *Env) *workflow.Registry {
 	for _, register := range []func(*workflow.Registry, *Env){
 		registerLoaders, registerParts, registerText, registerConditioning, registerLatents,
 		registerSamplers, registerVAE, registerImages, registerUpscale, registerSave,
+		registerPrimitives,
 	} {
 		register(reg, env)
 	}
