@@ -36,9 +36,6 @@ type setup struct {
 	strict  bool
 	trace   string
 	metrics string
-	// named are folders of files that were given by their paths, with the
-	// category of what lies in them.
-	named map[string]string
 }
 
 func (s *setup) flags(cmd *cobra.Command) {
@@ -77,9 +74,7 @@ func (s *setup) folders() (*folders.Roots, error) {
 	if s.output != "" {
 		roots.Output = s.output
 	}
-	for folder, category := range s.named {
-		roots.Add(category, folder)
-	}
+	roots.AbsolutePaths = true
 	return roots, nil
 }
 
