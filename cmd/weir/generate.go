@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -49,6 +50,9 @@ that workflow by its path: the picture is made again where the file is there.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.checkpoint == "" || r.prompt == "" {
 				return fault.New(fault.Usage, "generate needs --checkpoint and --prompt; see weir generate --help")
+			}
+			if r.clipSkip < 0 {
+				return fault.New(fault.Usage, "--clip-skip: expected 1 for all layers or more, found %d", r.clipSkip)
 			}
 			if !cmd.Flags().Changed("seed") {
 				r.seed = rand.Uint64()
@@ -93,7 +97,7 @@ func (s *setup) generate(cmd *cobra.Command, r *request) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return s.run(cmd, pipeline.Options{}, func(*workflow.Registry) (*workflow.Graph, error) { return g, nil })
+	return byFlags(s.run(cmd, pipeline.Options{}, func(*workflow.Registry) (*workflow.Graph, error) { return g, nil }))
 }
 
 // modelName returns the name in workflows of a model that the user names, by
@@ -166,7 +170,7 @@ func (r *request) graph(file func(category, name string) string) *workflow.Graph
 		upscaler := link(add("UpscaleModelLoader", workflow.Arg{Name: "model_name", Value: file("upscale_models", r.upscale)}), 0)
 		image = link(add("ImageUpscaleWithModel", workflow.Arg{Name: "upscale_model", Value: upscaler}, workflow.Arg{Name: "image", Value: image}), 0)
 	}
-	add("SaveImage", workflow.Arg{Name: "filename_prefix", Value: r.prefix}, workflow.Arg{Name: "images", Value: image})
+	add("SaveImage", workflow.Arg{Name: "filename_prefix", Value: workflow.FillDates(r.prefix, time.Now())}, workflow.Arg{Name: "images", Value: image})
 	return &g
 }
 

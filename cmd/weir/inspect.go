@@ -17,13 +17,9 @@ import (
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/folders"
-	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/media"
-	"github.com/weir-run/weir/model/clip"
-	"github.com/weir-run/weir/model/esrgan"
-	"github.com/weir-run/weir/model/nn"
-	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/node"
+	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -138,7 +134,7 @@ func inspect(path string, set *weights.Set, tensors bool) report {
 	for _, f := range set.Files() {
 		r.Bytes += f.Size()
 	}
-	r.Kind, r.What = recognise(set)
+	r.Kind, r.What = pipeline.Recognise(set)
 	counts := map[dtype.DType]*dtypeCount{}
 	for _, name := range set.Names() {
 		ref, _ := set.Lookup(name)
@@ -160,131 +156,6 @@ func inspect(path string, set *weights.Set, tensors bool) report {
 	})
 	return r
 }
-
-// recognise tells the kind of a file and describes it, or says why it is not
-// known.
-func recognise(set *weights.Set) (kind, what string) {
-	src := headers{set}
-	if isLoRA(set) {
-		return "lora", describeLoRA(set)
-	}
-	if c, err := esrgan.Detect(src); err == nil {
-		return "upscaler", c.Describe()
-	}
-	c, err := sd.Detect(src, set.Metadata())
-	if err == nil && (c.HasUNet() && (c.HasVAE() || len(c.Text) > 0) || c.HasVAE() && len(c.Text) > 0) {
-		return "checkpoint", c.Describe()
-	}
-	if c, err := detectUNet(set); err == nil {
-		return "unet", "a UNet alone: " + c.Describe()
-	}
-	if set.HasPrefix(sd.UNetPrefix) {
-		return "unknown", err.Error()
-	}
-	for _, prefix := range []string{"", sd.VAEPrefix} {
-		if v, err := sd.DetectVAE(src, prefix); err == nil {
-			return "vae", fmt.Sprintf("autoencoder of Stable Diffusion, latents of %d channels at 1/%d", v.Latent, v.Factor())
-		}
-	}
-	for _, prefix := range []string{"", sd.ClipLSD1, sd.ClipLSDXL, sd.ClipG, sd.ClipGConverted} {
-		if c, err := clip.Detect(src, prefix, set.Metadata()); err == nil {
-			return "text encoder", describeCLIP(c)
-		}
-	}
-	return "unknown", err.Error()
-}
-
-// detectUNet recognises a UNet whose names have the prefix of checkpoints or
-// none.
-func detectUNet(set *weights.Set) (*sd.Checkpoint, error) {
-	if !set.HasPrefix(sd.UNetPrefix) {
-		set = set.Under(sd.UNetPrefix)
-	}
-	return sd.DetectUNet(headers{set}, set.Metadata())
-}
-
-func describeCLIP(c clip.Config) string {
-	name := "CLIP"
-	if c.Activation == ir.GELU {
-		name = "OpenCLIP"
-	}
-	return fmt.Sprintf("%s with %d layers of %d features, reads %d tokens at once", name, c.Layers, c.Width, c.Length)
-}
-
-// loraMarks are parts of the names of tensors that only LoRAs have.
-var loraMarks = []string{"lora", "lycoris", ".hada_w", ".lokr_w"}
-
-func isLoRA(set *weights.Set) bool {
-	return slices.ContainsFunc(set.Names(), func(name string) bool {
-		return slices.ContainsFunc(loraMarks, func(mark string) bool { return strings.Contains(strings.ToLower(name), mark) })
-	})
-}
-
-// loraForms are the ends of names that tell of each form of LoRA to how many
-// weights it is put.
-var loraForms = []struct {
-	format string
-	ends   []string
-}{
-	{"DoRA for %d weights", []string{".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight"}},
-	{"LoHa for %d weights", []string{".hada_w1_a"}},
-	{"LoKr for %d weights", []string{".lokr_w2", ".lokr_w2_a"}},
-	{"differences of %d weights", []string{".diff", ".diff_b"}},
-}
-
-// loraDowns end the names of the matrices whose rows are a LoRA's rank, as
-// kohya's trainer, diffusers and PEFT call them.
-var loraDowns = []string{".lora_down.weight", ".lora_A.weight", ".lora.down.weight"}
-
-// describeLoRA says how many weights a LoRA changes, in which forms and in
-// which ranks.
-func describeLoRA(set *weights.Set) string {
-	var ranks []int
-	counts := make([]int, len(loraForms))
-	for _, name := range set.Names() {
-		is := func(end string) bool { return strings.HasSuffix(name, end) }
-		if slices.ContainsFunc(loraDowns, is) {
-			if ref, _ := set.Lookup(name); len(ref.Shape) > 0 {
-				ranks = append(ranks, ref.Shape[0])
-			}
-		}
-		for i, f := range loraForms {
-			if slices.ContainsFunc(f.ends, is) {
-				counts[i]++
-			}
-		}
-	}
-	var what []string
-	if len(ranks) > 0 {
-		low, high := slices.Min(ranks), slices.Max(ranks)
-		if low == high {
-			what = append(what, fmt.Sprintf("LoRA of rank %d for %d weights", low, len(ranks)))
-		} else {
-			what = append(what, fmt.Sprintf("LoRA of ranks %d to %d for %d weights", low, high, len(ranks)))
-		}
-	}
-	for i, f := range loraForms {
-		if counts[i] > 0 {
-			what = append(what, fmt.Sprintf(f.format, counts[i]))
-		}
-	}
-	if len(what) == 0 {
-		return "LoRA whose names Weir does not know"
-	}
-	return strings.Join(what, ", ")
-}
-
-// headers shows the tensors of a file to the packages that recognise models.
-type headers struct{ set *weights.Set }
-
-func (h headers) Lookup(name string) (dtype.DType, ir.Shape, bool) {
-	ref, ok := h.set.Lookup(name)
-	return ref.DType, ref.Shape, ok
-}
-
-func (h headers) Names() []string { return h.set.Names() }
-
-func (h headers) Adapters(string) []nn.Adapter { return nil }
 
 func (r report) write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
