@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weir-run/weir/device"
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/host"
 )
@@ -85,5 +86,35 @@ func TestRoom(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		p.Close()
+	}
+}
+
+// inHost is a discrete device whose memory is the host's.
+type inHost struct{ *fake }
+
+func (d inHost) Info() device.Info {
+	info := d.fake.Info()
+	info.InHost = true
+	return info
+}
+
+// TestMemoryOfADeviceInTheHost leaves in the host's memory what such a device
+// may still take, and counts what the program takes for itself.
+func TestMemoryOfADeviceInTheHost(t *testing.T) {
+	d := &fake{total: 400, ram: 1000}
+	p := New(inHost{d}, Options{Host: d.host, Own: 100})
+	t.Cleanup(p.Close)
+	p.follow()
+	if got := p.Stats().RAM.Budget; got != 1000-400-100 {
+		t.Errorf("the budget of the host's memory is %d, want 500", got)
+	}
+	m, _ := manifest("m", sizes(3, 100)...)
+	if err := run(t, d, model(t, p, m, scan(3)), 1); err != nil {
+		t.Fatal(err)
+	}
+	d.set(func() { d.ram -= 300 }) // that the device has taken
+	p.follow()
+	if got := p.Stats().RAM.Budget; got != 500 {
+		t.Errorf("the budget is %d when the device has taken 300, want 500", got)
 	}
 }
