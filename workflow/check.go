@@ -408,7 +408,10 @@ func (c *checker) explain(class string) string {
 	if subgraphID.MatchString(class) {
 		return "it is a subgraph that is not in the file; save the workflow again where the subgraph is"
 	}
-	return "there is no node of this class; " + near(class, c.reg.Classes())
+	if hint := closest(class, c.reg.Classes()); hint != "" {
+		return "there is no node of this class; " + strings.TrimSpace(hint)
+	}
+	return "there is no node of this class; neither ComfyUI nor a pack that is known has it"
 }
 
 // subgraphID matches the ids that the user interface gives to subgraphs.

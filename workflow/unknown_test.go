@@ -19,6 +19,8 @@ func TestUnknownClasses(t *testing.T) {
 		"workflow>upscale twice":               "a group node of the user interface",
 		"workflow/upscale twice":               "a group node of the user interface",
 		"93bb0a1c-0000-4000-8000-0123456789ab": "a subgraph that is not in the file",
+		"EmptyAceStep1.5LatentAudio":           "ComfyUI's node",
+		"SomethingElseEntirely":                "neither ComfyUI nor a pack that is known has it",
 		"":                                     "class_type is missing",
 	} {
 		text := fmt.Sprintf(`{"1": {"class_type": %q, "inputs": {}}, "2": {"class_type": "Show", "inputs": {"v": ["1", 0]}}}`, class)
