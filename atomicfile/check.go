@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/shirou/gopsutil/v4/disk"
 
@@ -20,10 +21,13 @@ func Check(path string, size int64) error {
 	if err != nil {
 		return err
 	}
-	// A name that is too long shows in a folder that is there.
-	for _, name := range append(missing, filepath.Base(path)) {
-		if _, err := os.Lstat(filepath.Join(folder, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+	// A name that is too long shows in a folder that is there, a long path at once.
+	for _, p := range append(missing, filepath.Base(path), path) {
+		if p != path {
+			p = filepath.Join(folder, p)
+		}
+		if _, err := os.Lstat(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return shortened(err)
 		}
 	}
 	f, err := New(folder)
@@ -37,6 +41,16 @@ func Check(path string, size int64) error {
 		return fault.New(fault.IO, "%s: %.1f MiB are to be written and %.1f MiB are free", folder, mib(uint64(size)), mib(usage.Free))
 	}
 	return nil
+}
+
+// shortened cuts the path of an error to a length that can be read.
+func shortened(err error) error {
+	const most = 200
+	var at *fs.PathError
+	if !errors.As(err, &at) || len(at.Path) <= most {
+		return err
+	}
+	return &fs.PathError{Op: at.Op, Path: strings.ToValidUTF8(at.Path[:most], "") + "…", Err: at.Err}
 }
 
 func mib(n uint64) float64 { return float64(n) / (1 << 20) }
@@ -56,7 +70,7 @@ func deepest(dir string) (folder string, missing []string, err error) {
 		_, link := os.Lstat(dir)
 		parent := filepath.Dir(dir)
 		if link == nil || parent == dir {
-			return "", nil, err
+			return "", nil, shortened(err)
 		}
 		missing = append(missing, filepath.Base(dir))
 		dir = parent
