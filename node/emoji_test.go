@@ -36,7 +36,7 @@ func newBench(t *testing.T, o pipeline.Options) *bench {
 	f := folders.New(root)
 	f.Input, f.Output, f.Temp = t.TempDir(), t.TempDir(), t.TempDir()
 	env := &Env{Folders: f, Engine: e}
-	return &bench{t, env, Registry(env), workflow.NewExecutor(nil)}
+	return &bench{t, env, Registry(env), workflow.NewExecutor(e)}
 }
 
 // addRoot has models found in another folder too.
@@ -295,7 +295,7 @@ func TestErrorsOfRuns(t *testing.T) {
 	for want, sets := range map[string][]string{
 		"embedding":                   {"Prompt.text=embedding:face"},
 		"stays in that folder":        {"9.filename_prefix=../../x"},
-		"are too many for the memory": {"4.width=16384", "4.height=16384", "4.batch_size=4096"},
+		"MiB are needed for pictures": {"4.width=16384", "4.height=16384", "4.batch_size=4096"},
 	} {
 		_, _, err := b.try(b.emoji(append(sets, "KSampler.steps=1")...))
 		if err == nil || !strings.Contains(err.Error(), want) {

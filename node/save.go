@@ -37,6 +37,9 @@ func registerSave(reg *workflow.Registry, env *Env) {
 			if err != nil {
 				return nil, err
 			}
+			if env.Engine.Planning() {
+				return nil, env.checkSave(c.String("filename_prefix"), m)
+			}
 			return nil, save(ctx, c, m, env, "output", c.String("filename_prefix"))
 		},
 	})
@@ -50,6 +53,9 @@ func registerSave(reg *workflow.Registry, env *Env) {
 			m, err := picturesOf(c, "images")
 			if err != nil {
 				return nil, err
+			}
+			if env.Engine.Planning() {
+				return nil, nil
 			}
 			return nil, save(ctx, c, m, env, "temp", "ComfyUI"+suffix)
 		},
@@ -106,16 +112,15 @@ func listed(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// CheckSave reports why pictures of a size could not be saved under a prefix
-// such as SaveImage takes. It leaves nothing behind. A batch of 0 asks for no
-// free space.
-func (e *Env) CheckSave(prefix string, batch, height, width int) error {
-	d, err := e.destination("output", prefix, width, height)
+// checkSave reports why pictures could not be saved under a prefix. It leaves
+// nothing behind.
+func (e *Env) checkSave(prefix string, m *media.Image) error {
+	d, err := e.destination("output", prefix, m.Width, m.Height)
 	if err != nil {
-		return err
+		return fmt.Errorf("input filename_prefix: %w", err)
 	}
-	// PNG halves a picture, more or less.
-	size := int64(batch) * int64(height) * int64(width) * 3 / 2
+	const ratio = 2 // more or less, of pictures to PNGs
+	size := int64(m.Batch) * int64(m.Height) * int64(m.Width) * int64(m.Channels) / ratio
 	return atomicfile.Check(filepath.Join(d.dir(), d.name(0, big.NewInt(1))), size)
 }
 

@@ -126,7 +126,7 @@ func TestRefusedPrefixesMakeNothing(t *testing.T) {
 		if fault.Of(err) != kind || strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' }) || len(err.Error()) > 1500 {
 			t.Errorf("%.20q: kind %q, want %q: %.2000v", prefix, fault.Of(err), kind, err)
 		}
-		if err := b.env.CheckSave(prefix, 1, 4, 4); fault.Of(err) != kind {
+		if err := b.env.checkSave(prefix, media.PlanImage(1, 4, 4, 3)); fault.Of(err) != kind {
 			t.Errorf("%.20q is tried with %v", prefix, err)
 		}
 	}
@@ -138,11 +138,11 @@ func TestRefusedPrefixesMakeNothing(t *testing.T) {
 func TestCheckSaveLeavesNothing(t *testing.T) {
 	b := newBench(t, pipeline.Options{})
 	for _, prefix := range []string{"a", "new/deep/a", "%width%/a", "a%batch_num%"} {
-		if err := b.env.CheckSave(prefix, 4, 512, 512); err != nil {
+		if err := b.env.checkSave(prefix, media.PlanImage(4, 512, 512, 3)); err != nil {
 			t.Errorf("%s: %v", prefix, err)
 		}
 	}
-	if err := b.env.CheckSave("a", 1<<20, 1<<14, 1<<14); fault.Of(err) != fault.IO || !strings.Contains(err.Error(), "are free") {
+	if err := b.env.checkSave("a", media.PlanImage(1<<20, 1<<14, 1<<14, 3)); fault.Of(err) != fault.IO || !strings.Contains(err.Error(), "are free") {
 		t.Errorf("no space: %v", err)
 	}
 	if left := below(t, b.env.Folders.Output); len(left) > 0 {
@@ -154,7 +154,7 @@ func TestCheckSaveLeavesNothing(t *testing.T) {
 	}
 	for _, output := range []string{file, filepath.Join(file, "deep")} {
 		b.env.Folders.Output = output
-		if err := b.env.CheckSave("a", 1, 8, 8); fault.Of(err) != fault.IO || !strings.Contains(err.Error(), file) {
+		if err := b.env.checkSave("a", media.PlanImage(1, 8, 8, 3)); fault.Of(err) != fault.IO || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s is a file: %v", output, err)
 		}
 	}

@@ -21,6 +21,9 @@ func registerText(reg *workflow.Registry, _ *Env) {
 				return nil, err
 			}
 			c.Finishing()
+			if err := c.Need(ctx, clip.Memory(c.String("text"))); err != nil {
+				return nil, err
+			}
 			text, err := clip.Encode(ctx, c.String("text"))
 			if err != nil {
 				return nil, err

@@ -207,31 +207,37 @@ func (p *Pager) bringComing(ctx context.Context, t *tier) bool {
 	return false
 }
 
+// Refresh looks at how much memory there is now, which is also looked at several
+// times a second while passes run.
+func (p *Pager) Refresh() { p.follow() }
+
 // follow looks at how much memory there is and changes the budgets when that
 // has changed. What no longer fits is evicted at once.
 func (p *Pager) follow() {
 	p.giving.Lock()
 	defer p.giving.Unlock()
 	memory, err := p.options.Host()
+	info := p.dev.Info()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.options.Mode != Dynamic { // the system looks after the host's memory
 		p.ram.total, p.ram.Budget = math.MaxInt64, math.MaxInt64/2
 	} else if err == nil {
-		p.ram.total = memory.Total
+		p.ram.total, p.host = memory.Total, memory
 		// What is resident is counted as available by the system, since it is
-		// backed by files; what is not must be added.
-		p.fit(p.ram, memory.Available+p.ram.buffers-headroom(memory.Total))
+		// backed by files; what is not must be added. Of what is claimed not all
+		// need have been taken yet.
+		n := memory.Available + p.ram.buffers + min(p.ram.Claimed, memory.Heap) - headroom(memory.Total)
+		if info.InHost { // what the device has not taken yet will be taken from here
+			n -= max(min(info.Total, p.vram.Budget)-p.vram.buffers, 0)
+		}
+		p.fit(p.ram, n)
 	}
 	if p.vram != nil {
-		info := p.dev.Info()
 		p.vram.total = info.Total
 		p.fit(p.vram, info.Free+p.vram.buffers)
 	}
 }
-
-// headroom is what is left to other programs of a memory of so many bytes.
-func headroom(total int64) int64 { return min(max(total/16, 64<<20), 1<<30) }
 
 // fit sets the budget of a tier. Small changes are not worth moving extents
 // about.

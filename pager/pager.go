@@ -132,6 +132,7 @@ type Pager struct {
 	clock   int64
 	begun   int64 // passes so far
 	closed  bool
+	host    host.Info // as it was looked at last
 
 	// The loaders are goroutines, one a tier, that bring in what is needed next,
 	// and one that follows the budgets. The first pass starts them, Close ends
@@ -170,7 +171,7 @@ func (p *Pager) Trace() *trace.Recorder { return p.options.Trace }
 func (p *Pager) Budget() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.top.Budget
+	return p.top.Budget - p.top.Claimed
 }
 
 // Stats returns the counters of both tiers; those of VRAM are zero on a

@@ -90,7 +90,7 @@ func (p *Pager) admit(ctx context.Context, s *Schedule, activations int64) (*are
 // many bytes of activations besides those there are.
 func (p *Pager) fits(s *Schedule, activations int64) bool {
 	t := p.top
-	all, largest := t.Activations+activations, s.largest
+	all, largest := t.Activations+t.Claimed+activations, s.largest
 	if p.idle != nil {
 		all -= p.idle.size
 	}

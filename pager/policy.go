@@ -22,7 +22,7 @@ func (p *Pager) balance() {
 	for _, ps := range p.passes {
 		n := len(ps.sched.give)
 		for _, t := range p.tiers() {
-			room := t.Budget - t.Activations
+			room := t.Budget - t.Activations - t.Claimed
 			if p.idle != nil && t == p.top {
 				room += p.idle.size
 			}

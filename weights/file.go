@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -154,6 +155,9 @@ func (f *File) Metadata() map[string]string {
 
 // Refs returns the tensors in the order of their offsets. The slice is not to be changed.
 func (f *File) Refs() []Ref { return f.header.refs }
+
+// Names returns the tensors' names in lexical order.
+func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.header.byName)) }
 
 // Lookup returns the tensor of that name.
 func (f *File) Lookup(name string) (Ref, bool) {

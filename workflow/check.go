@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/weir-run/weir/catalog"
 )
 
 // A Job is a graph that was found valid, ready for an Executor.
@@ -54,6 +56,9 @@ func Check(g *Graph, reg *Registry) (*Job, error) {
 			steps[n.ID], broken[n.ID] = s, len(problems) > 0
 			continue
 		}
+		if len(problems) == 0 {
+			job.warn(Problem{Node: n.ID, Class: n.Class, Message: "no output node needs this node; it does not run"})
+		}
 		for _, p := range problems {
 			p.Message += " (a warning only: no output node needs this node)"
 			job.warn(p)
@@ -63,26 +68,61 @@ func Check(g *Graph, reg *Registry) (*Job, error) {
 		job.refuse(c.noOutput()...)
 	}
 	c.spread(order, broken)
-	wanted := map[string]bool{}
-	for _, n := range slices.Backward(order) {
+	for _, n := range order {
 		switch {
-		case c.isOutput(n) && broken[n.ID]:
+		case !broken[n.ID]:
+			job.steps = append(job.steps, steps[n.ID])
+		case c.isOutput(n):
 			job.Skipped = append(job.Skipped, n)
-			continue
-		case !c.isOutput(n) && !wanted[n.ID]:
-			continue
 		}
-		for _, ref := range steps[n.ID].links {
-			wanted[ref.Node] = true
-		}
-		job.steps = append(job.steps, steps[n.ID])
 	}
-	slices.Reverse(job.steps)
-	slices.Reverse(job.Skipped)
-	if len(job.steps) == 0 {
+	if job.prune(nil); len(job.steps) == 0 {
 		return nil, &Invalid{job.Problems, job.MoreProblems}
 	}
 	return job, nil
+}
+
+// Without returns the job without some of its output nodes, or nil if none is
+// left.
+func (j *Job) Without(outputs []*Node) *Job {
+	out := *j
+	out.Skipped = append(slices.Clone(j.Skipped), outputs...)
+	without := map[string]bool{}
+	for _, n := range outputs {
+		without[n.ID] = true
+	}
+	if out.prune(without); len(out.steps) == 0 {
+		return nil
+	}
+	return &out
+}
+
+// On returns the job for another registry, which has the same classes.
+func (j *Job) On(reg *Registry) *Job {
+	out := *j
+	out.steps = slices.Clone(j.steps)
+	for i, s := range out.steps {
+		other := *s
+		other.schema = reg.Lookup(s.node.Class)
+		out.steps[i] = &other
+	}
+	return &out
+}
+
+// prune drops some output nodes and all that no other output node needs.
+func (j *Job) prune(without map[string]bool) {
+	var steps []*step
+	wanted := map[string]bool{}
+	for _, s := range slices.Backward(j.steps) {
+		if s.schema.Output && !without[s.node.ID] || wanted[s.node.ID] {
+			steps = append(steps, s)
+			for _, ref := range s.links {
+				wanted[ref.Node] = true
+			}
+		}
+	}
+	slices.Reverse(steps)
+	j.steps = steps
 }
 
 func (j *Job) warn(warnings ...Problem) {
@@ -245,6 +285,8 @@ func (c *checker) node(n *Node) (s *step, problems, warnings []Problem) {
 		var err error
 		if ref, ok := arg.(Reference); ok {
 			s.links[in.Name], err = ref, c.link(in, ref)
+		} else if list, ok := arg.([]any); ok {
+			err = fmt.Errorf("a list must be a link, [node id, index of output], found %s", clip(Dumps(list)))
 		} else if !in.Type.Widget() {
 			err = fmt.Errorf("expected a link to a node that outputs %s, found %s", in.Type, kind(arg))
 		} else {
@@ -278,12 +320,32 @@ func (c *checker) unknown(class string) string {
 	switch {
 	case ok:
 	case len(c.hints) < maxProblems: // more are never told
-		hint = "there is no node of this class; " + near(class, c.reg.Classes())
+		hint = c.explain(class)
 		c.hints[class] = hint
 	default:
 		hint = "there is no node of this class"
 	}
 	return hint
+}
+
+// explain says whose class it is, or which it may have been meant to be.
+func (c *checker) explain(class string) string {
+	if catalog.ComfyUI(class) {
+		return fmt.Sprintf("ComfyUI's node %s is not supported yet", class)
+	}
+	if pack := catalog.Pack(class); pack != "" {
+		return fmt.Sprintf("the class is of the pack %s, which is not supported", quote(pack))
+	}
+	if isGroup(class) {
+		return "it is a group node of the user interface: in ComfyUI, convert it to a subgraph or to nodes and save the workflow again"
+	}
+	return "there is no node of this class; " + near(class, c.reg.Classes())
+}
+
+// isGroup reports whether a class is a group node, which is defined within its
+// file.
+func isGroup(class string) bool {
+	return strings.HasPrefix(class, "workflow>") || strings.HasPrefix(class, "workflow/")
 }
 
 func defaultHint(in *Input) string {

@@ -56,6 +56,8 @@ func (f ObserverFunc) Observe(e Event) { f(e) }
 type Result struct {
 	// Files are what each output node wrote, by id.
 	Files map[string][]File
+	// Failed are the output nodes that failed or need a node that did.
+	Failed []*Node
 	// Ran and Cached count the nodes that ran and those whose results were known.
 	Ran, Cached int
 }
@@ -157,6 +159,7 @@ func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Resul
 	r.want()
 	for i, s := range job.steps {
 		if r.spoiled(s) {
+			result.failed(s)
 			continue
 		}
 		e, cached := x.cache[r.signatures[s.node.ID]]
@@ -169,6 +172,7 @@ func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Resul
 		default:
 			var err error
 			if e, err = r.step(ctx, i); err != nil {
+				result.failed(s)
 				if e != nil && len(e.files) > 0 {
 					result.Files[s.node.ID] = e.files
 				}
@@ -185,6 +189,13 @@ func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Resul
 		}
 	}
 	return result, errors.Join(r.errs...)
+}
+
+// failed notes a step that has brought forth nothing.
+func (r *Result) failed(s *step) {
+	if s.schema.Output {
+		r.Failed = append(r.Failed, s.node)
+	}
 }
 
 // keepLocked drops the results that are not among those of the signatures.

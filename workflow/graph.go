@@ -74,7 +74,11 @@ func (g *Graph) String() string {
 	for _, n := range g.Nodes {
 		inputs := Object{}
 		for _, a := range n.Args {
-			inputs = append(inputs, Member{a.Name, a.Value})
+			value := a.Value
+			if list, ok := value.([]any); ok { // only links are lists
+				value = Object{{"__value__", list}}
+			}
+			inputs = append(inputs, Member{a.Name, value})
 		}
 		node := Object{{"inputs", inputs}, {"class_type", n.Class}}
 		if n.Title != "" {
@@ -170,34 +174,29 @@ func parseNode(m Member) (*Node, *Problem) {
 		return nil, &Problem{Node: m.Key, Class: n.Class, Message: "inputs should be an object, found " + kind(inputs)}
 	}
 	for _, in := range members {
-		value, err := parseArg(in.Value)
-		if err != nil {
-			return nil, &Problem{Node: m.Key, Class: n.Class, Input: in.Key, Message: err.Error()}
-		}
-		n.Args = append(n.Args, Arg{in.Key, value})
+		n.Args = append(n.Args, Arg{in.Key, parseArg(in.Value)})
 	}
 	return n, nil
 }
 
-// parseArg turns a list into a reference and takes a value out of the wrapper
-// {"__value__": v}.
-func parseArg(v any) (any, error) {
+// parseArg turns a list that is a link into a reference and takes a value out of
+// the wrapper {"__value__": v}.
+func parseArg(v any) any {
 	switch v := v.(type) {
 	case Object:
 		if inner, ok := v.Get("__value__"); ok {
-			return inner, nil
+			return inner
 		}
 	case []any:
 		if len(v) == 2 {
 			id, isID := nodeID(v[0])
 			output, isIndex := smallInt(v[1])
 			if isID && isIndex {
-				return Reference{id, output}, nil
+				return Reference{id, output}
 			}
 		}
-		return nil, fmt.Errorf("a list must be a link, [node id, index of output], found %s", clip(Dumps(v)))
 	}
-	return v, nil
+	return v
 }
 
 // kind names the kind of a JSON value in messages.

@@ -153,13 +153,13 @@ func TestWarningsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(job.Warnings) != maxProblems || job.MoreWarnings != 40_000-maxProblems {
+	if len(job.Warnings) != maxProblems || job.MoreWarnings != 60_000-1-maxProblems {
 		t.Errorf("%d warnings and %d more", len(job.Warnings), job.MoreWarnings)
 	}
 	if got := job.Warnings[1].String(); got != `node 0 (Number), input vlaue: the class has no such input; did you mean "value"? it is ignored` {
 		t.Errorf("the warning is %s", got)
 	}
-	if text := List(job.Warnings, job.MoreWarnings); strings.Count(text, "\n") != maxTold+1 || !strings.HasSuffix(text, "and 39,980 more") {
+	if text := List(job.Warnings, job.MoreWarnings); strings.Count(text, "\n") != maxTold+1 || !strings.HasSuffix(text, "and 59,979 more") {
 		t.Errorf("told as %s", text)
 	}
 }

@@ -85,10 +85,18 @@ func (s *setup) folders() (*folders.Roots, error) {
 
 // engine returns an engine; Close ends it.
 func (s *setup) engine(o pipeline.Options) (*pipeline.Engine, error) {
-	o.Threads = s.threads
-	var err error
-	if o.Link, err = parseRate("--link", s.link); err != nil {
+	o, err := s.options(o)
+	if err != nil {
 		return nil, err
+	}
+	return pipeline.New(o), nil
+}
+
+// options adds to options of an engine what the flags say.
+func (s *setup) options(o pipeline.Options) (_ pipeline.Options, err error) {
+	o.Threads = s.threads
+	if o.Link, err = parseRate("--link", s.link); err != nil {
+		return o, err
 	}
 	for _, x := range []struct {
 		flag, text string
@@ -99,15 +107,15 @@ func (s *setup) engine(o pipeline.Options) (*pipeline.Engine, error) {
 		}
 		n, err := parseBytes(x.text)
 		if err != nil {
-			return nil, fault.New(fault.Usage, "%s: %w", x.flag, err)
+			return o, fault.New(fault.Usage, "%s: %w", x.flag, err)
 		}
 		if n == 0 {
-			return nil, fault.New(fault.Usage, "%s: nothing can be done with %s", x.flag, x.text)
+			return o, fault.New(fault.Usage, "%s: nothing can be done with %s", x.flag, x.text)
 		}
 		*x.to = n
 	}
 	if o.Link > 0 && o.VRAM == 0 {
-		return nil, fault.New(fault.Usage, "--link is the way to the memory of --vram: give both")
+		return o, fault.New(fault.Usage, "--link is the way to the memory of --vram: give both")
 	}
 	switch s.memory {
 	case "", "dynamic":
@@ -116,14 +124,21 @@ func (s *setup) engine(o pipeline.Options) (*pipeline.Engine, error) {
 	case "mmap":
 		o.Memory = pager.MMap
 	default:
-		return nil, fault.New(fault.Usage, "--memory: expected dynamic, classic or mmap, found %q", s.memory)
+		return o, fault.New(fault.Usage, "--memory: expected dynamic, classic or mmap, found %q", s.memory)
 	}
-	return pipeline.New(o), nil
+	return o, nil
 }
 
 // run runs the workflow that load returns and prints what it saves.
 func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.Registry) (*workflow.Graph, error)) (err error) {
 	roots, err := s.folders()
+	if err != nil {
+		return err
+	}
+	if o, err = s.options(o); err != nil {
+		return err
+	}
+	job, unmade, err := s.forecast(cmd, roots, o, load)
 	if err != nil {
 		return err
 	}
@@ -135,10 +150,7 @@ func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.
 		o.Trace = trace.New(f)
 		defer func() { err = errors.Join(err, commit(f, o.Trace.Close())) }()
 	}
-	engine, err := s.engine(o)
-	if err != nil {
-		return err
-	}
+	engine := pipeline.New(o)
 	defer func() { err = errors.Join(err, engine.Close()) }()
 	if s.metrics != "" {
 		defer func() { err = errors.Join(err, s.writeMetrics(engine)) }()
@@ -146,21 +158,41 @@ func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.
 	p := newProgress(cmd.ErrOrStderr())
 	p.residency = engine.Residency
 	defer p.finish()
-	job, err := check(&node.Env{Folders: roots, Engine: engine}, load)
-	if err != nil {
-		return err
-	}
-	warn(job)
-	if s.strict && len(job.Problems) > 0 {
-		return &workflow.Invalid{Problems: job.Problems, Omitted: job.MoreProblems}
-	}
-	result, err := workflow.NewExecutor(nil).Run(cmd.Context(), job, p)
+	result, err := workflow.NewExecutor(engine).Run(cmd.Context(), job.On(node.Registry(&node.Env{Folders: roots, Engine: engine})), p)
 	saved, unlisted := list(cmd.OutOrStdout(), result)
-	err = errors.Join(err, unlisted, skipped(job))
+	err = errors.Join(err, unlisted, unmade)
 	if err != nil && saved > 0 {
 		err = partialError{err}
 	}
 	return err
+}
+
+// forecast loads a workflow, plans it and says what is going to run. It returns
+// the job of the outputs that can be made, and why others cannot. Without any
+// there is no job, and the error is why.
+func (s *setup) forecast(cmd *cobra.Command, roots *folders.Roots, o pipeline.Options, load func(*workflow.Registry) (*workflow.Graph, error)) (job *workflow.Job, unmade, err error) {
+	f := newForecast(o)
+	defer func() { err = errors.Join(err, f.engine.Close()) }()
+	whole, err := check(&node.Env{Folders: roots, Engine: f.engine}, load)
+	if err != nil {
+		return nil, nil, err
+	}
+	warn(whole)
+	if s.strict && len(whole.Problems) > 0 {
+		return nil, nil, &workflow.Invalid{Problems: whole.Problems, Omitted: whole.MoreProblems}
+	}
+	job, failed := f.job(cmd.Context(), whole)
+	failed = leastMemory{roots, whole.Graph, o}.remedy(cmd.Context(), failed)
+	unmade = errors.Join(failed, skipped(whole))
+	if job == nil || s.strict && failed != nil || fault.Of(failed) == fault.Cancelled {
+		return nil, nil, unmade
+	}
+	if failed != nil {
+		slog.Warn("this output cannot be made; the others are. --strict refuses", "error", message(failed))
+	}
+	line, err := f.announce(cmd.Context())
+	fmt.Fprintln(cmd.ErrOrStderr(), line)
+	return job, unmade, err
 }
 
 // list prints the files that a run has saved and returns how many there are.

@@ -72,7 +72,7 @@ func (d *Device) Info() device.Info {
 		Workspace: int64(len(d.pool.workers)) * workspace,
 	}
 	if d.vram > 0 {
-		info.Kind = device.Discrete
+		info.Kind, info.InHost = device.Discrete, true
 		info.Total, info.Free = d.vram, d.vram-d.memory.inUse()
 	} else if m, err := host.Memory(); err == nil {
 		info.Total, info.Free = m.Total, m.Available
