@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/shirou/gopsutil/v4/disk"
 
@@ -17,16 +18,17 @@ import (
 // nothing behind. Folders that are missing could be made too. A size of 0 asks
 // for no free space.
 func Check(path string, size int64) error {
+	// A path that is too long shows at once, before its folders are looked at.
+	if _, err := os.Lstat(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+		return shortened(err)
+	}
 	folder, missing, err := deepest(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	// A name that is too long shows in a folder that is there, a long path at once.
-	for _, p := range append(missing, filepath.Base(path), path) {
-		if p != path {
-			p = filepath.Join(folder, p)
-		}
-		if _, err := os.Lstat(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// A name that is too long shows in a folder that is there.
+	for _, name := range append(missing, filepath.Base(path)) {
+		if _, err := os.Lstat(filepath.Join(folder, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return shortened(err)
 		}
 	}
