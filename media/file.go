@@ -7,9 +7,8 @@ import (
 	"errors"
 	"io"
 	"math"
-	"os"
 
-	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/regular"
 )
 
 // A file is the bytes of a picture. Headers are read from it a block at a time,
@@ -32,14 +31,7 @@ func newFile(ctx context.Context, r io.ReaderAt, size int64) *file {
 
 // open opens a file that is a picture or may be one. The caller closes it.
 func open(ctx context.Context, path string) (*file, io.Closer, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() { // a pipe would be waited for
-		return nil, nil, fault.New(fault.IO, "%s is no file: expected a picture", path)
-	}
-	f, err := os.Open(path)
+	f, info, err := regular.Open(path)
 	if err != nil {
 		return nil, nil, err
 	}

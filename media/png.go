@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/weir-run/weir/regular"
 	"github.com/weir-run/weir/resample"
 )
 
@@ -145,7 +146,7 @@ const maxText = 64 << 20
 // ReadText returns the texts that a PNG carries, whatever their encoding and
 // compression, without decoding the picture.
 func ReadText(path string) ([]Text, error) {
-	f, err := os.Open(path)
+	f, _, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -24,9 +24,9 @@ func (p *Pager) Claim(ctx context.Context, n int64) error {
 	}
 	t.Claimed += n
 	t.grown()
-	p.makeRoom(t, 0, demand)
-	p.balance()
-	p.notify()
+	p.makeRoomLocked(t, 0, demand)
+	p.balanceLocked()
+	p.notifyLocked()
 	return nil
 }
 

@@ -3,6 +3,7 @@ package workflow
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // A Graph is a workflow: nodes whose inputs are values or outputs of other
@@ -13,6 +14,12 @@ type Graph struct {
 	// Source is the workflow as the user interface draws it, to be kept with the
 	// pictures; nil when the file had none.
 	Source any
+
+	// Of a drawing: the texts that are rewritten when a value changes, the seeds
+	// that choices follow, the nodes that texts name, and when it was read.
+	texts, seeds []written
+	drawn        []label
+	now          time.Time
 }
 
 // A Node is one node of a graph.
@@ -112,7 +119,7 @@ func Parse(data []byte, reg *Registry) (*Graph, error) {
 		}
 	}
 	if _, ok := top.Get("nodes"); ok {
-		return convert(top, reg)
+		return convert(top, reg, time.Now())
 	}
 	return parseAPI(top, source)
 }

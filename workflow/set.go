@@ -35,11 +35,15 @@ func (g *Graph) Set(reg *Registry, target, value string) error {
 		return fmt.Errorf("cannot set %s: %w", quote(target), err)
 	}
 	switch typed := typed.(type) {
-	case string, bool:
+	case string:
+		n.setArg(name, typed)
+		g.overwrite(n, name, typed)
+	case bool:
 		n.setArg(name, typed)
 	default:
 		n.setArg(name, json.Number(strings.TrimSpace(value)))
 	}
+	g.rewrite()
 	return nil
 }
 

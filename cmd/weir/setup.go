@@ -36,9 +36,6 @@ type setup struct {
 	strict  bool
 	trace   string
 	metrics string
-	// named are folders of files that were given by their paths, with the
-	// category of what lies in them.
-	named map[string]string
 }
 
 func (s *setup) flags(cmd *cobra.Command) {
@@ -50,7 +47,7 @@ func (s *setup) flags(cmd *cobra.Command) {
 	f.StringVar(&s.link, "link", "", "with --vram: fill that memory at most so fast, for example 25GB/s")
 	f.StringVar(&s.ram, "ram", "", "let weights take at most so much RAM (default: what is free, which is followed)")
 	f.StringVar(&s.memory, "memory", "dynamic", "dynamic, or to compare with: classic (whole models are read into memory, and what is estimated to fit stays) or mmap (the system decides)")
-	f.IntVar(&s.threads, "threads", 0, "number of cores to use (default: all)")
+	f.Var((*threads)(&s.threads), "threads", "number of cores to use (default: all)")
 }
 
 // outputs adds the flags of what a run tells about itself.
@@ -77,9 +74,7 @@ func (s *setup) folders() (*folders.Roots, error) {
 	if s.output != "" {
 		roots.Output = s.output
 	}
-	for folder, category := range s.named {
-		roots.Add(category, folder)
-	}
+	roots.AbsolutePaths = true
 	return roots, nil
 }
 

@@ -1,5 +1,6 @@
-// Package cpu runs the operations of package ir on the processor's cores, in
-// portable Go.
+// Package cpu runs the operations of package ir on the processor's cores. The
+// inner loops are in assembly for AVX-512 and AVX2, and in Go for any other
+// processor.
 //
 // Matrix products, convolutions and attention share one blocked product (see
 // gemm.go): operands are packed into panels of float32, whatever their layout
