@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/weir-run/weir/fault"
-	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/workflow"
 )
@@ -66,13 +64,7 @@ func heapPeak(f func()) int64 {
 func TestClaimsCoverMemory(t *testing.T) {
 	b := newBench(t, pipeline.Options{Threads: 1})
 	b.run(b.emoji("KSampler.steps=1")) // opens and plans what is kept for good
-	picture := media.NewImage(1, 400, 500, 3, nil)
-	for i := range picture.Pix() {
-		picture.Pix()[i] = float32(i%11) / 11
-	}
-	if err := media.WritePNG(filepath.Join(b.env.Folders.Input, "in.png"), picture, nil); err != nil {
-		t.Fatal(err)
-	}
+	b.draw("in.png", 500, 400, func(x, y int) uint8 { return uint8(x * y) })
 	load := `"1": {"class_type": "LoadImage", "inputs": {"image": "in.png"}}, `
 	float := load + `"2": {"class_type": "ImageScaleBy", "inputs": {"image": ["1", 0], "upscale_method": "bilinear", "scale_by": 1.0}}, `
 	latents := `"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "emoji.safetensors"}},
