@@ -10,10 +10,11 @@ import (
 // halved intervals of torchsde (Li et al. 2020, Scalable Gradients for
 // Stochastic Differential Equations), with the same numbers for the same seed.
 type brownian struct {
-	seed  uint64
-	n     int
-	root  *interval
-	cache []*interval // those with values, the root's aside, the oldest first
+	source Source
+	seed   uint64
+	n      int
+	root   *interval
+	cache  []*interval // those with values, the root's aside, the oldest first
 }
 
 // An interval is a node of the tree.
@@ -35,16 +36,23 @@ const (
 )
 
 // newBrownian returns the path between two noise levels for n values.
-func newBrownian(seed uint64, low, high float64, n int) *brownian {
-	b := &brownian{seed: seed, n: n}
+func newBrownian(source Source, seed uint64, low, high float64, n int) *brownian {
+	b := &brownian{source: source, seed: seed, n: n}
 	b.root = &interval{start: sixDigits(low), end: sixDigits(high)}
-	w := Randn(uint64(seedSequence(seed, nil, brownianPool)), n)
+	w := b.draw(seedSequence(seed, nil, brownianPool))
 	scale := float32(math.Sqrt(high - low))
 	for i := range w {
 		w[i] *= scale
 	}
 	b.root.w = w
 	return b
+}
+
+// draw returns the noise of a generator of its own.
+func (b *brownian) draw(seed uint32) []float32 {
+	out := make([]float32, b.n)
+	b.source.generator(uint64(seed)).Normal(out)
+	return out
 }
 
 // sixDigits rounds to what the tree resolves.
@@ -115,7 +123,7 @@ func (b *brownian) value(v *interval) []float32 {
 	whole := b.value(p)
 	h := 1 / (p.end - p.start)
 	l, r := p.middle-p.start, p.end-p.middle
-	noise := Randn(uint64(p.seed), b.n)
+	noise := b.draw(p.seed)
 	scale, deviation := float32(l)*float32(h), float32(math.Sqrt(l*r*h))
 	w := make([]float32, b.n)
 	for i := range w {
