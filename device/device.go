@@ -32,7 +32,9 @@ type Info struct {
 	Name        string
 	Kind        Kind
 	Total, Free int64 // bytes of memory, now
-	Threads     int   // how much the device does at once, for people
+	// InHost says that the memory of a discrete device is the host's.
+	InHost  bool
+	Threads int // how much the device does at once, for people
 	// Workspace is what the device itself keeps for its kernels, in bytes. It
 	// is not part of Total.
 	Workspace int64

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/weir-run/weir/regular"
 )
 
 // maxExtra is longer than any file that people write by hand.
@@ -25,14 +27,7 @@ type addition struct {
 // category one path or several, a line each. Relative paths are relative to base_path, and that to the file's own folder.
 // A leading ~ and environment variables are expanded. When there is an error, nothing is added.
 func (r *Roots) LoadExtra(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if info.Size() > maxExtra {
-		return fmt.Errorf("%s: %d bytes are too many for a list of model folders", path, info.Size())
-	}
-	text, err := os.ReadFile(path)
+	text, err := regular.Read(path, maxExtra)
 	if err != nil {
 		return err
 	}

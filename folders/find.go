@@ -7,21 +7,31 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/agnivade/levenshtein"
+	"golang.org/x/text/unicode/norm"
 )
 
 // ErrNotFound is wrapped by the errors of names that no file has.
 var ErrNotFound = errors.New("file not found")
 
-// Find returns the path of the file of that name in the first of the category's folders that has it. The error lists
-// the folders that were searched and names like the one given.
+// Find returns the path of the file of that name in the first of the category's folders that has it. When none has it,
+// a name with the same Unicode normalization is taken. The error lists the folders that were searched and names like the
+// one given.
 func (r *Roots) Find(category, name string) (string, error) {
 	folders := r.Folders(category)
 	if len(folders) == 0 {
 		return "", fmt.Errorf("no category %q of models: there are %s", category, strings.Join(r.Categories(), ", "))
+	}
+	if r.AbsolutePaths && isAbsolute(name) {
+		found, why := look(name)
+		if why == "" {
+			return found, nil
+		}
+		return "", fmt.Errorf("%s: %w: %q (%s)%s", canonical(category), ErrNotFound, name, why, r.hint(category, name))
 	}
 	found, err := find(folders, name)
 	if errors.Is(err, ErrNotFound) {
@@ -46,6 +56,12 @@ func (r *Roots) FindInput(name string) (string, error) {
 	return found, err
 }
 
+// isAbsolute reports whether a name is an absolute path on this machine. A path that leads to another machine, as
+// \\host\share\file does on Windows, is none: to look at it tells that machine who the user is.
+func isAbsolute(name string) bool {
+	return filepath.IsAbs(name) && !strings.HasPrefix(slashed(name), "//") && !strings.ContainsRune(name, 0)
+}
+
 // find returns the path of the file of that name in the first folder that has it.
 func find(folders []string, name string) (string, error) {
 	var searched []string
@@ -54,25 +70,70 @@ func find(folders []string, name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		info, err := os.Stat(candidate)
-		switch {
-		case err == nil && !info.IsDir():
-			return candidate, nil
-		case err == nil:
-			searched = append(searched, folder+" (where it is a folder)")
-			continue
-		case !errors.Is(err, fs.ErrNotExist):
-			searched = append(searched, fmt.Sprintf("%s (%v)", folder, err))
-			continue
+		found, why := look(candidate)
+		if why == "" {
+			return found, nil
 		}
-		if _, err := os.Lstat(candidate); err == nil {
-			folder += " (where it is a link to nothing)"
-		} else if _, err := os.Stat(folder); err != nil {
-			folder += " (no such folder)"
+		if _, err := os.Stat(folder); err != nil {
+			why = "no such folder"
+		}
+		if why != absent {
+			folder += " (" + why + ")"
 		}
 		searched = append(searched, folder)
 	}
+	for _, folder := range folders {
+		if found := normalized(folder, name); found != "" {
+			return found, nil
+		}
+	}
 	return "", fmt.Errorf("%w: %q; searched %s", ErrNotFound, name, strings.Join(searched, ", "))
+}
+
+// absent is why there is no file at a path at which there is nothing.
+const absent = "no such file"
+
+// look returns the path if there is a regular file, or else why there is none.
+func look(path string) (found, why string) {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.Mode().IsRegular():
+		return path, ""
+	case err == nil && info.IsDir():
+		return "", "where it is a folder"
+	case err == nil:
+		return "", "where it is a pipe or a device"
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", err.Error()
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return "", "where it is a link to nothing"
+	}
+	return "", absent
+}
+
+// normalized returns the path of a file in folder whose name has the same normalization (NFC) as name, part by part, or
+// "". Some systems decompose the names of the files they write, and workflows carry names from all systems.
+func normalized(folder, name string) string {
+	path := folder
+	for part := range strings.SplitSeq(strings.Trim(slashed(name), "/"), "/") {
+		next := filepath.Join(path, part)
+		if _, err := os.Lstat(next); err != nil {
+			entries, err := os.ReadDir(path)
+			if err != nil {
+				return ""
+			}
+			want := norm.NFC.String(part)
+			i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return norm.NFC.String(e.Name()) == want })
+			if i < 0 {
+				return ""
+			}
+			next = filepath.Join(path, entries[i].Name())
+		}
+		path = next
+	}
+	found, _ := look(path)
+	return found
 }
 
 // hint says what else there is when a category has no file of that name.

@@ -212,7 +212,7 @@ func TestLoadExtraErrors(t *testing.T) {
 		{"a: {is_default: x}", "section a: is_default: expected true or false, found x"},
 		{"a: {loras: [x, y]}", "section a: loras: expected a path, or several on a line each, found [x y]"},
 		{"ok: {vae: x}\na: {loras: 1}", "section a: loras: expected a path, or several on a line each, found 1"},
-		{strings.Repeat("#", maxExtra+1), "1048577 bytes are too many for a list of model folders"},
+		{strings.Repeat("#", maxExtra+1), "the file has 1048577 bytes, expected at most 1048576"},
 	} {
 		if err := os.WriteFile(file, []byte(c.text), 0o666); err != nil {
 			t.Fatal(err)

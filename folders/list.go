@@ -30,9 +30,20 @@ func isModel(name string) bool {
 func always(string) bool { return true }
 
 // walk returns the files in folder and below that match accepts, by their names within folder. Hidden files and folders
-// are left out.
+// are left out, and what is no regular file.
 func walk(folder string, match func(name string) bool) []string {
-	var names []string
+	names, _ := tree(folder, match)
+	return names
+}
+
+// subfolders returns the folders below folder, by their names within it.
+func subfolders(folder string) []string {
+	_, folders := tree(folder, func(string) bool { return false })
+	return folders
+}
+
+// tree returns the files in folder and below that match accepts, and the folders below it.
+func tree(folder string, match func(name string) bool) (names, folders []string) {
 	var visit func(dir, prefix string, above []string)
 	visit = func(dir, prefix string, above []string) {
 		// A link may lead back to where it came from.
@@ -45,6 +56,9 @@ func walk(folder string, match func(name string) bool) []string {
 			return
 		}
 		above = append(slices.Clip(above), real)
+		if prefix != "" {
+			folders = append(folders, prefix)
+		}
 		for _, e := range entries {
 			if strings.HasPrefix(e.Name(), ".") {
 				continue
@@ -54,11 +68,11 @@ func walk(folder string, match func(name string) bool) []string {
 			case err != nil:
 			case info.IsDir():
 				visit(filepath.Join(dir, e.Name()), path.Join(prefix, e.Name()), above)
-			case match(e.Name()):
+			case info.Mode().IsRegular() && match(e.Name()):
 				names = append(names, path.Join(prefix, e.Name()))
 			}
 		}
 	}
 	visit(folder, "", nil)
-	return names
+	return names, folders
 }

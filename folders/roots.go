@@ -2,7 +2,8 @@
 // further folders that an extra_model_paths.yaml names.
 //
 // Models are named by their category, such as "loras", and their path within one of the category's folders, such as
-// "styles/ink.safetensors". Such a name never leads out of the folder.
+// "styles/ink.safetensors". Such a name never leads out of the folder. Where [Roots.AbsolutePaths] is set, an absolute
+// path is a name too.
 package folders
 
 import (
@@ -38,6 +39,10 @@ type Roots struct {
 	Input  string // the folder of pictures to be loaded
 	Output string // the folder of pictures that are saved
 	Temp   string // the folder of previews
+
+	// AbsolutePaths lets a model be named by its absolute path too, so that a file that lies in no folder of its category
+	// has a name. It is for the user of this machine: whoever may name a path can find out which files there are.
+	AbsolutePaths bool
 
 	categories map[string][]string // folders in the order they are searched
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 
@@ -22,8 +23,12 @@ type Info struct {
 	// Available is what can be taken now without pushing anything out but the
 	// page cache.
 	Available int64
-	// Limit is that of the control groups, or 0.
+	// Limit is that of the control groups, or 0, and Group the one whose limit it
+	// is.
 	Limit int64
+	Group string
+	// Heap is what the Go heap of this program holds.
+	Heap int64
 }
 
 // Memory looks at the machine and at the control groups that the program is
@@ -33,23 +38,32 @@ func Memory() (Info, error) {
 	if err != nil {
 		return Info{}, fmt.Errorf("asking the system for its memory: %w", err)
 	}
-	i := Info{Total: int64(m.Total), Available: int64(m.Available)}
+	i := Info{Total: int64(m.Total), Available: int64(m.Available), Heap: heap()}
 	for _, g := range groups("/proc/self/cgroup", "/sys/fs/cgroup") {
 		limit, used, ok := g.memory()
 		if !ok || limit >= i.Total && i.Limit == 0 {
 			continue
 		}
 		i.Available = min(i.Available, max(limit-used, 0))
-		i.Total = min(i.Total, limit)
-		i.Limit = i.Total
+		if i.Limit == 0 || limit < i.Total {
+			i.Total, i.Limit, i.Group = limit, limit, g.name
+		}
 	}
 	return i, nil
 }
 
-// A group is a control group: the folder of its files, and their names, which
-// the two versions of the interface call differently.
+// heap returns how many bytes the objects of the Go heap take, those included
+// that are garbage.
+func heap() int64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return int64(sample[0].Value.Uint64())
+}
+
+// A group is a control group: its name, the folder of its files, and their
+// names, which the two versions of the interface call differently.
 type group struct {
-	dir                  string
+	name, dir            string
 	limit, usage, prefix string
 }
 
@@ -82,7 +96,7 @@ func groups(list, mount string) []group {
 		// Inside of a container the path may be the one outside of it: then only
 		// the top is there.
 		for dir := path.Clean("/" + fields[2]); ; dir = path.Dir(dir) {
-			g.dir = path.Join(root, dir)
+			g.name, g.dir = dir, path.Join(root, dir)
 			all = append(all, g)
 			if dir == "/" {
 				break

@@ -5,89 +5,199 @@ import (
 	"encoding/binary"
 )
 
-// orientation returns the EXIF orientation of a file, 1 for an upright picture.
-func orientation(data []byte, format string) int {
+// maxEXIF bounds the EXIF data that is read of a picture.
+const maxEXIF = 16 << 20
+
+const exifName = "Exif\x00\x00"
+
+// exif returns the EXIF data of a picture, which is a TIFF file, or nil.
+func (f *file) exif(format string) (*file, error) {
+	var data []byte
+	var err error
 	switch format {
 	case "jpeg":
-		data = jpegEXIF(data)
+		data, err = f.jpegEXIF()
 	case "png":
-		data = chunkEXIF(data, len(pngMagic), "eXIf")
+		data, err = f.chunk(format, "eXIf", maxEXIF)
 	case "webp":
-		data = chunkEXIF(data, 12, "EXIF")
-	case "tiff": // is EXIF
-	default:
-		return 1
+		data, err = f.chunk(format, "EXIF", maxEXIF)
+	case "tiff":
+		return f, nil
 	}
-	return tiffOrientation(bytes.TrimPrefix(data, []byte("Exif\x00\x00")))
+	data = bytes.TrimPrefix(data, []byte(exifName))
+	if err != nil || len(data) == 0 {
+		return nil, err
+	}
+	return newFile(f.ctx, bytes.NewReader(data), int64(len(data))), nil
 }
 
-// jpegEXIF returns the EXIF data of a JPEG: the segment APP1 of that name.
-func jpegEXIF(data []byte) []byte {
-	for at := 2; at+4 <= len(data) && data[at] == 0xff; {
-		if data[at+1] == 0xff { // filling
+// orientation returns the EXIF orientation of a picture, 1 for an upright one.
+func (f *file) orientation(format string) (int, error) {
+	exif, err := f.exif(format)
+	if exif == nil || err != nil {
+		return 1, err
+	}
+	d, ok := exif.firstDirectory()
+	if !ok {
+		return 1, f.ctx.Err()
+	}
+	if o, ok := d.number(tagOrientation); ok && o >= 1 && o <= 8 {
+		return int(o), nil
+	}
+	return 1, f.ctx.Err()
+}
+
+// jpegEXIF returns the EXIF data of a JPEG: the segments APP1 of that name, the
+// second and later ones continue the first.
+func (f *file) jpegEXIF() ([]byte, error) {
+	var out []byte
+	err := f.segments(func(marker byte, at, n int64) bool {
+		if marker != 0xe1 || n < int64(len(exifName)) || int64(len(out))+n > maxEXIF {
+			return true
+		}
+		if data, err := f.bytes(at, n); err == nil && bytes.HasPrefix(data, []byte(exifName)) {
+			out = append(out, data[len(exifName):]...)
+		}
+		return true
+	})
+	return out, err
+}
+
+// segments passes the segments of a JPEG before the picture's data to each,
+// until it returns false.
+func (f *file) segments(each func(marker byte, at, n int64) bool) error {
+	for at := int64(2); ; {
+		head, err := f.peek(at, 4)
+		if err != nil {
+			return f.ctx.Err()
+		}
+		switch marker := head[1]; {
+		case head[0] != 0xff || marker == 0xda || marker == 0xd9: // the picture's data, or its end
+			return nil
+		case marker == 0xff: // filling
 			at++
 			continue
+		case marker == 0x01 || marker >= 0xd0 && marker <= 0xd7: // alone
+			at += 2
+			continue
 		}
-		marker, n := data[at+1], int(binary.BigEndian.Uint16(data[at+2:]))
-		if marker == 0xda || n < 2 || at+2+n > len(data) {
-			break
-		}
-		if segment := data[at+4 : at+2+n]; marker == 0xe1 && bytes.HasPrefix(segment, []byte("Exif\x00\x00")) {
-			return segment
+		n := int64(binary.BigEndian.Uint16(head[2:]))
+		if n < 2 || !each(head[1], at+4, n-2) {
+			return nil
 		}
 		at += 2 + n
 	}
-	return nil
 }
 
-// chunkEXIF returns a chunk of a PNG, whose chunks begin with their length and
-// end with a sum, or of a WebP, whose chunks begin with their name and have
-// even lengths.
-func chunkEXIF(data []byte, at int, name string) []byte {
-	for at+8 <= len(data) {
-		head, png := data[at:at+8], name == "eXIf"
-		kind, n := string(head[:4]), int(binary.LittleEndian.Uint32(head[4:]))
-		next := n + n%2
-		if png {
-			kind, n = string(head[4:]), int(binary.BigEndian.Uint32(head))
-			next = n + 4
+// chunk returns the data of the first chunk of a kind, or nil.
+func (f *file) chunk(format, kind string, limit int64) (data []byte, err error) {
+	walk := f.chunks(format, func(c chunk) bool {
+		if c.kind != kind {
+			return true
 		}
-		at += 8
-		if n < 0 || next < n || n > len(data)-at {
-			break
+		if c.n <= limit {
+			data, err = f.bytes(c.at, c.n)
 		}
-		if kind == name {
-			return data[at : at+n]
-		}
-		at += next
+		return false
+	})
+	if err == nil {
+		err = walk
 	}
-	return nil
+	return data, err
 }
 
-// tiffOrientation reads tag 0x112 of the first directory.
-func tiffOrientation(t []byte) int {
-	if len(t) < 8 {
-		return 1
+// Tags of TIFF directories.
+const (
+	tagWidth       = 0x100
+	tagHeight      = 0x101
+	tagOrientation = 0x112
+)
+
+// A directory is a list of values in a TIFF file.
+type directory struct {
+	file    *file
+	order   binary.ByteOrder
+	at      int64
+	entries int
+}
+
+// firstDirectory returns the first directory of a TIFF file, if there is one.
+func (f *file) firstDirectory() (directory, bool) {
+	head, err := f.peek(0, 8)
+	if err != nil {
+		return directory{}, false
 	}
 	var order binary.ByteOrder = binary.LittleEndian
-	if t[0] == 'M' {
+	if head[0] == 'M' {
 		order = binary.BigEndian
 	}
-	at := int64(order.Uint32(t[4:]))
-	if at < 8 || at+2 > int64(len(t)) {
-		return 1
+	return f.directory(order, int64(order.Uint32(head[4:])))
+}
+
+func (f *file) directory(order binary.ByteOrder, at int64) (directory, bool) {
+	if at < 8 {
+		return directory{}, false
 	}
-	entries := t[at+2:]
-	for range order.Uint16(t[at:]) {
-		if len(entries) < 12 {
-			break
-		}
-		if v := order.Uint16(entries[8:]); order.Uint16(entries) == 0x112 && v >= 1 && v <= 8 {
-			return int(v)
-		}
-		entries = entries[12:]
+	n, err := f.peek(at, 2)
+	if err != nil {
+		return directory{}, false
 	}
-	return 1
+	return directory{f, order, at, int(order.Uint16(n))}, true
+}
+
+// next returns the place of the directory behind, or 0.
+func (d directory) next() int64 {
+	b, err := d.file.peek(d.at+2+12*int64(d.entries), 4)
+	if err != nil {
+		return 0
+	}
+	return int64(d.order.Uint32(b))
+}
+
+// sizes are the bytes of a value by its type.
+var sizes = [...]int64{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+
+// find returns the type of a tag's values and where they are.
+func (d directory) find(tag uint16) (kind uint16, at, n int64, ok bool) {
+	for i := range int64(d.entries) {
+		entry := d.at + 2 + 12*i
+		b, err := d.file.peek(entry, 12)
+		if err != nil {
+			return 0, 0, 0, false
+		}
+		if d.order.Uint16(b) != tag {
+			continue
+		}
+		kind := d.order.Uint16(b[2:])
+		if int(kind) >= len(sizes) || kind == 0 {
+			return 0, 0, 0, false
+		}
+		n := sizes[kind] * int64(d.order.Uint32(b[4:]))
+		if n <= 4 {
+			return kind, entry + 8, n, true
+		}
+		return kind, int64(d.order.Uint32(b[8:])), n, true
+	}
+	return 0, 0, 0, false
+}
+
+// number returns the first value of a tag.
+func (d directory) number(tag uint16) (int64, bool) {
+	kind, at, n, ok := d.find(tag)
+	if !ok || n == 0 || sizes[kind] > 4 {
+		return 0, false
+	}
+	b, err := d.file.peek(at, int(sizes[kind]))
+	if err != nil {
+		return 0, false
+	}
+	switch len(b) {
+	case 1:
+		return int64(b[0]), true
+	case 2:
+		return int64(d.order.Uint16(b)), true
+	}
+	return int64(d.order.Uint32(b)), true
 }
 
 // oriented turns and mirrors the first picture by its EXIF orientation.

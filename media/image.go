@@ -180,6 +180,11 @@ func PlanImage(batch, height, width, channels int) *Image {
 	return &Image{raster{Batch: batch, Height: height, Width: width, Channels: channels}}
 }
 
+// PlanBytes returns planned pictures whose values would be bytes.
+func PlanBytes(batch, height, width, channels int) *Image {
+	return &Image{raster{Batch: batch, Height: height, Width: width, Channels: channels, form: inBytes}}
+}
+
 // Picture returns one picture of a batch. It shares the batch's memory.
 func (m *Image) Picture(i int) *Image { return &Image{m.picture(i)} }
 
@@ -221,6 +226,14 @@ func (m *Image) Channel(c int) *Mask {
 		}
 	}
 	return &Mask{out}
+}
+
+// InvertedSize returns the Size of what Inverted returns.
+func (m *Image) InvertedSize() int64 {
+	if m.form == inBytes {
+		return m.Size()
+	}
+	return inFloat32.size() * int64(m.elements())
 }
 
 // Inverted returns the negatives of pictures. They share the memory of pictures
@@ -286,6 +299,11 @@ func (r *raster) resize(ctx context.Context, height, width int, method resample.
 		out.setPlanar(b, data)
 	}
 	return out, nil
+}
+
+// PlanResize returns the planned pictures that Resize would make.
+func (m *Image) PlanResize(height, width int, method resample.Method) *Image {
+	return &Image{m.resized(height, width, method)}
 }
 
 // ResizeMemory returns the bytes of memory that Resize takes beside what it

@@ -1,12 +1,9 @@
 package media
 
 import (
-	"bytes"
-	"errors"
+	"context"
 	"fmt"
 	"image"
-	"io"
-	"os"
 
 	_ "image/gif"  // the formats that image.Decode knows
 	_ "image/jpeg" //
@@ -15,62 +12,54 @@ import (
 	_ "golang.org/x/image/bmp"  //
 	_ "golang.org/x/image/tiff" //
 	_ "golang.org/x/image/webp" //
+
+	"github.com/weir-run/weir/fault"
 )
 
-// Limits of what is decoded. Decoders take the memory that the header claims,
-// so it must be in proportion to the file: no format packs more pixels than
-// perByte into a byte, but for pictures of a single colour.
-const (
-	maxFile   = 512 << 20
-	maxPixels = 256 << 20
-	perByte   = 8 << 10
-)
+// perByte bounds the pixels that a header claims: no format packs more into a
+// byte of the file, but for pictures of a single colour.
+const perByte = 8 << 10
 
 // Load reads a picture: PNG, JPEG, WebP, BMP, TIFF, or the first of a GIF,
 // turned as its EXIF data says. The image has three channels, the colours as
 // they are without opacity (in a GIF what is transparent is black); the mask is
 // what is transparent, 1 - opacity, or nil for a picture without transparency.
-func Load(path string) (*Image, *Mask, error) {
-	f, err := os.Open(path)
+//
+// A picture that takes more bytes of memory than limit, by [Info.Memory], is an
+// error of the kind [fault.Memory]. A limit of 0 is none.
+func Load(ctx context.Context, path string, limit int64) (*Image, *Mask, error) {
+	f, closer, err := open(ctx, path)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
-	}
-	m, mask, err := Decode(data)
+	defer closer.Close()
+	m, mask, err := f.decode(limit)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, mask, nil
 }
 
-// Decode is Load for a file's contents.
-func Decode(data []byte) (*Image, *Mask, error) {
-	if len(data) > maxFile {
-		return nil, nil, fmt.Errorf("the file is larger than %d MiB", maxFile>>20)
-	}
-	config, format, err := image.DecodeConfig(bytes.NewReader(data))
-	if errors.Is(err, image.ErrFormat) {
-		return nil, nil, errors.New("this is no picture of a known format: PNG, JPEG, WebP, BMP, TIFF or GIF")
-	}
+func (f *file) decode(limit int64) (*Image, *Mask, error) {
+	info, err := f.measure()
 	if err != nil {
 		return nil, nil, err
 	}
-	if config.Width < 1 || config.Height < 1 || config.Width > maxPixels/config.Height {
-		return nil, nil, fmt.Errorf("the picture claims %d×%d pixels: at most %d million are read", config.Width, config.Height, maxPixels/1000000)
+	if n := info.Memory(); limit > 0 && n > limit {
+		return nil, nil, fault.New(fault.Memory, "%d pictures of %d×%d pixels take %d MiB to read, and %d MiB are left for them", info.Frames, info.Width, info.Height, n>>20, limit>>20)
 	}
-	if config.Width*config.Height > perByte*len(data) {
-		return nil, nil, fmt.Errorf("the picture claims %d×%d pixels in a file of %d bytes: it is broken", config.Width, config.Height, len(data))
+	if saturate(info.pixels(), int64(info.Frames)) > saturate(perByte, f.size) {
+		return nil, nil, fault.New(fault.Workflow, "the picture claims %d×%d pixels in a file of %d bytes: it is broken", info.Width, info.Height, f.size)
 	}
-	picture, _, err := image.Decode(bytes.NewReader(data))
+	picture, format, err := image.Decode(f.all())
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", format, err)
+		return nil, nil, fmt.Errorf("%s: %w", info.Format, err)
 	}
 	m, mask := split(flatten(picture, format), transparent(picture, format))
-	o := orientation(data, format)
+	o, err := f.orientation(format)
+	if err != nil {
+		return nil, nil, err
+	}
 	m.raster = m.oriented(o)
 	if mask != nil {
 		mask.raster = mask.oriented(o)

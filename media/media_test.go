@@ -19,7 +19,7 @@ import (
 func TestLoadIsPillows(t *testing.T) {
 	f := golden.Open(t, "images")
 	for _, name := range []string{"images_rgba.png", "images_palette.png", "images_grey.png", "images_16.png", "images_exif.jpg", "images.webp", "images.bmp", "images.gif"} {
-		m, mask, err := Load(filepath.Join(golden.Dir(), name))
+		m, mask, err := Load(t.Context(), filepath.Join(golden.Dir(), name), 0)
 		if err != nil {
 			t.Error(err)
 			continue
@@ -81,7 +81,7 @@ func TestWritePNG(t *testing.T) {
 	if err := WritePNG(path, m, texts); err != nil {
 		t.Fatal(err)
 	}
-	got, mask, err := Load(path)
+	got, mask, err := Load(t.Context(), path, 0)
 	if err != nil || mask != nil {
 		t.Fatal(err, mask)
 	}
@@ -206,11 +206,11 @@ func TestLoadErrors(t *testing.T) {
 		if err := os.WriteFile(path, test.data, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := Load(path); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), test.want) {
+		if _, _, err := Load(t.Context(), path, 0); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want the path and %q", name, err, test.want)
 		}
 	}
-	if _, _, err := Load(filepath.Join(dir, "none")); !os.IsNotExist(err) {
+	if _, _, err := Load(t.Context(), filepath.Join(dir, "none"), 0); !os.IsNotExist(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -285,7 +285,7 @@ func FuzzDecode(f *testing.F) {
 		if len(data) > 1<<16 {
 			return
 		}
-		m, mask, err := Decode(data)
+		m, mask, err := newFile(t.Context(), bytes.NewReader(data), int64(len(data))).decode(1 << 24)
 		if err != nil {
 			return
 		}

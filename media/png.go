@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/weir-run/weir/regular"
 	"github.com/weir-run/weir/resample"
 )
 
@@ -122,7 +123,7 @@ const maxText = 64 << 20
 // ReadText returns the texts that a PNG carries, whatever their encoding and
 // compression, without decoding the picture.
 func ReadText(path string) ([]Text, error) {
-	f, err := os.Open(path)
+	f, _, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func newBench(t *testing.T, o pipeline.Options) *bench {
 	f := folders.New(root)
 	f.Input, f.Output, f.Temp = t.TempDir(), t.TempDir(), t.TempDir()
 	env := &Env{Folders: f, Engine: e}
-	return &bench{t, env, Registry(env), workflow.NewExecutor(nil)}
+	return &bench{t, env, Registry(env), workflow.NewExecutor(e)}
 }
 
 // addRoot has models found in another folder too.
@@ -102,7 +102,7 @@ func (b *bench) run(g *workflow.Graph) *media.Image {
 	if len(files) != 1 {
 		b.t.Fatalf("%d files were saved: %v", len(files), files)
 	}
-	m, _, err := media.Load(files[0])
+	m, _, err := media.Load(b.t.Context(), files[0], 0)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestPictureRunsAgain(t *testing.T) {
 	if err != nil || len(texts) != 1 || texts[0].Key != "prompt" {
 		t.Fatalf("the picture carries %v, %v", texts, err)
 	}
-	want, _, err := media.Load(files[0])
+	want, _, err := media.Load(t.Context(), files[0], 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestEveryModelNode(t *testing.T) {
 		t.Fatalf("saved %v", files)
 	}
 	path := filepath.Join(b.env.Folders.Output, "sub", "80x48_00001_.png")
-	got, _, err := media.Load(path)
+	got, _, err := media.Load(t.Context(), path, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func TestErrorsOfRuns(t *testing.T) {
 	for want, sets := range map[string][]string{
 		"embedding":                   {"Prompt.text=embedding:face"},
 		"stays in that folder":        {"9.filename_prefix=../../x"},
-		"are too many for the memory": {"4.width=16384", "4.height=16384", "4.batch_size=4096"},
+		"MiB are needed for pictures": {"4.width=16384", "4.height=16384", "4.batch_size=4096"},
 	} {
 		_, _, err := b.try(b.emoji(append(sets, "KSampler.steps=1")...))
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -45,18 +45,30 @@ func registerImages(reg *workflow.Registry, env *Env) {
 			case h == 0:
 				h = max(1, round(float64(in.Height)*float64(w)/float64(in.Width)))
 			}
-			return in.Resize(ctx, h, w, resample.Method(c.String("upscale_method")), c.String("crop") == "center")
+			return resize(ctx, c, in, h, w, c.String("crop") == "center")
 		})
 	register("ImageScaleBy", "Upscale Image By", "Changes the size of pictures by a factor.",
 		[]workflow.Input{method, workflow.Float("scale_by", 1, 0.01, 8, 0.01)},
 		func(ctx context.Context, c *workflow.Call, in *media.Image) (*media.Image, error) {
 			by := c.Float("scale_by")
-			return in.Resize(ctx, round(float64(in.Height)*by), round(float64(in.Width)*by), resample.Method(c.String("upscale_method")), false)
+			return resize(ctx, c, in, round(float64(in.Height)*by), round(float64(in.Width)*by), false)
 		})
 	register("ImageInvert", "Invert Image", "Turns pictures into their negatives.", nil,
-		func(_ context.Context, _ *workflow.Call, in *media.Image) (*media.Image, error) {
+		func(ctx context.Context, c *workflow.Call, in *media.Image) (*media.Image, error) {
+			if err := c.Need(ctx, in.InvertedSize()); err != nil {
+				return nil, err
+			}
 			return in.Inverted(), nil
 		})
+}
+
+// resize returns pictures at another size by the method that a node is told.
+func resize(ctx context.Context, c *workflow.Call, in *media.Image, height, width int, crop bool) (*media.Image, error) {
+	method := resample.Method(c.String("upscale_method"))
+	if err := c.Need(ctx, in.PlanResize(height, width, method).Size()+in.ResizeMemory(height, width)); err != nil {
+		return nil, err
+	}
+	return in.Resize(ctx, height, width, method, crop)
 }
 
 // registerLoadImage registers the nodes that read pictures from the folder of
@@ -75,12 +87,23 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		}
 		return fingerprint(path)
 	}
-	load := func(c *workflow.Call) (*media.Image, *media.Mask, error) {
+	load := func(ctx context.Context, c *workflow.Call) (*media.Image, *media.Mask, error) {
 		path, err := env.Folders.FindInput(c.String("image"))
 		if err != nil {
 			return nil, nil, err
 		}
-		return media.Load(path)
+		info, err := media.Measure(ctx, path)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := c.Need(ctx, info.Memory()); err != nil {
+			return nil, nil, err
+		}
+		if env.Engine.Planning() {
+			m := media.PlanBytes(info.Frames, info.Height, info.Width, 3)
+			return m, m.Channel(0), nil
+		}
+		return media.Load(ctx, path, info.Memory())
 	}
 	reg.Register(workflow.Schema{
 		Class: "LoadImage", Name: "Load Image", Category: "image",
@@ -88,8 +111,8 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		Inputs:      []workflow.Input{file},
 		Outputs:     workflow.Outputs(workflow.TypeImage, workflow.TypeMask),
 		Changed:     changed,
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-			m, mask, err := load(c)
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			m, mask, err := load(ctx, c)
 			if err != nil {
 				return nil, err
 			}
@@ -105,8 +128,8 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		Inputs:      []workflow.Input{file, workflow.Combo("channel", "alpha", "red", "green", "blue")},
 		Outputs:     workflow.Outputs(workflow.TypeMask),
 		Changed:     changed,
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-			m, mask, err := load(c)
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			m, mask, err := load(ctx, c)
 			if err != nil {
 				return nil, err
 			}

@@ -78,7 +78,7 @@ func registerLatents(reg *workflow.Registry, _ *Env) {
 				w, h = max(64, w), max(64, h)
 			}
 			scale := in.downscale()
-			return in.resize(ctx, h/scale, w/scale, resample.Method(c.String("upscale_method")), c.String("crop") == "center")
+			return in.resize(ctx, c, h/scale, w/scale, resample.Method(c.String("upscale_method")), c.String("crop") == "center")
 		})
 	register("LatentUpscaleBy", "Upscale Latent By", "Changes the size of latents by a factor.",
 		[]workflow.Input{samples, method, workflow.Float("scale_by", 1.5, 0.01, 8, 0.01)},
@@ -88,7 +88,7 @@ func registerLatents(reg *workflow.Registry, _ *Env) {
 				return nil, err
 			}
 			by := c.Float("scale_by")
-			return in.resize(ctx, round(float64(in.Height)*by), round(float64(in.Width)*by), resample.Method(c.String("upscale_method")), false)
+			return in.resize(ctx, c, round(float64(in.Height)*by), round(float64(in.Width)*by), resample.Method(c.String("upscale_method")), false)
 		})
 }
 
@@ -105,7 +105,7 @@ func (l *Latent) downscale() int {
 }
 
 // resize returns the latents at another size.
-func (l *Latent) resize(ctx context.Context, height, width int, method resample.Method, crop bool) (*Latent, error) {
+func (l *Latent) resize(ctx context.Context, c *workflow.Call, height, width int, method resample.Method, crop bool) (*Latent, error) {
 	if height < 1 || width < 1 {
 		return nil, fmt.Errorf("the latent would have a size of %d×%d", width, height)
 	}
@@ -114,8 +114,15 @@ func (l *Latent) resize(ctx context.Context, height, width int, method resample.
 	if l.Empty {
 		return &out, nil
 	}
+	if err := c.Need(ctx, out.Size()+4*(l.values()+out.values())/int64(l.Batch)); err != nil {
+		return nil, err
+	}
 	out.Samples = nil
+	if l.planned() {
+		return &out, nil
+	}
 	n := l.Channels * l.Height * l.Width
+	out.Samples = make([]float32, 0, l.Batch*l.Channels*height*width)
 	for b := range l.Batch {
 		data, err := media.ResizePlanes(ctx, l.Samples[b*n:(b+1)*n], l.Channels, l.Height, l.Width, height, width, method, crop)
 		if err != nil {
@@ -126,24 +133,31 @@ func (l *Latent) resize(ctx context.Context, height, width int, method resample.
 	return &out, nil
 }
 
-// maxLatent bounds the values of a batch of latents, 4 GiB.
-const maxLatent = 1 << 30
-
-// filled returns an empty latent as zeros with a model's number of channels
-// and its autoencoder's factor, and any other as it is.
-func (l *Latent) filled(channels, factor int) (*Latent, error) {
+// of returns an empty latent with a model's number of channels and the factor
+// of its autoencoder, and any other as it is.
+func (l *Latent) of(channels, factor int) (*Latent, error) {
 	if !l.Empty {
 		return l, nil
 	}
 	out := *l
-	out.Empty, out.Channels, out.Downscale = false, channels, factor
+	out.Channels, out.Downscale = channels, factor
 	out.Height, out.Width = l.Height*l.downscale()/factor, l.Width*l.downscale()/factor
 	if out.Height < 1 || out.Width < 1 {
 		return nil, fmt.Errorf("a picture of %d×%d is smaller than one value of the latent, %d×%d", l.Width*l.downscale(), l.Height*l.downscale(), factor, factor)
 	}
-	if float64(out.Batch)*float64(channels)*float64(out.Height)*float64(out.Width) > maxLatent {
-		return nil, fmt.Errorf("%d latents of %d×%d are too many for the memory: use a smaller batch or size", out.Batch, out.Width, out.Height)
-	}
-	out.Samples = make([]float32, out.Batch*channels*out.Height*out.Width)
 	return &out, nil
+}
+
+// filled returns an empty latent as zeros or, in planning, as a planned one, and
+// any other as it is.
+func (l *Latent) filled(planning bool) *Latent {
+	if !l.Empty {
+		return l
+	}
+	out := *l
+	out.Empty = false
+	if !planning {
+		out.Samples = make([]float32, out.Batch*out.Channels*out.Height*out.Width)
+	}
+	return &out
 }

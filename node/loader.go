@@ -25,7 +25,9 @@ func registerLoaders(reg *workflow.Registry, env *Env) {
 			if err != nil {
 				return nil, err
 			}
-			return []any{checkpoint.Model, checkpoint.CLIP, checkpoint.VAE}, nil
+			return []any{
+				given(checkpoint.Model, checkpoint.ErrModel()), given(checkpoint.CLIP, checkpoint.ErrCLIP()), given(checkpoint.VAE, checkpoint.ErrVAE()),
+			}, nil
 		},
 	})
 	reg.Register(workflow.Schema{

@@ -14,7 +14,7 @@ import (
 )
 
 // registerSamplers registers the nodes that turn noise into latents.
-func registerSamplers(reg *workflow.Registry, _ *Env) {
+func registerSamplers(reg *workflow.Registry, env *Env) {
 	var (
 		model    = workflow.Link("model", workflow.TypeModel)
 		positive = workflow.Link("positive", workflow.TypeConditioning).Tip("What the picture is to show.")
@@ -35,7 +35,7 @@ func registerSamplers(reg *workflow.Registry, _ *Env) {
 		Outputs: workflow.Outputs(workflow.TypeLatent),
 		Prepare: prepareSampling,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			out, err := sample(ctx, c, diffusion.Job{Noise: diffusion.Noise{Seed: c.Seed("seed")}, Denoise: c.Float("denoise")})
+			out, err := sample(ctx, env, c, diffusion.Job{Noise: diffusion.Noise{Seed: c.Seed("seed")}, Denoise: c.Float("denoise")})
 			return []any{out}, err
 		},
 	})
@@ -63,14 +63,14 @@ func registerSamplers(reg *workflow.Registry, _ *Env) {
 				latent, err := Input[*Latent](c, "latent_image")
 				return []any{latent}, err
 			}
-			out, err := sample(ctx, c, job)
+			out, err := sample(ctx, env, c, job)
 			return []any{out}, err
 		},
 	})
 }
 
 // sample runs a job whose seed, noise and range of steps are set.
-func sample(ctx context.Context, c *workflow.Call, job diffusion.Job) (*Latent, error) {
+func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) (*Latent, error) {
 	model, err := Input[*pipeline.Model](c, "model")
 	if err != nil {
 		return nil, err
@@ -80,17 +80,21 @@ func sample(ctx context.Context, c *workflow.Call, job diffusion.Job) (*Latent, 
 		return nil, err
 	}
 	config := model.Checkpoint()
-	if latent, err = latent.filled(config.UNet.In, config.Factor); err != nil {
+	if latent, err = latent.of(config.UNet.In, config.Factor); err != nil {
 		return nil, err
 	}
 	if latent.Channels != config.UNet.In {
 		return nil, fmt.Errorf("input latent_image: latents of %d channels, the model has %d: encode the picture with the model's own VAE", latent.Channels, config.UNet.In)
 	}
+	if err := c.Need(ctx, samplingStates*latent.values()); err != nil {
+		return nil, err
+	}
+	latent = latent.filled(env.Engine.Planning())
 	job.Table = model.Table()
 	job.Sampler, job.Scheduler = c.String("sampler_name"), c.String("scheduler")
 	job.Steps, job.CFG = c.Int("steps"), c.Float("cfg")
 	job.Shape = diffusion.Shape{latent.Batch, latent.Channels, latent.Height, latent.Width}
-	job.Noise.BatchIndex = latent.BatchIndex
+	job.Noise.BatchIndex, job.Noise.Source = latent.BatchIndex, env.Noise
 	// Latents that are all zero stand for nothing and stay so.
 	job.Latents = latent.Samples
 	if slices.ContainsFunc(latent.Samples, func(v float32) bool { return v != 0 }) {
@@ -118,14 +122,21 @@ func sample(ctx context.Context, c *workflow.Call, job diffusion.Job) (*Latent, 
 			return &preview
 		})
 	}
-	samples, err := diffusion.Sample(ctx, model.Network(job.Shape), job)
+	samples, err := model.Sample(ctx, job)
 	if err != nil {
 		return nil, err
 	}
 	out := *latent
-	out.Samples = model.Out(samples)
+	if out.Samples = nil; samples != nil {
+		out.Samples = model.Out(samples)
+	}
 	return &out, nil
 }
+
+// samplingStates bounds the copies of the latents that sampling holds at a time:
+// the state, noise, predictions of each condition, what samplers of several
+// steps remember, and the result.
+const samplingStates = 24
 
 // prepareSampling has the first weights of the denoiser brought in. Its extents
 // are the same for all shapes, so a guess of what is not known yet will do.
@@ -137,7 +148,7 @@ func prepareSampling(_ context.Context, c *workflow.Call) {
 	config := model.Checkpoint()
 	shape, tokens := diffusion.Shape{1, config.UNet.In, 64, 64}, tokenizer.ChunkLength
 	if l, err := Input[*Latent](c, "latent_image"); err == nil {
-		if l, err = l.filled(config.UNet.In, config.VAE.Factor()); err == nil {
+		if l, err = l.of(config.UNet.In, config.Factor); err == nil {
 			shape = diffusion.Shape{l.Batch, config.UNet.In, l.Height, l.Width}
 		}
 	}
@@ -175,7 +186,7 @@ func conditions(ctx context.Context, c *workflow.Call, name string, l *Latent) (
 // maskAt returns a mask at the size of the latents, [batch, height, width]:
 // masks are repeated for latents that have none of their own.
 func (l *Latent) maskAt(ctx context.Context, m *media.Mask) ([]float32, error) {
-	if m == nil {
+	if m == nil || m.Planned() || l.planned() {
 		return nil, nil
 	}
 	small, err := m.Resize(ctx, l.Height, l.Width, resample.Bilinear)

@@ -30,6 +30,9 @@ func registerSave(reg *workflow.Registry, env *Env) {
 			if err != nil {
 				return nil, err
 			}
+			if env.Engine.Planning() {
+				return nil, nil
+			}
 			return nil, save(ctx, c, m, env.Folders.Output, "output", c.String("filename_prefix"))
 		},
 	})
@@ -43,6 +46,9 @@ func registerSave(reg *workflow.Registry, env *Env) {
 			m, err := picturesOf(c, "images")
 			if err != nil {
 				return nil, err
+			}
+			if env.Engine.Planning() {
+				return nil, nil
 			}
 			return nil, save(ctx, c, m, env.Folders.Temp, "temp", "ComfyUI"+suffix)
 		},

@@ -49,7 +49,7 @@ func (b *bench) saved(node string) *media.Image {
 func TestImageNodes(t *testing.T) {
 	b := newBench(t, pipeline.Options{})
 	b.draw("in.png", 12, 6, func(int, int) uint8 { return 255 })
-	in, _, err := media.Load(filepath.Join(b.env.Folders.Input, "in.png"))
+	in, _, err := media.Load(t.Context(), filepath.Join(b.env.Folders.Input, "in.png"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,17 +117,21 @@ func TestMasks(t *testing.T) {
 
 func TestLatentNodes(t *testing.T) {
 	l := &Latent{Batch: 1, Channels: 4, Height: 8, Width: 16, Empty: true, Downscale: 8}
-	filled, err := l.filled(16, 4)
-	if err != nil || filled.Channels != 16 || filled.Height != 16 || filled.Width != 32 || len(filled.Samples) != 16*16*32 {
-		t.Errorf("filled: %v, %v", filled, err)
+	of, err := l.of(16, 4)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if again, err := filled.filled(4, 8); err != nil || again != filled {
-		t.Errorf("what is filled stays as it is: %v", err)
+	filled := of.filled(false)
+	if filled.Channels != 16 || filled.Height != 16 || filled.Width != 32 || len(filled.Samples) != 16*16*32 || filled.Size() != 4*16*16*32 {
+		t.Errorf("filled: %v", filled)
 	}
-	if _, err := (&Latent{Batch: 4096, Height: 2048, Width: 2048, Empty: true}).filled(4, 8); err == nil {
-		t.Error("4096 latents of 16384×16384 pixels were allocated")
+	if planned := of.filled(true); planned.Samples != nil || planned.Size() != filled.Size() {
+		t.Errorf("planned: %v", planned)
 	}
-	if _, err := (&Latent{Batch: 1, Height: 1, Width: 1, Empty: true}).filled(4, 16); err == nil {
+	if again, err := filled.of(4, 8); err != nil || again.filled(false) != filled {
+		t.Errorf("a filled latent becomes another one: %v", err)
+	}
+	if _, err := (&Latent{Batch: 1, Height: 1, Width: 1, Empty: true}).of(4, 16); err == nil {
 		t.Error("a latent of no size was made")
 	}
 	b := newBench(t, pipeline.Options{})

@@ -12,7 +12,7 @@ func registerText(reg *workflow.Registry, _ *Env) {
 	reg.Register(workflow.Schema{
 		Class: "CLIPTextEncode", Name: "CLIP Text Encode (Prompt)", Category: "conditioning",
 		Description: "Encodes a prompt. (word:1.2) weighs a word.",
-		Inputs:      []workflow.Input{workflow.Text("text"), workflow.Link("clip", workflow.TypeClip)},
+		Inputs:      []workflow.Input{prompt(), workflow.Link("clip", workflow.TypeClip)},
 		Outputs:     workflow.Outputs(workflow.TypeConditioning),
 		Prepare:     preparing("clip", (*pipeline.CLIP).Prefetch),
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
@@ -21,6 +21,9 @@ func registerText(reg *workflow.Registry, _ *Env) {
 				return nil, err
 			}
 			c.Finishing()
+			if err := c.Need(ctx, clip.Memory(c.String("text"))); err != nil {
+				return nil, err
+			}
 			text, err := clip.Encode(ctx, c.String("text"))
 			if err != nil {
 				return nil, err
@@ -44,6 +47,12 @@ func registerText(reg *workflow.Registry, _ *Env) {
 			return []any{clip.WithLastLayer(c.Int("stop_at_clip_layer"))}, nil
 		},
 	})
+}
+
+func prompt() workflow.Input {
+	in := workflow.Text("text")
+	in.Choices = true
+	return in
 }
 
 func stopAtLayer() workflow.Input {

@@ -15,7 +15,7 @@ import (
 type Latent struct {
 	Batch, Channels, Height, Width int
 	// Samples has the shape [batch, channels, height, width]. An empty latent
-	// has none.
+	// has none, and neither has a planned one, of which only the size is known.
 	Samples []float32
 	// NoiseMask marks with 1 what sampling may change; nil stands for all. Its
 	// size is that of a picture and not of the latent.
@@ -32,9 +32,40 @@ type Latent struct {
 	Downscale int
 }
 
+// planned reports whether only the size is known.
+func (l *Latent) planned() bool { return l.Samples == nil && !l.Empty }
+
+// values returns how many bytes the samples take or, of a planned latent, would
+// take.
+func (l *Latent) values() int64 {
+	return 4 * int64(l.Batch) * int64(l.Channels) * int64(l.Height) * int64(l.Width)
+}
+
+// Size returns the bytes of memory that the latent holds.
+func (l *Latent) Size() (n int64) {
+	if !l.Empty {
+		n = l.values()
+	}
+	if l.NoiseMask != nil {
+		n += l.NoiseMask.Size()
+	}
+	return n
+}
+
 // Conditioning is a CONDITIONING: what a picture should show, in parts that are
 // all applied.
 type Conditioning []Cond
+
+// Size returns the bytes of memory that the conditioning holds.
+func (c Conditioning) Size() (n int64) {
+	for _, cond := range c {
+		n += 4 * int64(len(cond.Embed)+len(cond.Pooled))
+		if cond.Mask != nil {
+			n += cond.Mask.Size()
+		}
+	}
+	return n
+}
 
 // A Cond is one part of a Conditioning.
 type Cond struct {
@@ -58,13 +89,28 @@ func NewCond(embed []float32, tokens, width int, pooled []float32) Cond {
 	return Cond{Embed: embed, Tokens: tokens, Width: width, Pooled: pooled, End: 1, Strength: 1}
 }
 
+// absent is an output that a node cannot give: the VAE of a checkpoint without
+// one. Its error is that of the node that uses it.
+type absent struct{ error }
+
+// given returns an output, or what stands for it if there is an error.
+func given(v any, err error) any {
+	if err != nil {
+		return absent{err}
+	}
+	return v
+}
+
 // Input returns a linked input as what it should be, for example
-// Input[*Latent](c, "samples"). A node that has nothing to give, such as a
-// checkpoint without a VAE, gives nil, which is an error here.
+// Input[*Latent](c, "samples"). What the linked node could not give is an error
+// here.
 func Input[T any](c *workflow.Call, name string) (T, error) {
 	v, ok := c.Value(name).(T)
 	if ok {
 		return v, nil
+	}
+	if none, ok := c.Value(name).(absent); ok {
+		return v, fmt.Errorf("input %s: %w", name, none.error)
 	}
 	in := c.Schema.Input(name)
 	if c.Value(name) == nil {

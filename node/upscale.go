@@ -42,6 +42,12 @@ func registerUpscale(reg *workflow.Registry, env *Env) {
 			if err != nil {
 				return nil, err
 			}
+			// The results, one as it is put together of tiles, and its picture in planes.
+			picture := 4 * 3 * int64(m.Height) * int64(m.Width)
+			scale := int64(u.Scale()) * int64(u.Scale())
+			if err := c.Need(ctx, picture+picture*scale*int64(m.Batch)+picture*scale*4/3); err != nil {
+				return nil, err
+			}
 			out, err := u.Upscale(ctx, m, progress(c))
 			return []any{out}, err
 		},

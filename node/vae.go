@@ -11,7 +11,7 @@ import (
 )
 
 // registerVAE registers the nodes that turn latents into pictures and back.
-func registerVAE(reg *workflow.Registry, _ *Env) {
+func registerVAE(reg *workflow.Registry, env *Env) {
 	samples, pixels := workflow.Link("samples", workflow.TypeLatent), workflow.Link("pixels", workflow.TypeImage)
 	vae := workflow.Link("vae", workflow.TypeVAE)
 	reg.Register(workflow.Schema{
@@ -21,7 +21,7 @@ func registerVAE(reg *workflow.Registry, _ *Env) {
 		Outputs:     workflow.Outputs(workflow.TypeImage),
 		Prepare:     preparing("vae", (*pipeline.VAE).PrefetchDecoder),
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			v, l, err := latentsFor(c)
+			v, l, err := latentsFor(ctx, env, c)
 			if err != nil {
 				return nil, err
 			}
@@ -42,7 +42,7 @@ func registerVAE(reg *workflow.Registry, _ *Env) {
 		Outputs: workflow.Outputs(workflow.TypeImage),
 		Prepare: preparing("vae", (*pipeline.VAE).PrefetchDecoder),
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			v, l, err := latentsFor(c)
+			v, l, err := latentsFor(ctx, env, c)
 			if err != nil {
 				return nil, err
 			}
@@ -99,7 +99,7 @@ func registerVAE(reg *workflow.Registry, _ *Env) {
 }
 
 // latentsFor returns the linked autoencoder, and latents as it takes them.
-func latentsFor(c *workflow.Call) (*pipeline.VAE, pipeline.Latents, error) {
+func latentsFor(ctx context.Context, env *Env, c *workflow.Call) (*pipeline.VAE, pipeline.Latents, error) {
 	v, err := Input[*pipeline.VAE](c, "vae")
 	if err != nil {
 		return nil, pipeline.Latents{}, err
@@ -108,13 +108,29 @@ func latentsFor(c *workflow.Call) (*pipeline.VAE, pipeline.Latents, error) {
 	if err != nil {
 		return nil, pipeline.Latents{}, err
 	}
-	if l, err = l.filled(v.Channels(), v.Factor()); err != nil {
+	if l, err = l.of(v.Channels(), v.Factor()); err != nil {
 		return nil, pipeline.Latents{}, err
 	}
+	// The pictures, and one as it is put together of tiles and averaged.
+	picture := 4 * int64(l.Height*v.Factor()) * int64(l.Width*v.Factor())
+	need := picture*3*int64(l.Batch) + picture*(3*3+1)
+	if l.Empty {
+		need += l.values()
+	}
+	if err := c.Need(ctx, need); err != nil {
+		return nil, pipeline.Latents{}, err
+	}
+	l = l.filled(env.Engine.Planning())
 	return v, pipeline.Latents{Batch: l.Batch, Channels: l.Channels, Height: l.Height, Width: l.Width, Samples: l.Samples}, nil
 }
 
 func encode(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m *media.Image) (*Latent, error) {
+	// The latents, twice as they are joined, and one picture in planes, cut to
+	// size, and in tiles.
+	f, picture := int64(v.Factor()), 4*3*int64(m.Height)*int64(m.Width)
+	if err := c.Need(ctx, picture*3+picture/3*int64(v.Channels())*int64(2*m.Batch+4)/(f*f)); err != nil {
+		return nil, err
+	}
 	l, err := v.Encode(ctx, m, progress(c))
 	if err != nil {
 		return nil, err
@@ -125,6 +141,10 @@ func encode(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m *media.Ima
 // encodeForInpaint greys out what is masked, so that nothing of it shows in
 // the latents, and grows the mask that sampling changes.
 func encodeForInpaint(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m *media.Image, mask *media.Mask) (*Latent, error) {
+	area := int64(m.Height) * int64(m.Width)
+	if err := c.Need(ctx, mask.ResizeMemory(m.Height, m.Width)+4*area*int64(3*m.Batch+3*mask.Batch)); err != nil {
+		return nil, err
+	}
 	mask, err := mask.Resize(ctx, m.Height, m.Width, resample.Bilinear)
 	if err != nil {
 		return nil, err
@@ -132,6 +152,13 @@ func encodeForInpaint(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m 
 	f := v.Factor()
 	height, width := m.Height/f*f, m.Width/f*f
 	top, left := m.Height%f/2, m.Width%f/2
+	if m.Planned() || mask.Planned() {
+		l, err := encode(ctx, c, v, media.PlanImage(m.Batch, height, width, 3))
+		if err == nil {
+			l.NoiseMask = media.PlanMask(mask.Batch, height, width)
+		}
+		return l, err
+	}
 	marked := make([]float32, mask.Batch*height*width)
 	row := make([]float32, m.Width)
 	for b := range mask.Batch {

@@ -14,66 +14,66 @@ type arena struct {
 	size   int64
 }
 
-// activate returns memory for activations, or nil when there is none now. The
-// memory of the last pass is used again when it has the right size.
-func (p *Pager) activate(n int64) (*arena, error) {
+// activateLocked returns memory for activations, or nil when there is none now.
+// The memory of the last pass is used again when it has the right size.
+func (p *Pager) activateLocked(n int64) (*arena, error) {
 	if a := p.idle; a != nil && a.size == n {
 		p.idle = nil
 		return a, nil
 	}
-	p.freeIdle()
+	p.freeIdleLocked()
 	t := p.top
-	if !p.makeRoom(t, n, demand) && !t.soft {
+	if !p.makeRoomLocked(t, n, demand) && !t.soft {
 		return nil, nil
 	}
 	t.Activations += n
 	t.grown()
-	buffer, err := p.alloc(t, n)
+	buffer, err := p.allocLocked(t, n)
 	if err != nil {
 		t.Activations -= n
-		p.notify()
+		p.notifyLocked()
 		return nil, err
 	}
 	return &arena{buffer, n}, nil
 }
 
-// freeIdle gives the memory that is kept for the next pass back to the
+// freeIdleLocked gives the memory that is kept for the next pass back to the
 // device.
-func (p *Pager) freeIdle() {
+func (p *Pager) freeIdleLocked() {
 	if p.idle != nil {
-		p.deactivate(p.idle)
+		p.deactivateLocked(p.idle)
 		p.idle = nil
 	}
 }
 
-// deactivate gives memory of activations back to the device.
-func (p *Pager) deactivate(a *arena) {
-	p.free(p.top, a.buffer)
+// deactivateLocked gives memory of activations back to the device.
+func (p *Pager) deactivateLocked(a *arena) {
+	p.freeLocked(p.top, a.buffer)
 	p.top.Activations -= a.size
 }
 
-// alloc asks the device for memory that is counted already. When it has less
-// than the budget says, because another program took some, extents give way. It
-// lets go of the lock meanwhile: some devices take their time.
-func (p *Pager) alloc(t *tier, n int64) (device.Buffer, error) {
+// allocLocked asks the device for memory that is counted already. When it has
+// less than the budget says, because another program took some, extents give
+// way. It lets go of the lock meanwhile: some devices take their time.
+func (p *Pager) allocLocked(t *tier, n int64) (device.Buffer, error) {
 	for {
-		buffer, err := p.ask(t, n)
+		buffer, err := p.askLocked(t, n)
 		if err == nil || !isNoMemory(err) {
 			return buffer, err
 		}
 		if p.idle != nil {
-			p.freeIdle()
+			p.freeIdleLocked()
 			continue
 		}
-		e := p.victim(t, demand)
+		e := p.victimLocked(t, demand)
 		if e == nil {
 			return nil, fmt.Errorf("nothing is left to evict: %w", err)
 		}
-		p.evict(t, e)
+		p.evictLocked(t, e)
 	}
 }
 
-func (p *Pager) ask(t *tier, n int64) (device.Buffer, error) {
+func (p *Pager) askLocked(t *tier, n int64) (device.Buffer, error) {
 	p.mu.Unlock()
 	p.giving.RLock()
 	defer p.giving.RUnlock()
@@ -85,8 +85,8 @@ func (p *Pager) ask(t *tier, n int64) (device.Buffer, error) {
 	return buffer, err
 }
 
-// free gives memory back to the device.
-func (p *Pager) free(t *tier, b device.Buffer) {
+// freeLocked gives memory back to the device.
+func (p *Pager) freeLocked(t *tier, b device.Buffer) {
 	t.buffers -= b.Size()
 	p.dev.Free(b)
 }

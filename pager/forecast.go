@@ -95,9 +95,9 @@ func (f *forecast) fetch(x int, cold bool) (at float64) {
 	return at
 }
 
-// streamed returns which extents are not kept when the first k in the order of
-// give are given up.
-func (s *Schedule) streamed(k int) []bool {
+// streamedLocked returns which extents are not kept when the first k in the
+// order of give are given up.
+func (s *Schedule) streamedLocked(k int) []bool {
 	out := make([]bool, len(s.order))
 	for _, x := range s.give[:k] {
 		out[x] = true
@@ -105,29 +105,30 @@ func (s *Schedule) streamed(k int) []bool {
 	return out
 }
 
-// deepen returns the depth with which a pass is fastest, of room bytes for the
-// first n extents in the order of give: the more is set aside for streaming,
-// the less transfers and uses wait for each other, and the more must be
-// streamed. To change it moves extents, so another depth than the present one
-// must be worth it.
-func (s *Schedule) deepen(n int, room, present int64, times []float64, rate float64) int64 {
+// deepenLocked returns the depth with which a pass is fastest, of room bytes
+// for the first n extents in the order of give: the more is set aside for
+// streaming, the less transfers and uses wait for each other, and the more must
+// be streamed. To change it moves extents, so another depth than the present
+// one must be worth it.
+func (s *Schedule) deepenLocked(n int, room, present int64, times []float64, rate float64) int64 {
 	least := s.largest + s.extent
 	most := max(room/2, least)
 	best := min(max(present, least), most)
-	fastest := s.period(n, room, best, times, rate)
+	fastest := s.periodLocked(n, room, best, times, rate)
 	const steps = 24
 	for i := range int64(steps) {
 		depth := least + i*(most-least)/steps
-		if t := s.period(n, room, depth, times, rate); t < 0.99*fastest {
+		if t := s.periodLocked(n, room, depth, times, rate); t < 0.99*fastest {
 			best, fastest = depth, t
 		}
 	}
 	return best
 }
 
-// period returns how many seconds a repeated pass takes with such a depth.
-func (s *Schedule) period(n int, room, depth int64, times []float64, rate float64) float64 {
-	f := forecast{s, times, []channel{{rate: rate, streamed: s.streamed(s.keeps(n, room, depth)), depth: depth}}}
+// periodLocked returns how many seconds a repeated pass takes with such a
+// depth.
+func (s *Schedule) periodLocked(n int, room, depth int64, times []float64, rate float64) float64 {
+	f := forecast{s, times, []channel{{rate: rate, streamed: s.streamedLocked(s.givenUpLocked(n, room, depth)), depth: depth}}}
 	const passes = 3 // the first fills the room, the last is what lasts
 	return f.passes(passes, false)[passes-1]
 }
@@ -166,15 +167,15 @@ func (s *Schedule) Predict(activations int64, times []float64, r Rates) Predicti
 	bound := 0.0
 	n := len(s.give)
 	for _, t := range p.tiers() {
-		l := level{room: t.Budget, rate: r.Disk}
+		l := level{room: t.Budget - t.Claimed, rate: r.Disk}
 		if t == p.top {
 			l.room -= activations
 		}
 		if t == p.vram {
 			l.rate = r.Link
 		}
-		l.depth = s.deepen(n, l.room, s.depth[t.index], times, l.rate)
-		n = s.keeps(n, l.room, l.depth)
+		l.depth = s.deepenLocked(n, l.room, s.depth[t.index], times, l.rate)
+		n = s.givenUpLocked(n, l.room, l.depth)
 		levels = append(levels, l)
 		memory += l.room
 		bound = max(bound, s.bound(times, memory, l.rate))
@@ -185,7 +186,7 @@ func (s *Schedule) Predict(activations int64, times []float64, r Rates) Predicti
 	// part of the room for streaming and the rest for what is kept.
 	const parts = 8
 	for part := range parts + 1 {
-		x := s.play(levels, float64(part)/parts, times)
+		x := s.playLocked(levels, float64(part)/parts, times)
 		if part == 0 || x.Later < out.Later {
 			out = x
 		}
@@ -203,15 +204,15 @@ type level struct {
 	rate        float64
 }
 
-// play predicts with a part of the room that is set aside for streaming.
-func (s *Schedule) play(levels []level, part float64, times []float64) (out Prediction) {
+// playLocked predicts with a part of the room that is set aside for streaming.
+func (s *Schedule) playLocked(levels []level, part float64, times []float64) (out Prediction) {
 	f := forecast{sched: s, times: times}
 	n := len(s.give)
 	for i, l := range levels {
 		depth := int64(part * float64(l.depth))
-		n = s.keeps(n, l.room, depth)
-		f.tiers = append([]channel{{rate: l.rate, streamed: s.streamed(n), depth: depth}}, f.tiers...)
-		out.RAM = s.splitAt(n)
+		n = s.givenUpLocked(n, l.room, depth)
+		f.tiers = append([]channel{{rate: l.rate, streamed: s.streamedLocked(n), depth: depth}}, f.tiers...)
+		out.RAM = s.splitAtLocked(n)
 		if i == 0 {
 			out.Top = out.RAM
 		}
@@ -222,9 +223,9 @@ func (s *Schedule) play(levels []level, part float64, times []float64) (out Pred
 	return out
 }
 
-// splitAt returns what is kept and what is streamed when the first k extents
-// in the order of give are given up.
-func (s *Schedule) splitAt(k int) (split Split) {
+// splitAtLocked returns what is kept and what is streamed when the first k
+// extents in the order of give are given up.
+func (s *Schedule) splitAtLocked(k int) (split Split) {
 	split.Kept = s.bytes
 	for _, x := range s.give[:k] {
 		split.Kept -= s.space.extents[x].Bytes

@@ -12,16 +12,16 @@ import (
 // ends soon.
 const chunk = 16 << 20
 
-// load makes an extent resident on a tier. It is called with the lock held
-// and with room in the budget, and lets go of the lock while it reads.
-func (p *Pager) load(ctx context.Context, t *tier, e *extent) error {
+// loadLocked makes an extent resident on a tier, whose budget must have room for
+// it. It lets go of the lock while it reads.
+func (p *Pager) loadLocked(ctx context.Context, t *tier, e *extent) error {
 	s := t.of(e)
 	loading := make(chan struct{})
 	s.loading = loading
 	t.InFlight += e.Bytes
 	t.grown()
 	start, track := time.Now(), t.tracks.take()
-	err := p.fill(ctx, t, e)
+	err := p.fillLocked(ctx, t, e)
 	t.tracks.give(track)
 	s.loading = nil
 	t.InFlight -= e.Bytes
@@ -34,33 +34,33 @@ func (p *Pager) load(ctx context.Context, t *tier, e *extent) error {
 			p.options.Trace.Span(trackName(t.name, track), e.Name, start, fmt.Sprintf("%d bytes", e.Bytes))
 		}
 	} else {
-		p.forget(e)
+		p.forgetLocked(e)
 	}
 	close(loading)
-	p.notify()
+	p.notifyLocked()
 	return err
 }
 
-// fill brings the contents of an extent to a tier.
-func (p *Pager) fill(ctx context.Context, t *tier, e *extent) error {
+// fillLocked brings the contents of an extent to a tier.
+func (p *Pager) fillLocked(ctx context.Context, t *tier, e *extent) error {
 	switch {
 	case !e.mapped:
-		return p.copy(ctx, t, e, func(buffer device.Buffer) error { return p.compute(ctx, buffer, e) })
+		return p.copyLocked(ctx, t, e, func(buffer device.Buffer) error { return p.compute(ctx, buffer, e) })
 	case t == p.vram:
-		if err := p.hold(ctx, e); err != nil {
+		if err := p.holdLocked(ctx, e); err != nil {
 			return err
 		}
-		defer p.unpin(p.ram, e)
-		return p.copy(ctx, t, e, func(buffer device.Buffer) error { return p.upload(ctx, buffer, e) })
+		defer p.unpinLocked(p.ram, e)
+		return p.copyLocked(ctx, t, e, func(buffer device.Buffer) error { return p.upload(ctx, buffer, e) })
 	default:
-		return p.page(ctx, e)
+		return p.pageLocked(ctx, e)
 	}
 }
 
-// copy makes a copy of an extent in the device's memory.
-func (p *Pager) copy(ctx context.Context, t *tier, e *extent, fill func(device.Buffer) error) error {
+// copyLocked makes a copy of an extent in the device's memory.
+func (p *Pager) copyLocked(ctx context.Context, t *tier, e *extent, fill func(device.Buffer) error) error {
 	// The bytes are counted as in flight already.
-	buffer, err := p.alloc(t, e.Bytes)
+	buffer, err := p.allocLocked(t, e.Bytes)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (p *Pager) copy(ctx context.Context, t *tier, e *extent, fill func(device.B
 	p.mu.Lock()
 	if err != nil {
 		t.arrive(0)
-		p.free(t, buffer)
+		p.freeLocked(t, buffer)
 		return err
 	}
 	t.arrive(e.Bytes)
@@ -78,19 +78,20 @@ func (p *Pager) copy(ctx context.Context, t *tier, e *extent, fill func(device.B
 	return nil
 }
 
-// hold pins an extent in the host's memory while it is uploaded from there.
-func (p *Pager) hold(ctx context.Context, e *extent) error {
+// holdLocked pins an extent in the host's memory while it is uploaded from
+// there.
+func (p *Pager) holdLocked(ctx context.Context, e *extent) error {
 	s := p.ram.of(e)
 	for !s.resident {
 		if s.loading != nil {
-			if err := p.wait(ctx, s.loading); err != nil {
+			if err := p.waitLocked(ctx, s.loading); err != nil {
 				return err
 			}
 			continue
 		}
-		p.makeRoom(p.ram, e.Bytes, demand)
+		p.makeRoomLocked(p.ram, e.Bytes, demand)
 		p.ram.Faults++
-		if err := p.load(ctx, p.ram, e); err != nil {
+		if err := p.loadLocked(ctx, p.ram, e); err != nil {
 			return err
 		}
 	}
@@ -100,9 +101,9 @@ func (p *Pager) hold(ctx context.Context, e *extent) error {
 	return nil
 }
 
-// page brings the bytes of an extent into the host's memory where its files
-// are mapped and, when kernels read them there, makes them readable.
-func (p *Pager) page(ctx context.Context, e *extent) error {
+// pageLocked brings the bytes of an extent into the host's memory where its
+// files are mapped and, when kernels read them there, makes them readable.
+func (p *Pager) pageLocked(ctx context.Context, e *extent) error {
 	unified := p.vram == nil
 	var windows []device.Buffer
 	p.ram.depart()

@@ -15,8 +15,8 @@ const every = 250 * time.Millisecond
 // time, in order, and loses nothing.
 const readers = 2
 
-// start starts the goroutines of the pager, once.
-func (p *Pager) start() {
+// startLocked starts the goroutines of the pager, once.
+func (p *Pager) startLocked() {
 	if p.cancel != nil {
 		return
 	}
@@ -48,8 +48,8 @@ func (p *Pager) start() {
 	})
 }
 
-// rouse makes the loaders of all tiers look for something to do.
-func (p *Pager) rouse() {
+// rouseLocked makes the loaders of all tiers look for something to do.
+func (p *Pager) rouseLocked() {
 	p.ram.rouse()
 	if p.vram != nil {
 		p.vram.rouse()
@@ -73,7 +73,7 @@ func (p *Pager) bringIn(ctx context.Context, t *tier) {
 	defer p.mu.Unlock()
 	for ctx.Err() == nil {
 		calls := t.calls
-		for ctx.Err() == nil && len(p.starved) == 0 && p.bringNext(ctx, t) {
+		for ctx.Err() == nil && len(p.starved) == 0 && p.bringNextLocked(ctx, t) {
 		}
 		if calls != t.calls {
 			continue
@@ -85,52 +85,52 @@ func (p *Pager) bringIn(ctx context.Context, t *tier) {
 	}
 }
 
-// bringNext brings in the one extent that is needed first of all those that
-// are missing. It reports whether there was one and room for it.
-func (p *Pager) bringNext(ctx context.Context, t *tier) bool {
+// bringNextLocked brings in the one extent that is needed first of all those
+// that are missing. It reports whether there was one and room for it.
+func (p *Pager) bringNextLocked(ctx context.Context, t *tier) bool {
 	var first *extent
 	var distance int64
 	for _, ps := range p.passes {
-		if e, d := ps.next(p, t); e != nil && (first == nil || d < distance) {
+		if e, d := ps.nextLocked(p, t); e != nil && (first == nil || d < distance) {
 			first, distance = e, d
 		}
 	}
 	if first == nil {
-		return p.bringComing(ctx, t)
+		return p.bringComingLocked(ctx, t)
 	}
-	if !p.makeRoom(t, first.Bytes, distance) {
+	if !p.makeRoomLocked(t, first.Bytes, distance) {
 		return false
 	}
 	t.rouse() // another loader can look for the next meanwhile
-	if p.loadAhead(ctx, t, first) && t != p.top {
+	if p.loadAheadLocked(ctx, t, first) && t != p.top {
 		p.top.rouse()
 	}
 	return true
 }
 
-// loadAhead makes an extent resident before a use waits for it, and reports
-// whether that went well.
-func (p *Pager) loadAhead(ctx context.Context, t *tier, e *extent) bool {
-	err := p.load(ctx, t, e)
+// loadAheadLocked makes an extent resident before a use waits for it, and
+// reports whether that went well.
+func (p *Pager) loadAheadLocked(ctx context.Context, t *tier, e *extent) bool {
+	err := p.loadLocked(ctx, t, e)
 	t.of(e).failed = err != nil
-	p.makeRoom(t, 0, demand) // the budget may have shrunk meanwhile
+	p.makeRoomLocked(t, 0, demand) // the budget may have shrunk meanwhile
 	return err == nil
 }
 
-// next returns the extent that the pass needs next on a tier and that is not
-// there, and in how many uses it is needed.
-func (ps *Pass) next(p *Pager, t *tier) (*extent, int64) {
+// nextLocked returns the extent that the pass needs next on a tier and that is
+// not there, and in how many uses it is needed.
+func (ps *Pass) nextLocked(p *Pager, t *tier) (*extent, int64) {
 	n := len(ps.sched.uses)
 	ahead := &ps.ahead[t.index]
 	at := max(ps.at, 0)
 	end := n
-	if !ps.repeats() {
+	if !ps.repeatsLocked() {
 		end = n - at
 	}
 	for ; *ahead < end; *ahead++ {
 		for _, x := range ps.sched.uses[(at+*ahead)%n] {
 			e := ps.space.extents[x]
-			if p.absent(t, e) {
+			if p.absentLocked(t, e) {
 				return e, int64(*ahead)
 			}
 		}
@@ -138,9 +138,9 @@ func (ps *Pass) next(p *Pager, t *tier) (*extent, int64) {
 	return nil, 0
 }
 
-// absent reports whether an extent must be brought to a tier. What is on the
-// device, or computed, need not be in the host's memory.
-func (p *Pager) absent(t *tier, e *extent) bool {
+// absentLocked reports whether an extent must be brought to a tier. What is on
+// the device, or computed, need not be in the host's memory.
+func (p *Pager) absentLocked(t *tier, e *extent) bool {
 	for _, above := range p.tiers() {
 		if s := above.of(e); s.resident || s.loading != nil || s.failed {
 			return false
@@ -169,14 +169,14 @@ func (s *Schedule) Prefetch() {
 		return
 	}
 	p.coming, p.expires = s, p.begun+soon
-	p.start()
-	p.rouse()
+	p.startLocked()
+	p.rouseLocked()
 }
 
-// bringComing brings in the first extent that is missing of what runs next.
-// What it takes from others is a quarter of the memory at most: they may run
-// again.
-func (p *Pager) bringComing(ctx context.Context, t *tier) bool {
+// bringComingLocked brings in the first extent that is missing of what runs
+// next. What it takes from others is a quarter of the memory at most: they may
+// run again.
+func (p *Pager) bringComingLocked(ctx context.Context, t *tier) bool {
 	s := p.coming
 	if s == nil {
 		return false
@@ -186,26 +186,30 @@ func (p *Pager) bringComing(ctx context.Context, t *tier) bool {
 		for _, x := range use {
 			e := s.space.extents[x]
 			bytes += e.Bytes
-			if !p.absent(t, e) {
+			if !p.absentLocked(t, e) {
 				continue
 			}
 			for t.Held()+e.Bytes > t.Budget {
-				old := p.victim(t, never-1)
+				old := p.victimLocked(t, never-1)
 				if old == nil || bytes > t.Budget/4 {
 					return false
 				}
 				if _, own := s.space.index[old]; own {
 					return false
 				}
-				p.evict(t, old)
+				p.evictLocked(t, old)
 			}
 			t.rouse()
-			p.loadAhead(ctx, t, e)
+			p.loadAheadLocked(ctx, t, e)
 			return true
 		}
 	}
 	return false
 }
+
+// Refresh looks at how much memory there is now, which is also looked at several
+// times a second while passes run.
+func (p *Pager) Refresh() { p.follow() }
 
 // follow looks at how much memory there is and changes the budgets when that
 // has changed. What no longer fits is evicted at once.
@@ -213,29 +217,31 @@ func (p *Pager) follow() {
 	p.giving.Lock()
 	defer p.giving.Unlock()
 	memory, err := p.options.Host()
+	info := p.dev.Info()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.options.Mode != Dynamic { // the system looks after the host's memory
 		p.ram.total, p.ram.Budget = math.MaxInt64, math.MaxInt64/2
 	} else if err == nil {
-		p.ram.total = memory.Total
+		p.ram.total, p.host = memory.Total, memory
 		// What is resident is counted as available by the system, since it is
-		// backed by files; what is not must be added.
-		p.fit(p.ram, memory.Available+p.ram.buffers-headroom(memory.Total))
+		// backed by files; what is not must be added. Of what is claimed not all
+		// need have been taken yet.
+		n := memory.Available + p.ram.buffers + min(p.ram.Claimed, memory.Heap) - headroom(memory.Total)
+		if info.InHost { // what the device has not taken yet will be taken from here
+			n -= max(min(info.Total, p.vram.Budget)-p.vram.buffers, 0)
+		}
+		p.fitLocked(p.ram, n)
 	}
 	if p.vram != nil {
-		info := p.dev.Info()
 		p.vram.total = info.Total
-		p.fit(p.vram, info.Free+p.vram.buffers)
+		p.fitLocked(p.vram, info.Free+p.vram.buffers)
 	}
 }
 
-// headroom is what is left to other programs of a memory of so many bytes.
-func headroom(total int64) int64 { return min(max(total/16, 64<<20), 1<<30) }
-
-// fit sets the budget of a tier. Small changes are not worth moving extents
-// about.
-func (p *Pager) fit(t *tier, n int64) {
+// fitLocked sets the budget of a tier. Small changes are not worth moving
+// extents about.
+func (p *Pager) fitLocked(t *tier, n int64) {
 	n = max(n, 0)
 	if t.limit > 0 {
 		n = min(n, t.limit)
@@ -244,7 +250,7 @@ func (p *Pager) fit(t *tier, n int64) {
 		return
 	}
 	t.Budget = n
-	p.balance()
-	p.makeRoom(t, 0, demand)
-	p.notify()
+	p.balanceLocked()
+	p.makeRoomLocked(t, 0, demand)
+	p.notifyLocked()
 }

@@ -1,17 +1,3 @@
-// Package pager decides which weights are in memory. It knows no model and no
-// operation: only extents, the order in which they will be used, and budgets.
-//
-// There are two tiers, and the same policy serves both. The host's memory
-// holds extents where their files are mapped: what is resident there is in the
-// system's page cache, clean and backed by its file, and what must make way is
-// dropped from it. A discrete device holds copies. On a unified device, whose
-// kernels read the host's memory, there is the first tier alone and nothing is
-// ever copied.
-//
-// A user reserves a [Space] for the extents of a model, which costs no memory,
-// makes a [Schedule] of the order in which a program uses them, begins a [Pass]
-// for each run of the program, and acquires and releases each use in turn.
-// While one use is worked with, the pager brings in the extents of the next.
 package pager
 
 import (
@@ -125,17 +111,18 @@ type Pager struct {
 	vram    *tier // nil on a unified device
 	top     *tier // the one that kernels read
 	passes  []*Pass
-	starved map[*Pass]bool // those that wait for room
+	starved map[*Pass]bool // passes whose use waits for room
 	coming  *Schedule      // what will run next, when that is known
 	expires int64          // the count of passes at which it is no longer expected
 	idle    *arena         // kept for the next run of the same size
 	clock   int64
 	begun   int64 // passes so far
 	closed  bool
+	host    host.Info // as it was looked at last
 
-	// The loaders are goroutines, one a tier, that bring in what is needed next,
-	// and one that follows the budgets. The first pass starts them, Close ends
-	// them.
+	// The loaders are goroutines that bring in what is needed next: two read
+	// files into the host's memory, and one fills a discrete device. Another
+	// goroutine follows the budgets. The first pass starts them, Close ends them.
 	cancel  context.CancelFunc
 	loaders sync.WaitGroup
 }
@@ -170,7 +157,7 @@ func (p *Pager) Trace() *trace.Recorder { return p.options.Trace }
 func (p *Pager) Budget() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.top.Budget
+	return p.top.Budget - p.top.Claimed
 }
 
 // Stats returns the counters of both tiers; those of VRAM are zero on a
@@ -203,23 +190,23 @@ func (p *Pager) Close() {
 	if cancel != nil {
 		cancel()
 		p.mu.Lock()
-		p.rouse()
+		p.rouseLocked()
 		p.mu.Unlock()
 		p.loaders.Wait()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.freeIdle()
+	p.freeIdleLocked()
 	for _, e := range p.table {
 		for _, t := range p.tiers() {
-			p.release(t, e)
+			p.releaseLocked(t, e)
 		}
 	}
 	p.table = map[identity]*extent{}
 }
 
-// notify wakes all who wait for memory.
-func (p *Pager) notify() {
+// notifyLocked wakes all who wait for memory.
+func (p *Pager) notifyLocked() {
 	if p.waiting == 0 {
 		return
 	}
@@ -227,8 +214,8 @@ func (p *Pager) notify() {
 	p.changed = make(chan struct{})
 }
 
-// wait lets go of the lock until the channel is closed.
-func (p *Pager) wait(ctx context.Context, c <-chan struct{}) error {
+// waitLocked lets go of the lock until the channel is closed.
+func (p *Pager) waitLocked(ctx context.Context, c <-chan struct{}) error {
 	p.waiting++
 	p.mu.Unlock()
 	defer func() {

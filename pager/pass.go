@@ -38,8 +38,8 @@ func (p *Pager) Begin(ctx context.Context, s *Schedule, activations int64) (*Pas
 	if p.closed {
 		return nil, fmt.Errorf("%s: the pager is closed", s.space.name)
 	}
-	p.start()
-	a, err := p.admit(ctx, s, activations)
+	p.startLocked()
+	a, err := p.admitLocked(ctx, s, activations)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.space.name, err)
 	}
@@ -53,44 +53,44 @@ func (p *Pager) Begin(ctx context.Context, s *Schedule, activations int64) (*Pas
 	for _, x := range s.give {
 		s.space.extents[x].passes++
 	}
-	p.balance()
-	p.rouse()
+	p.balanceLocked()
+	p.rouseLocked()
 	return ps, nil
 }
 
-// admit waits until a pass can run to its end, whatever the others do: until
-// all activations and the largest use of any pass fit together.
-func (p *Pager) admit(ctx context.Context, s *Schedule, activations int64) (*arena, error) {
+// admitLocked waits until a pass can run to its end, whatever the others do:
+// until all activations and the largest use of any pass fit together.
+func (p *Pager) admitLocked(ctx context.Context, s *Schedule, activations int64) (*arena, error) {
 	t := p.top
 	for {
 		switch {
-		case p.fits(s, activations):
-			a, err := p.activate(activations)
+		case p.fitsLocked(s, activations):
+			a, err := p.activateLocked(activations)
 			switch {
 			case err != nil && len(p.passes) == 0:
 				return nil, err
 			case a == nil:
-			case p.fits(s, 0):
+			case p.fitsLocked(s, 0):
 				return a, nil
 			default: // another pass began while the device gave the memory
-				p.deactivate(a)
-				p.notify()
+				p.deactivateLocked(a)
+				p.notifyLocked()
 			}
 		case len(p.passes) == 0:
 			return nil, fmt.Errorf("a step needs %d bytes of weights beside %d bytes of activations, and the budget is %d: %w",
 				s.largest, activations, t.Budget, device.ErrNoMemory)
 		}
-		if err := p.wait(ctx, p.changed); err != nil {
+		if err := p.waitLocked(ctx, p.changed); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// fits reports whether a schedule can run beside the passes that do, with so
-// many bytes of activations besides those there are.
-func (p *Pager) fits(s *Schedule, activations int64) bool {
+// fitsLocked reports whether a schedule can run beside the passes that do, with
+// so many bytes of activations besides those there are.
+func (p *Pager) fitsLocked(s *Schedule, activations int64) bool {
 	t := p.top
-	all, largest := t.Activations+activations, s.largest
+	all, largest := t.Activations+t.Claimed+activations, s.largest
 	if p.idle != nil {
 		all -= p.idle.size
 	}
@@ -111,15 +111,15 @@ func (ps *Pass) End() {
 	defer p.mu.Unlock()
 	for i, pinned := range ps.pinned {
 		if pinned {
-			ps.unpin(i)
+			ps.unpinLocked(i)
 		}
 	}
-	ps.done()
+	ps.doneLocked()
 	if ps.uses == len(ps.sched.uses) {
 		ps.sched.passes++
 		if ps.sched.passes == 1 {
 			// What was estimated is known now.
-			ps.sched.spread(ps.sched.times)
+			ps.sched.give = ps.sched.evenly(ps.sched.times)
 		}
 	}
 	p.passes = slices.DeleteFunc(p.passes, func(x *Pass) bool { return x == ps })
@@ -136,22 +136,22 @@ func (ps *Pass) End() {
 			t.place(e)
 		}
 	}
-	p.freeIdle()
+	p.freeIdleLocked()
 	p.idle = ps.arena
-	p.balance()
-	p.notify()
+	p.balanceLocked()
+	p.notifyLocked()
 }
 
-// repeats reports whether the pass is taken to be followed by another one like
-// it, as long as nothing else is known to come.
-func (ps *Pass) repeats() bool {
+// repeatsLocked reports whether the pass is taken to be followed by another one
+// like it, as long as nothing else is known to come.
+func (ps *Pass) repeatsLocked() bool {
 	coming := ps.space.pager.coming
 	return coming == nil || coming == ps.sched
 }
 
-// distance returns in how many uses the pass needs an extent, counting on
+// distanceLocked returns in how many uses the pass needs an extent, counting on
 // into its next repetition, or never.
-func (ps *Pass) distance(e *extent) int64 {
+func (ps *Pass) distanceLocked(e *extent) int64 {
 	x, ok := ps.space.index[e]
 	if !ok {
 		return never
@@ -172,7 +172,7 @@ func (ps *Pass) distance(e *extent) int64 {
 	if k < len(uses) {
 		return int64(uses[k] - at)
 	}
-	if !ps.repeats() {
+	if !ps.repeatsLocked() {
 		return never
 	}
 	return int64(uses[0] + len(ps.sched.uses) - at)
@@ -188,13 +188,13 @@ func (ps *Pass) Acquire(ctx context.Context, i int) error {
 	if ps.pinned[i] {
 		return fmt.Errorf("%s: use %d is acquired twice", ps.space.name, i)
 	}
-	ps.done()
-	ps.advance(i)
+	ps.doneLocked()
+	ps.advanceLocked(i)
 	t := p.top
 	for n, x := range ps.sched.uses[i] {
 		s := t.of(ps.space.extents[x])
 		if !s.resident {
-			if err := ps.fault(ctx, i, n); err != nil {
+			if err := ps.faultLocked(ctx, i, n); err != nil {
 				return err
 			}
 			break
@@ -207,12 +207,12 @@ func (ps *Pass) Acquire(ctx context.Context, i int) error {
 	}
 	ps.pinned[i] = true
 	ps.worked = time.Now()
-	p.rouse()
+	p.rouseLocked()
 	return nil
 }
 
-// done notes how long the last use was worked with.
-func (ps *Pass) done() {
+// doneLocked notes how long the last use was worked with.
+func (ps *Pass) doneLocked() {
 	if ps.worked.IsZero() || ps.at < 0 {
 		return
 	}
@@ -225,8 +225,8 @@ func (ps *Pass) done() {
 	ps.uses++
 }
 
-// advance moves the pass to a use.
-func (ps *Pass) advance(i int) {
+// advanceLocked moves the pass to a use.
+func (ps *Pass) advanceLocked(i int) {
 	step := i - ps.at
 	for t := range ps.ahead {
 		if step < 0 {
@@ -238,38 +238,37 @@ func (ps *Pass) advance(i int) {
 	ps.at = i
 }
 
-// missed makes the loader look again at an extent that was evicted.
-func (ps *Pass) missed(t *tier, e *extent) {
-	if d := ps.distance(e); d != never {
+// missedLocked makes the loader look again at an extent that was evicted.
+func (ps *Pass) missedLocked(t *tier, e *extent) {
+	if d := ps.distanceLocked(e); d != never {
 		ps.ahead[t.index] = min(ps.ahead[t.index], int(d))
 	}
 }
 
-// fault pins the extents of use i, of which the first n are pinned already,
-// as they become resident. Who cannot get room keeps what it has, unless an
-// older pass cannot either: then it lets go, and so the oldest always comes
-// through.
-func (ps *Pass) fault(ctx context.Context, i, n int) (err error) {
+// faultLocked pins the extents of use i, of which the first n are pinned
+// already, as they become resident. It waits for room as doc.go tells, and lets
+// go of the lock while it waits and loads.
+func (ps *Pass) faultLocked(ctx context.Context, i, n int) (err error) {
 	p := ps.space.pager
 	t := p.top
 	use := ps.sched.uses[i]
 	start := time.Now()
 	let := func() {
 		for _, x := range use[:n] {
-			p.unpin(t, ps.space.extents[x])
+			p.unpinLocked(t, ps.space.extents[x])
 		}
 		n, ps.partial = 0, 0
-		p.notify()
+		p.notifyLocked()
 	}
 	defer func() {
 		ps.partial = 0
 		if err != nil {
 			let()
-			p.makeRoom(t, 0, demand) // what was brought in above the budget
+			p.makeRoomLocked(t, 0, demand) // what was brought in above the budget
 		}
 		if p.starved[ps] {
 			delete(p.starved, ps)
-			p.notify()
+			p.notifyLocked()
 		}
 		if p.options.Trace != nil {
 			p.options.Trace.Span("wait", fmt.Sprintf("use %d of %s", i, ps.space.name), start, t.name)
@@ -292,39 +291,39 @@ func (ps *Pass) fault(ctx context.Context, i, n int) (err error) {
 			t.Faults++
 		}
 		if s.loading != nil {
-			if err := p.wait(ctx, s.loading); err != nil {
+			if err := p.waitLocked(ctx, s.loading); err != nil {
 				return err
 			}
 			continue
 		}
-		if !ps.outranked() && (p.makeRoom(t, e.Bytes, demand) || t.soft) {
-			err := p.load(ctx, t, e)
-			if err == nil || !p.tight(ps, err) {
+		if !ps.outrankedLocked() && (p.makeRoomLocked(t, e.Bytes, demand) || t.soft) {
+			err := p.loadLocked(ctx, t, e)
+			if err == nil || !p.tightLocked(ps, err) {
 				if err != nil {
 					return err
 				}
 				continue
 			}
-		} else if p.stuck(ps) {
+		} else if p.stuckLocked(ps) {
 			return fmt.Errorf("%s: %s of %d bytes does not fit: %d bytes of activations and %d of weights in use leave nothing of the budget of %d: %w",
 				ps.space.name, e.Name, e.Bytes, t.Activations, t.Resident, t.Budget, device.ErrNoMemory)
 		}
 		if !p.starved[ps] {
 			p.starved[ps] = true
-			p.notify() // younger ones let go
+			p.notifyLocked() // younger ones let go
 		}
-		if ps.partial = n; ps.outranked() {
+		if ps.partial = n; ps.outrankedLocked() {
 			let()
 		}
-		if err := p.wait(ctx, p.changed); err != nil {
+		if err := p.waitLocked(ctx, p.changed); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// outranked reports whether an older pass waits for room.
-func (ps *Pass) outranked() bool {
+// outrankedLocked reports whether an older pass waits for room.
+func (ps *Pass) outrankedLocked() bool {
 	for other := range ps.space.pager.starved {
 		if other.serial < ps.serial {
 			return true
@@ -333,22 +332,22 @@ func (ps *Pass) outranked() bool {
 	return false
 }
 
-// stuck reports whether nobody else could make room for a pass that no older
-// one waits with: nothing is on its way, and all others wait for room too and
-// hold nothing. Then the budget has become smaller than a use.
-func (p *Pager) stuck(ps *Pass) bool {
+// stuckLocked reports whether nobody else could make room for a pass that no
+// older one waits with: nothing is on its way, and all others wait for room too
+// and hold nothing. Then the budget has become smaller than a use.
+func (p *Pager) stuckLocked(ps *Pass) bool {
 	for _, other := range p.passes {
 		if other != ps && (!p.starved[other] || other.partial > 0) {
 			return false
 		}
 	}
-	return p.top.InFlight == 0 && !ps.outranked()
+	return p.top.InFlight == 0 && !ps.outrankedLocked()
 }
 
-// tight reports whether an error is one to wait about: the device has no
+// tightLocked reports whether an error is one to wait about: the device has no
 // memory now, and others may give some back.
-func (p *Pager) tight(ps *Pass, err error) bool {
-	return isNoMemory(err) && !p.stuck(ps)
+func (p *Pager) tightLocked(ps *Pass, err error) bool {
+	return isNoMemory(err) && !p.stuckLocked(ps)
 }
 
 // Release unpins the extents of a use. Releasing it again does nothing.
@@ -357,25 +356,25 @@ func (ps *Pass) Release(i int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ps.pinned[i] {
-		ps.unpin(i)
-		p.notify()
+		ps.unpinLocked(i)
+		p.notifyLocked()
 	}
 }
 
-func (ps *Pass) unpin(i int) {
+func (ps *Pass) unpinLocked(i int) {
 	ps.pinned[i] = false
 	t := ps.space.pager.top
 	for _, x := range ps.sched.uses[i] {
-		ps.space.pager.unpin(t, ps.space.extents[x])
+		ps.space.pager.unpinLocked(t, ps.space.extents[x])
 	}
 }
 
-// unpin lets go of an extent. What the host's memory took above its budget
-// because a use needed it makes way at once.
-func (p *Pager) unpin(t *tier, e *extent) {
+// unpinLocked lets go of an extent. What the host's memory took above its
+// budget because a use needed it makes way at once.
+func (p *Pager) unpinLocked(t *tier, e *extent) {
 	t.of(e).pins--
 	if t.soft && t.Held() > t.Budget {
-		p.makeRoom(t, 0, demand)
+		p.makeRoomLocked(t, 0, demand)
 	}
 }
 

@@ -83,16 +83,16 @@ func (s *Space) Schedule(uses [][]int, costs []float64) (*Schedule, error) {
 	if costs == nil {
 		costs = slices.Repeat([]float64{1}, len(uses))
 	}
-	c.spread(costs)
+	c.give = c.evenly(costs)
 	// One use is worked with, and one extent is on its way beside one that is
 	// ready.
 	c.depth = [2]int64{c.largest + 2*c.extent, c.largest + 2*c.extent}
 	return c, nil
 }
 
-// spread chooses the order in which extents are given up, for uses that take
-// so long.
-func (s *Schedule) spread(costs []float64) {
+// evenly returns the extents in the order in which they are given up when uses
+// cost as much time as they say.
+func (s *Schedule) evenly(costs []float64) []int {
 	var used []int // extents, by first use
 	var points []float64
 	var bytes []int64
@@ -106,10 +106,11 @@ func (s *Schedule) spread(costs []float64) {
 		}
 		now += costs[i]
 	}
-	s.give = s.give[:0:0]
-	for _, k := range spread(points, bytes, now) {
-		s.give = append(s.give, used[k])
+	order := spread(points, bytes, now)
+	for i, k := range order {
+		order[i] = used[k]
 	}
+	return order
 }
 
 // spread returns the indices of ascending points in [0, end) in an order of
@@ -143,10 +144,10 @@ func spread(points []float64, sizes []int64, end float64) []int {
 	return halve(0, len(points), 0, end)
 }
 
-// keeps returns how many of the extents that may be given up, the first n in
-// the order of give, are given up when those that stay may take room bytes in
-// all, and depth bytes of it are needed to let the others through.
-func (s *Schedule) keeps(n int, room, depth int64) int {
+// givenUpLocked returns how many of the extents that may be given up, the first
+// n in the order of give, are given up when those that stay may take room bytes
+// in all, and depth bytes of it are needed to let the others through.
+func (s *Schedule) givenUpLocked(n int, room, depth int64) int {
 	var total int64
 	for _, x := range s.give[:n] {
 		total += s.space.extents[x].Bytes
@@ -163,22 +164,23 @@ func (s *Schedule) keeps(n int, room, depth int64) int {
 	return n
 }
 
-// inOrder returns the extents in the order in which the classic way gives
+// inOrderLocked returns the extents in the order in which the classic way gives
 // them up: the last first.
-func (s *Schedule) inOrder() []int {
+func (s *Schedule) inOrderLocked() []int {
 	last := slices.Clone(s.give)
 	slices.SortFunc(last, func(a, b int) int { return s.order[b][0] - s.order[a][0] })
 	return last
 }
 
-// classic returns how many extents the classic way gives up, of those in the
-// order of inOrder: it knows no schedule, so it keeps room for one use.
-func (s *Schedule) classic(room int64) int {
+// givenUpClassicLocked returns how many extents the classic way gives up, of
+// those in the order of inOrderLocked: it knows no schedule, so it keeps room for
+// one use.
+func (s *Schedule) givenUpClassicLocked(room int64) int {
 	total := s.bytes
 	if total <= room {
 		return 0
 	}
-	order := s.inOrder()
+	order := s.inOrderLocked()
 	for k, x := range order {
 		if total <= room-s.largest {
 			return k

@@ -66,14 +66,14 @@ func (s *Space) Release() {
 	}
 	for _, e := range s.extents {
 		e.spaces--
-		p.forget(e)
+		p.forgetLocked(e)
 	}
 	s.extents, s.index = nil, nil
 }
 
-// forget takes an extent that nobody refers to and that is nowhere resident
-// out of the table.
-func (p *Pager) forget(e *extent) {
+// forgetLocked takes an extent that nobody refers to and that is nowhere
+// resident out of the table.
+func (p *Pager) forgetLocked(e *extent) {
 	if e.spaces > 0 {
 		return
 	}

@@ -29,14 +29,15 @@ type Tier struct {
 	Resident    int64 // extents that are there
 	InFlight    int64 // extents that are being brought in
 	Activations int64 // arenas, the idle one included
-	Peak        int64 // the largest sum of the last three
+	Claimed     int64 // by others than passes, in the host's memory
+	Peak        int64 // the largest sum of the last four
 	Moved       int64 // bytes brought in
 	Faults      int64 // extents that a use had to wait for
 	Evictions   int64
 }
 
 // Held returns the bytes that count against the budget.
-func (t Tier) Held() int64 { return t.Resident + t.InFlight + t.Activations }
+func (t Tier) Held() int64 { return t.Resident + t.InFlight + t.Activations + t.Claimed }
 
 // A tier is memory that holds extents.
 type tier struct {

@@ -1,9 +1,11 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/lora"
@@ -11,15 +13,42 @@ import (
 	"github.com/weir-run/weir/tokenizer"
 )
 
-// A Checkpoint is the parts of a file of Stable Diffusion.
+// A Checkpoint is the parts of a file of Stable Diffusion. Those that the file
+// lacks are nil.
 type Checkpoint struct {
 	Model *Model
 	CLIP  *CLIP
 	VAE   *VAE
+
+	path string
 }
 
-// Checkpoint opens a checkpoint. It reads the header of the file alone. The
-// error of a file that is no checkpoint says what it is.
+// Whole returns the first of the errors of ErrModel, ErrCLIP and ErrVAE.
+func (c *Checkpoint) Whole() error { return cmp.Or(c.ErrModel(), c.ErrCLIP(), c.ErrVAE()) }
+
+// ErrModel returns the error of using the UNet, if the file has none.
+func (c *Checkpoint) ErrModel() error {
+	return c.lacks(c.Model == nil, "UNet", "diffusion_models with UNETLoader")
+}
+
+// ErrCLIP returns the error of using the text encoders, if the file has none.
+func (c *Checkpoint) ErrCLIP() error {
+	return c.lacks(c.CLIP == nil, "text encoder", "text_encoders with CLIPLoader or DualCLIPLoader")
+}
+
+// ErrVAE returns the error of using the autoencoder, if the file has none.
+func (c *Checkpoint) ErrVAE() error { return c.lacks(c.VAE == nil, "VAE", "vae with VAELoader") }
+
+func (c *Checkpoint) lacks(missing bool, part, remedy string) error {
+	if !missing {
+		return nil
+	}
+	return fault.New(fault.Model, "%s has no %s: load one from the folder %s, or use a checkpoint that has all parts", c.path, part, remedy)
+}
+
+// Checkpoint opens a checkpoint. It reads the header of the file alone. Parts
+// that the file lacks are an error when they are used; the error of a file that
+// is no checkpoint says what it is.
 func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
 	set, err := e.open(path)
 	if err != nil {
@@ -33,21 +62,26 @@ func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	c := &Checkpoint{
-		Model: &Model{part: named("UNet"), config: config},
-		CLIP:  &CLIP{},
-		VAE:   &VAE{part: named("VAE"), config: config.VAE, prefix: sd.VAEPrefix},
-	}
+	c := &Checkpoint{path: path}
 	base := lora.Base{Weights: src, UNet: config.UNet}
+	var encoders []*encoder
 	for i, name := range textNames[:len(config.Text)] {
 		text, err := newEncoder(named(name), set.Metadata(), config.Text[i], config.Family, i)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		c.CLIP.encoders = append(c.CLIP.encoders, text)
+		encoders = append(encoders, text)
 		base.Encoders = append(base.Encoders, lora.Encoder{Prefix: text.prefix, Config: text.config})
 	}
-	c.Model.base, c.CLIP.base = base, base
+	if len(encoders) > 0 {
+		c.CLIP = &CLIP{encoders: encoders, base: base}
+	}
+	if config.HasUNet() {
+		c.Model = &Model{part: named("UNet"), config: config, base: base}
+	}
+	if config.HasVAE() {
+		c.VAE = &VAE{part: named("VAE"), config: config.VAE, prefix: sd.VAEPrefix}
+	}
 	return c, c.consistent(path)
 }
 
@@ -75,6 +109,9 @@ func newEncoder(p part, metadata map[string]string, prefix string, family sd.Fam
 
 // consistent checks that text encoders and UNet have the same features.
 func (c *Checkpoint) consistent(path string) error {
+	if c.Model == nil || c.CLIP == nil {
+		return nil
+	}
 	width := 0
 	for _, e := range c.CLIP.encoders {
 		width += e.config.Width

@@ -46,6 +46,16 @@ func (c *CLIP) WithLastLayer(layer int) *CLIP {
 	return &CLIP{base: c.base, encoders: c.encoders, layer: layer}
 }
 
+// Memory bounds the bytes of memory that Encode takes for a prompt: each byte is
+// one token at most.
+func (c *CLIP) Memory(prompt string) (n int64) {
+	chunks := int64(len(prompt)/(tokenizer.ChunkLength-2) + 2)
+	for _, e := range c.encoders {
+		n += 4 * 3 * chunks * tokenizer.ChunkLength * int64(e.config.Width)
+	}
+	return n
+}
+
 // Encode encodes a prompt with its weights. The embeddings of several
 // encoders stand side by side; the pooled output is the last one's.
 func (c *CLIP) Encode(ctx context.Context, prompt string) (Text, error) {
@@ -151,6 +161,10 @@ func (e *encoder) run(ctx context.Context, chunks [][]tokenizer.Token, layer int
 		ends = append(ends, int32(end))
 	}
 	key, b := e.network(len(chunks), layer)
+	if e.engine.Planning() {
+		n := len(chunks)
+		return make([]float32, n*tokenizer.ChunkLength*e.config.Width), make([]float32, n*e.pooledWidth()), e.planned(ctx, key, b, 1)
+	}
 	out, err := e.part.run(ctx, key, b, run.Inputs{"tokens": tokens, "ends": ends})
 	if err != nil {
 		return nil, nil, err

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"runtime/debug"
 	"sync"
 
 	"github.com/weir-run/weir/device"
 	"github.com/weir-run/weir/device/cpu"
 	"github.com/weir-run/weir/device/link"
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/host"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/plan"
@@ -42,9 +44,10 @@ type Options struct {
 	// Threads is how many cores are used; 0 means all.
 	Threads int
 	// Planned, if it is not nil, makes an engine that runs nothing: it is given
-	// each program where it would run, and the results are zeros.
-	// The budgets are then VRAM and RAM, whether or not there is as much.
-	Planned func(*run.Model)
+	// each program that would run and how often. Pictures and latents are planned,
+	// and texts are zeros. The budgets are then VRAM and RAM, whether or not there
+	// is as much.
+	Planned func(m *run.Model, runs int)
 }
 
 // An Engine holds a device, its pager, the open files and the programs that
@@ -56,7 +59,7 @@ type Engine struct {
 	classic   bool
 	maxExtent int64
 	threads   int
-	planned   func(*run.Model)
+	planned   func(*run.Model, int)
 	programs  programs
 
 	mu        sync.Mutex
@@ -72,8 +75,8 @@ func New(o Options) *Engine {
 		dev = link.New(dev, o.Link)
 	}
 	memory := pager.Options{VRAM: o.VRAM, RAM: o.RAM, Mode: o.Memory, Trace: o.Trace}
-	if o.Planned != nil && o.RAM > 0 {
-		memory.Host = func() (host.Info, error) { return host.Info{Total: 2 * o.RAM, Available: math.MaxInt64 / 4}, nil }
+	if o.Planned != nil {
+		memory.Host = supposed(o.RAM)
 	}
 	pg := pager.New(dev, memory)
 	e := &Engine{dev: dev, pager: pg, classic: o.Memory == pager.Classic, threads: o.Threads, planned: o.Planned, files: map[string]*weights.Set{}}
@@ -82,8 +85,40 @@ func New(o Options) *Engine {
 	return e
 }
 
+// supposed returns the memory of a host that has as much as an engine that plans
+// is told, or as there is now. What is planned takes nothing of it.
+func supposed(ram int64) func() (host.Info, error) {
+	if ram > 0 {
+		return func() (host.Info, error) { return host.Info{Total: 2 * ram, Available: math.MaxInt64 / 4}, nil }
+	}
+	now, err := host.Memory()
+	now.Heap = 0
+	return func() (host.Info, error) { return now, err }
+}
+
+// Claim counts memory that is taken beside models, or gives it back, as
+// [pager.Pager.Claim] does. What is no longer in use of the Go heap is returned
+// to the system when memory is short, and when much is given back.
+func (e *Engine) Claim(ctx context.Context, n int64) error {
+	err := e.pager.Claim(ctx, n)
+	switch {
+	case e.Planning():
+	case fault.Of(err) == fault.Memory:
+		debug.FreeOSMemory()
+		e.pager.Refresh()
+		err = e.pager.Claim(ctx, n)
+	case -n >= max(e.pager.Budget()/16, 4<<20):
+		debug.FreeOSMemory()
+		e.pager.Refresh()
+	}
+	return err
+}
+
 // Device returns the device that models run on.
 func (e *Engine) Device() device.Device { return e.dev }
+
+// Planning reports whether the engine plans and runs nothing.
+func (e *Engine) Planning() bool { return e.planned != nil }
 
 // Stats returns the pager's counters.
 func (e *Engine) Stats() pager.Stats { return e.pager.Stats() }
@@ -177,13 +212,13 @@ func streaming(p *plan.Program) int64 {
 	return min(p.WeightBytes(), 2*largest)
 }
 
-// arenaFor returns how large the arena of a program may be for it to fit. It is
+// arenasFor returns how large the arena of a program may be for it to fit: first
 // rounded down to four binary digits, so that a budget that follows what other
-// programs take gives few different plans.
-func (e *Engine) arenaFor(p *plan.Program) int64 {
+// programs take gives few different plans, then to the byte.
+func (e *Engine) arenasFor(p *plan.Program) []int64 {
 	n := max(e.pager.Budget()-streaming(p), 1)
 	digits := max(bits.Len64(uint64(n))-4, 0)
-	return n >> digits << digits
+	return []int64{n >> digits << digits, n}
 }
 
 // programs keeps the programs that were bound last, by what they depend on.
@@ -280,6 +315,6 @@ func (ps *programs) clear() {
 // errNotFit is the error of a program that cannot run in the memory there is.
 func (e *Engine) errNotFit(what string, p *plan.Program) error {
 	const mib = 1 << 20
-	return fmt.Errorf("%s: the activations need %.2f MiB, even in tiles, beside %.2f MiB of weights that are in use or on their way, and the memory is %.2f MiB: %w",
-		what, float64(p.Arena)/mib, float64(streaming(p))/mib, float64(e.pager.Budget())/mib, device.ErrNoMemory)
+	return fmt.Errorf("%s needs %.2f MiB, %.2f MiB for activations even in tiles and the rest for weights that are in use or on their way, and %s: %w",
+		what, float64(p.Arena+streaming(p))/mib, float64(p.Arena)/mib, e.pager.Room(), device.ErrNoMemory)
 }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/model/lora"
@@ -89,6 +90,13 @@ func (m *Model) predict(ctx context.Context, x []float32, shape diffusion.Shape,
 	if err := m.fitsTiled(m.network(n, shape, tokens)); err != nil {
 		return nil, err
 	}
+	if m.engine.Planning() {
+		key, b := m.network(n, shape, tokens)
+		if err := m.planned(ctx, key, b, batch*len(conds)/n); err != nil {
+			return nil, err
+		}
+		return slices.Repeat([][]float32{make([]float32, len(x))}, len(conds)), nil
+	}
 	item := shape[1] * shape[2] * shape[3]
 	out := make([]float32, 0, len(conds)*batch*item)
 	for from := 0; from < batch*len(conds); from += n {
@@ -129,10 +137,29 @@ func (m *Model) network(n int, shape diffusion.Shape, tokens int) (string, build
 	}
 }
 
-// Network returns the model as package diffusion samples it, for latents of a
-// shape. Payloads are *Cond.
-func (m *Model) Network(shape diffusion.Shape) diffusion.Network { return network{m, shape} }
+// Sample runs a job whose payloads are *Cond. An engine that plans evaluates the
+// denoiser as often, with one value in place of the latents, and returns none.
+func (m *Model) Sample(ctx context.Context, job diffusion.Job) ([]float32, error) {
+	n := network{m, job.Shape}
+	if !m.engine.Planning() {
+		return diffusion.Sample(ctx, n, job)
+	}
+	job.Shape, job.Latents, job.Mask, job.Noise = diffusion.Shape{1, 1, 1, 1}, make([]float32, 1), nil, diffusion.Noise{}
+	job.Positive, job.Negative = unmasked(job.Positive), unmasked(job.Negative)
+	_, err := diffusion.Sample(ctx, n, job)
+	return nil, err
+}
 
+// unmasked returns conditions that apply everywhere.
+func unmasked(conds []diffusion.Cond) []diffusion.Cond {
+	conds = slices.Clone(conds)
+	for i := range conds {
+		conds[i].Mask = nil
+	}
+	return conds
+}
+
+// A network is a model as package diffusion samples it, for latents of a shape.
 type network struct {
 	*Model
 	shape diffusion.Shape

@@ -75,12 +75,16 @@ func (p part) fitting(key string, b build) (m *run.Model, release func(), fits b
 	if p.engine.fits(m.Program()) {
 		return m, release, true, nil
 	}
-	limit := p.engine.arenaFor(m.Program())
-	release()
-	if m, release, err = p.bound(key, b, limit); err != nil {
-		return nil, nil, false, err
+	for _, limit := range p.engine.arenasFor(m.Program()) {
+		release()
+		if m, release, err = p.bound(key, b, limit); err != nil {
+			return nil, nil, false, err
+		}
+		if p.engine.fits(m.Program()) {
+			return m, release, true, nil
+		}
 	}
-	return m, release, p.engine.fits(m.Program()), nil
+	return m, release, false, nil
 }
 
 // run runs a graph of the part, tiled if it does not fit in the memory there is
@@ -91,10 +95,6 @@ func (p part) run(ctx context.Context, key string, b build, in run.Inputs) (run.
 		return nil, err
 	}
 	defer release()
-	if p.engine.planned != nil {
-		p.engine.planned(m)
-		return zeros(m.Program()), ctx.Err()
-	}
 	if p.engine.classic {
 		for _, s := range p.sets() {
 			if err := hold(ctx, s); err != nil {
@@ -111,6 +111,17 @@ func (p part) run(ctx context.Context, key string, b build, in run.Inputs) (run.
 	p.engine.residency = Residency{Program: p.name, Kept: top.Kept, Streamed: top.Streamed, Read: ram.Streamed}
 	p.engine.mu.Unlock()
 	return out, err
+}
+
+// planned reports a graph of the part that would run so many times.
+func (p part) planned(ctx context.Context, key string, b build, runs int) error {
+	m, release, _, err := p.fitting(key, b)
+	if err != nil {
+		return err
+	}
+	defer release()
+	p.engine.planned(m, runs)
+	return ctx.Err()
 }
 
 // prefetch tells that a graph of the part will run next: its first weights are
@@ -135,15 +146,6 @@ func (p part) sets() []*weights.Set {
 		all = append(all, a.lora.set)
 	}
 	return all
-}
-
-// zeros returns results of a program that did not run.
-func zeros(p *plan.Program) run.Outputs {
-	out := run.Outputs{}
-	for _, b := range p.Outputs {
-		out[b.Name] = make([]float32, b.Shape.Elems())
-	}
-	return out
 }
 
 // fits is for graphs that can do with less memory in another way: it
@@ -220,6 +222,9 @@ func (s source) Lookup(name string) (dtype.DType, ir.Shape, bool) {
 	ref, ok := tensors(s).Lookup(name)
 	return ref.DType, ref.Shape, ok
 }
+
+// Names returns the names of the part's weights, in lexical order.
+func (s source) Names() []string { return s.set.Names() }
 
 // Adapters returns the LoRAs that are side paths of a weight.
 func (s source) Adapters(weight string) []nn.Adapter {

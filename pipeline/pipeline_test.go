@@ -176,7 +176,7 @@ func TestTiledPrograms(t *testing.T) {
 
 	e = newEngine(t, Options{VRAM: tooLittle})
 	_, err := open(t, e, emoji).Model.Predict(t.Context(), make([]float32, shape.Elems()), shape, 500, []*Cond{text})
-	named := regexp.MustCompile(`^UNet of emoji.safetensors: the activations need \d\.\d\d MiB, even in tiles, beside 0\.\d\d MiB of weights .*, and the memory is \d\.\d\d MiB: `)
+	named := regexp.MustCompile(`^UNet of emoji.safetensors needs \d\.\d\d MiB, \d\.\d\d MiB for activations even in tiles .*, and VRAM has \d\.\d\d MiB: `)
 	if !errors.Is(err, device.ErrNoMemory) || !named.MatchString(err.Error()) {
 		t.Errorf("got %v", err)
 	}
@@ -192,7 +192,7 @@ func TestTiledTextEncoder(t *testing.T) {
 	plenty := newEngine(t, Options{})
 	want := encode(t, open(t, plenty, emoji), prompt)
 	var whole *plan.Program
-	planning := newEngine(t, Options{VRAM: 1 << 20, Planned: func(m *run.Model) { whole = m.Program() }})
+	planning := newEngine(t, Options{VRAM: 1 << 20, Planned: func(m *run.Model, _ int) { whole = m.Program() }})
 	encode(t, open(t, planning, emoji), prompt)
 	if whole.Regions == 0 {
 		t.Fatal("the text encoder fits as it is")
@@ -209,7 +209,7 @@ func TestTiledTextEncoder(t *testing.T) {
 func TestTooLittleMemoryIsRefused(t *testing.T) {
 	c := open(t, newEngine(t, Options{VRAM: 300 << 10}), emoji)
 	_, err := c.Model.Predict(t.Context(), make([]float32, 4*32*32), diffusion.Shape{1, 4, 32, 32}, 1, []*Cond{{Embed: make([]float32, 77*96), Tokens: 77, Width: 96}})
-	if err == nil || !strings.Contains(err.Error(), "UNet of emoji.safetensors: the activations need") {
+	if err == nil || !strings.Contains(err.Error(), "UNet of emoji.safetensors needs 1.") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -61,6 +61,10 @@ func (u *Upscaler) Upscale(ctx context.Context, m *media.Image, done func(part, 
 		return nil, err
 	}
 	grid := tile.Grid{Height: size, Width: size, Overlap: min(upscaleOverlap, size/4), Scale: float64(u.config.Scale)}
+	if u.engine.Planning() {
+		err := u.plannedTiles(ctx, m.Batch, m.Height, m.Width, []tile.Grid{grid}, u.network)
+		return media.PlanImage(m.Batch, m.Height*u.config.Scale, m.Width*u.config.Scale, 3), err
+	}
 	count := counter(m.Batch*grid.Tiles(m.Height, m.Width), done)
 	out := media.NewImage(m.Batch, m.Height*u.config.Scale, m.Width*u.config.Scale, 3, nil)
 	for i := range m.Batch {

@@ -22,7 +22,8 @@ type VAE struct {
 }
 
 // Latents is a batch of latents as the autoencoder has them, before a model's
-// scale: Samples has the shape [Batch, Channels, Height, Width].
+// scale: Samples has the shape [Batch, Channels, Height, Width]. An engine that
+// plans has no samples.
 type Latents struct {
 	Batch, Channels, Height, Width int
 	Samples                        []float32
@@ -131,6 +132,10 @@ func (v *VAE) grids(size, overlap int) []tile.Grid {
 // decode decodes one latent after another, each as the average over the grids,
 // or whole without any.
 func (v *VAE) decode(ctx context.Context, l Latents, grids []tile.Grid, done func(part, parts int)) (*media.Image, error) {
+	if v.engine.Planning() {
+		err := v.plannedTiles(ctx, l.Batch, l.Height, l.Width, grids, v.decoder)
+		return media.PlanImage(l.Batch, l.Height*v.Factor(), l.Width*v.Factor(), v.config.Image), err
+	}
 	tiles := func() (n int) {
 		for _, g := range grids {
 			n += g.Tiles(l.Height, l.Width)
@@ -150,6 +155,24 @@ func (v *VAE) decode(ctx context.Context, l Latents, grids []tile.Grid, done fun
 		out.SetPlanar(i, picture.Pix)
 	}
 	return out, nil
+}
+
+// plannedTiles reports a network that would run on the tiles of a batch of
+// pictures, or on each whole picture without any grid.
+func (p part) plannedTiles(ctx context.Context, batch, height, width int, grids []tile.Grid, network func(height, width int) (string, build)) error {
+	if len(grids) == 0 {
+		key, b := network(height, width)
+		return p.planned(ctx, key, b, batch)
+	}
+	for _, g := range grids {
+		for _, tiles := range g.Sizes(height, width) {
+			key, b := network(tiles.Height, tiles.Width)
+			if err := p.planned(ctx, key, b, tiles.Count*batch); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // counter returns a function that counts parts for a callback.
@@ -246,6 +269,9 @@ func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts 
 		return Latents{}, err
 	}
 	l := Latents{Batch: m.Batch, Channels: v.config.Latent, Height: height, Width: width}
+	if v.engine.Planning() {
+		return l, v.plannedTiles(ctx, m.Batch, height*f, width*f, grids, v.encoder)
+	}
 	tiles := 1
 	for i, g := range grids {
 		if i == 0 {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // A Picture is planes of the shape [Channels, Height, Width].
@@ -43,6 +44,33 @@ type Grid struct {
 // Tiles returns the number of tiles that a picture of a size is cut into.
 func (g Grid) Tiles(height, width int) int {
 	return len(places(height, g.Height, g.Overlap)) * len(places(width, g.Width, g.Overlap))
+}
+
+// Equal tiles are a number of tiles of one size.
+type Equal struct{ Height, Width, Count int }
+
+// Sizes returns the sizes of the tiles that a picture of a size is cut into.
+func (g Grid) Sizes(height, width int) []Equal {
+	var all []Equal
+	for _, h := range lengths(height, g.Height, g.Overlap) {
+		for _, w := range lengths(width, g.Width, g.Overlap) {
+			all = append(all, Equal{h.Height, w.Height, h.Count * w.Count})
+		}
+	}
+	return all
+}
+
+// lengths returns the sizes in one dimension, as heights.
+func lengths(size, tile, overlap int) (all []Equal) {
+	for _, at := range places(size, tile, overlap) {
+		n := min(tile, size-at)
+		i := slices.IndexFunc(all, func(e Equal) bool { return e.Height == n })
+		if i < 0 {
+			i, all = len(all), append(all, Equal{Height: n})
+		}
+		all[i].Count++
+	}
+	return all
 }
 
 // Run cuts a picture, applies f to every tile, and joins the results to a

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +21,7 @@ import (
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/regular"
 )
 
 // readChunk is how many bytes are read between two looks at the context.
@@ -101,11 +103,14 @@ func (f *File) ID() uint64 { return f.id }
 // Open opens the safetensors or GGUF file at path; which it is, its first bytes tell. It reads and checks the header and
 // nothing else; see [OpenSet] for sharded checkpoints. The errors say what is wrong with the file and, for other kinds of files, what they are.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, info, err := regular.Open(path)
+	if errors.Is(err, regular.ErrNot) {
+		return nil, fault.New(fault.Model, "%w of weights, .safetensors or .gguf", err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	file, err := newFile(path, f)
+	file, err := newFile(path, f, info)
 	if err != nil {
 		f.Close()
 		return nil, fault.Mark(fault.Model, fmt.Errorf("%s: %w", path, err))
@@ -113,16 +118,7 @@ func Open(path string) (*File, error) {
 	return file, nil
 }
 
-func newFile(path string, f *os.File) (*File, error) {
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case info.IsDir():
-		return nil, errors.New("this is a folder; name a .safetensors or .gguf file in it")
-	case !info.Mode().IsRegular():
-		return nil, errors.New("this is not a regular file")
-	}
+func newFile(path string, f *os.File, info fs.FileInfo) (*File, error) {
 	read := readHeader
 	if isGGUF(f) {
 		read = readGGUF
@@ -154,6 +150,9 @@ func (f *File) Metadata() map[string]string {
 
 // Refs returns the tensors in the order of their offsets. The slice is not to be changed.
 func (f *File) Refs() []Ref { return f.header.refs }
+
+// Names returns the tensors' names in lexical order.
+func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.header.byName)) }
 
 // Lookup returns the tensor of that name.
 func (f *File) Lookup(name string) (Ref, bool) {

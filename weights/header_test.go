@@ -90,7 +90,7 @@ func TestBadFiles(t *testing.T) {
 
 func TestOpenNoFile(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Open(dir); err == nil || err.Error() != dir+": this is a folder; name a .safetensors or .gguf file in it" {
+	if _, err := Open(dir); err == nil || err.Error() != "open "+dir+": this is a folder, expected a file of weights, .safetensors or .gguf" {
 		t.Errorf("opening a folder: error %v", err)
 	}
 	absent := filepath.Join(dir, "absent.safetensors")

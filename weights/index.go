@@ -4,13 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/weir-run/weir/regular"
 )
 
 // parseIndex reads the JSON of a sharded checkpoint's index and returns the file name of each tensor's shard. The names
@@ -39,7 +40,7 @@ func parseIndex(text []byte) (map[string]string, error) {
 // openIndex opens the shards that the index at path names and checks that each tensor is in its shard. Tensors that the
 // index does not name are left out.
 func openIndex(path string) (*Set, error) {
-	text, err := readIndex(path)
+	text, err := regular.Read(path, maxHeader) // it may be as long as a header
 	if err != nil {
 		return nil, err
 	}
@@ -52,23 +53,6 @@ func openIndex(path string) (*Set, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
-}
-
-// readIndex reads the index, which may be as long as a header.
-func readIndex(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxHeader+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxHeader {
-		return nil, fmt.Errorf("%s: the index is longer than %d bytes", path, maxHeader)
-	}
-	return text, nil
 }
 
 func (s *Set) openShards(index string, shardOf map[string]string) error {

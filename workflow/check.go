@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/weir-run/weir/catalog"
 )
 
 // A Job is a graph that was found valid, ready for an Executor.
@@ -16,6 +18,9 @@ type Job struct {
 	// the reasons.
 	Skipped  []*Node
 	Problems []Problem
+	// MoreWarnings and MoreProblems count those beyond the first thousand, which
+	// are kept.
+	MoreWarnings, MoreProblems int
 
 	// steps are the nodes that the other output nodes need, each after those it
 	// uses.
@@ -39,46 +44,93 @@ func Check(g *Graph, reg *Registry) (*Job, error) {
 		c.nodes[n.ID] = n
 	}
 	order, needed := c.order()
-	job := &Job{Graph: g, Problems: c.problems} // cycles
+	job := &Job{Graph: g}
+	job.refuse(c.problems...) // cycles
 	steps := map[string]*step{}
 	broken := map[string]bool{}
 	for _, n := range g.Nodes {
 		s, problems, warnings := c.node(n)
-		job.Warnings = append(job.Warnings, warnings...)
+		job.warn(warnings...)
 		if needed[n.ID] {
-			job.Problems = append(job.Problems, problems...)
+			job.refuse(problems...)
 			steps[n.ID], broken[n.ID] = s, len(problems) > 0
 			continue
 		}
+		if len(problems) == 0 {
+			job.warn(Problem{Node: n.ID, Class: n.Class, Message: "no output node needs this node; it does not run"})
+		}
 		for _, p := range problems {
 			p.Message += " (a warning only: no output node needs this node)"
-			job.Warnings = append(job.Warnings, p)
+			job.warn(p)
 		}
 	}
 	if len(order) == 0 {
-		job.Problems = append(job.Problems, c.noOutput()...)
+		job.refuse(c.noOutput()...)
 	}
 	c.spread(order, broken)
-	wanted := map[string]bool{}
-	for _, n := range slices.Backward(order) {
+	for _, n := range order {
 		switch {
-		case c.isOutput(n) && broken[n.ID]:
+		case !broken[n.ID]:
+			job.steps = append(job.steps, steps[n.ID])
+		case c.isOutput(n):
 			job.Skipped = append(job.Skipped, n)
-			continue
-		case !c.isOutput(n) && !wanted[n.ID]:
-			continue
 		}
-		for _, ref := range steps[n.ID].links {
-			wanted[ref.Node] = true
-		}
-		job.steps = append(job.steps, steps[n.ID])
 	}
-	slices.Reverse(job.steps)
-	slices.Reverse(job.Skipped)
-	if len(job.steps) == 0 {
-		return nil, &Invalid{job.Problems}
+	if job.prune(nil); len(job.steps) == 0 {
+		return nil, &Invalid{job.Problems, job.MoreProblems}
 	}
 	return job, nil
+}
+
+// Without returns the job without some of its output nodes, or nil if none is
+// left.
+func (j *Job) Without(outputs []*Node) *Job {
+	out := *j
+	out.Skipped = append(slices.Clone(j.Skipped), outputs...)
+	without := map[string]bool{}
+	for _, n := range outputs {
+		without[n.ID] = true
+	}
+	if out.prune(without); len(out.steps) == 0 {
+		return nil
+	}
+	return &out
+}
+
+// On returns the job for another registry, which has the same classes.
+func (j *Job) On(reg *Registry) *Job {
+	out := *j
+	out.steps = slices.Clone(j.steps)
+	for i, s := range out.steps {
+		other := *s
+		other.schema = reg.Lookup(s.node.Class)
+		out.steps[i] = &other
+	}
+	return &out
+}
+
+// prune drops some output nodes and all that no other output node needs.
+func (j *Job) prune(without map[string]bool) {
+	var steps []*step
+	wanted := map[string]bool{}
+	for _, s := range slices.Backward(j.steps) {
+		if s.schema.Output && !without[s.node.ID] || wanted[s.node.ID] {
+			steps = append(steps, s)
+			for _, ref := range s.links {
+				wanted[ref.Node] = true
+			}
+		}
+	}
+	slices.Reverse(steps)
+	j.steps = steps
+}
+
+func (j *Job) warn(warnings ...Problem) {
+	j.Warnings, j.MoreWarnings = keep(j.Warnings, j.MoreWarnings, warnings)
+}
+
+func (j *Job) refuse(problems ...Problem) {
+	j.Problems, j.MoreProblems = keep(j.Problems, j.MoreProblems, problems)
 }
 
 // spread marks the nodes that need a broken node as broken too. A node that
@@ -107,40 +159,59 @@ type checker struct {
 	reg      *Registry
 	nodes    map[string]*Node
 	problems []Problem
+	hints    map[string]string // by class that reg lacks
 }
 
 // order returns the nodes that output nodes need, each after those it uses, in
-// an order that depends on the file alone, and records cycles as problems.
+// an order that depends on the file alone, and records cycles as problems. The
+// depth of a graph is not the depth of the stack: chains are as long as files.
 func (c *checker) order() (order []*Node, needed map[string]bool) {
 	needed = map[string]bool{}
-	const visiting, done = 1, 2
-	state := map[string]int{}
-	var path []*Node
-	var visit func(n *Node)
-	visit = func(n *Node) {
-		switch state[n.ID] {
-		case done:
-			return
-		case visiting:
-			c.cycle(path[slices.Index(path, n):])
-			return
-		}
-		state[n.ID], needed[n.ID] = visiting, true
-		path = append(path, n)
-		for _, a := range n.Args {
-			if ref, ok := a.Value.(Reference); ok && c.uses(n, a.Name) {
-				if from := c.nodes[ref.Node]; from != nil {
-					visit(from)
-				}
-			}
-		}
-		path = path[:len(path)-1]
-		state[n.ID] = done
-		order = append(order, n)
+	place := map[*Node]int{} // on the path, or done
+	const done = -1
+	type visit struct {
+		node *Node
+		arg  int // the next one to follow
+	}
+	var path []visit
+	enter := func(n *Node) {
+		place[n], needed[n.ID] = len(path), true
+		path = append(path, visit{node: n})
 	}
 	for _, n := range c.graph.Nodes {
-		if c.isOutput(n) {
-			visit(n)
+		if !c.isOutput(n) {
+			continue
+		}
+		if _, seen := place[n]; !seen {
+			enter(n)
+		}
+		for len(path) > 0 {
+			v := &path[len(path)-1]
+			if v.arg == len(v.node.Args) {
+				place[v.node] = done
+				order = append(order, v.node)
+				path = path[:len(path)-1]
+				continue
+			}
+			a := v.node.Args[v.arg]
+			v.arg++
+			ref, ok := a.Value.(Reference)
+			if !ok || !c.uses(v.node, a.Name) {
+				continue
+			}
+			from := c.nodes[ref.Node]
+			at, seen := place[from]
+			switch {
+			case from == nil || seen && at == done:
+			case !seen:
+				enter(from)
+			case len(c.problems) < maxProblems:
+				var cycle []*Node
+				for _, v := range path[at:min(at+maxCycle+1, len(path))] {
+					cycle = append(cycle, v.node)
+				}
+				c.cycle(cycle, len(path)-at)
+			}
 		}
 	}
 	return order, needed
@@ -153,13 +224,21 @@ func (c *checker) uses(n *Node, input string) bool {
 	return s == nil || s.Input(input) != nil
 }
 
-func (c *checker) cycle(nodes []*Node) {
+// maxCycle is how many nodes of a cycle are named.
+const maxCycle = 8
+
+// cycle records a cycle of some length, of which the first nodes are given.
+func (c *checker) cycle(nodes []*Node, length int) {
 	var names []string
-	for _, n := range append(slices.Clone(nodes), nodes[0]) {
-		names = append(names, fmt.Sprintf("%s (%s)", n.ID, n.Class))
+	for _, n := range nodes[:min(maxCycle, len(nodes))] {
+		names = append(names, fmt.Sprintf("%s (%s)", clip(n.ID), clip(n.Class)))
+	}
+	first := names[0]
+	if length > len(names) {
+		names = append(names, fmt.Sprintf("and %s more", count(length-len(names))))
 	}
 	c.problems = append(c.problems, Problem{Node: nodes[0].ID, Class: nodes[0].Class,
-		Message: "the node needs its own result: " + strings.Join(names, " ← ")})
+		Message: "the node needs its own result: " + strings.Join(append(names, first), " ← ")})
 }
 
 // noOutput explains why nothing would run. Nodes of unknown classes may have
@@ -167,7 +246,7 @@ func (c *checker) cycle(nodes []*Node) {
 func (c *checker) noOutput() []Problem {
 	var problems []Problem
 	for _, n := range c.graph.Nodes {
-		if c.reg.Lookup(n.Class) == nil {
+		if c.reg.Lookup(n.Class) == nil && len(problems) < maxProblems {
 			_, p, _ := c.node(n)
 			problems = append(problems, p...)
 		}
@@ -188,7 +267,7 @@ func (c *checker) node(n *Node) (s *step, problems, warnings []Problem) {
 	}
 	schema := c.reg.Lookup(n.Class)
 	if schema == nil {
-		return nil, []Problem{problem("", "there is no node of this class; %s", near(n.Class, c.reg.Classes()))}, nil
+		return nil, []Problem{problem("", "%s", c.unknown(n.Class))}, nil
 	}
 	s = &step{n, schema, map[string]any{}, map[string]Reference{}}
 	for i := range schema.Inputs {
@@ -206,6 +285,8 @@ func (c *checker) node(n *Node) (s *step, problems, warnings []Problem) {
 		var err error
 		if ref, ok := arg.(Reference); ok {
 			s.links[in.Name], err = ref, c.link(in, ref)
+		} else if list, ok := arg.([]any); ok {
+			err = fmt.Errorf("a list must be a link, [node id, index of output], found %s", clip(Dumps(list)))
 		} else if !in.Type.Widget() {
 			err = fmt.Errorf("expected a link to a node that outputs %s, found %s", in.Type, kind(arg))
 		} else {
@@ -215,12 +296,56 @@ func (c *checker) node(n *Node) (s *step, problems, warnings []Problem) {
 			problems = append(problems, problem(in.Name, "%v", err))
 		}
 	}
+	ignored := 0
 	for _, a := range n.Args {
-		if schema.Input(a.Name) == nil {
-			warnings = append(warnings, problem(a.Name, "the class has no such input; it is ignored"))
+		if schema.Input(a.Name) != nil {
+			continue
+		}
+		if ignored++; ignored <= maxTold {
+			warnings = append(warnings, problem(a.Name, "the class has no such input; %sit is ignored", closest(a.Name, schema.names())))
 		}
 	}
+	if ignored > maxTold {
+		warnings = append(warnings, problem("", "%s more inputs that the class does not have are ignored", count(ignored-maxTold)))
+	}
 	return s, problems, warnings
+}
+
+// unknown explains that there is no such class.
+func (c *checker) unknown(class string) string {
+	if c.hints == nil {
+		c.hints = map[string]string{}
+	}
+	hint, ok := c.hints[class]
+	switch {
+	case ok:
+	case len(c.hints) < maxProblems: // more are never told
+		hint = c.explain(class)
+		c.hints[class] = hint
+	default:
+		hint = "there is no node of this class"
+	}
+	return hint
+}
+
+// explain says whose class it is, or which it may have been meant to be.
+func (c *checker) explain(class string) string {
+	if catalog.ComfyUI(class) {
+		return fmt.Sprintf("ComfyUI's node %s is not supported yet", class)
+	}
+	if pack := catalog.Pack(class); pack != "" {
+		return fmt.Sprintf("the class is of the pack %s, which is not supported", quote(pack))
+	}
+	if isGroup(class) {
+		return "it is a group node of the user interface: in ComfyUI, convert it to a subgraph or to nodes and save the workflow again"
+	}
+	return "there is no node of this class; " + near(class, c.reg.Classes())
+}
+
+// isGroup reports whether a class is a group node, which is defined within its
+// file.
+func isGroup(class string) bool {
+	return strings.HasPrefix(class, "workflow>") || strings.HasPrefix(class, "workflow/")
 }
 
 func defaultHint(in *Input) string {
@@ -234,17 +359,17 @@ func defaultHint(in *Input) string {
 func (c *checker) link(in *Input, ref Reference) error {
 	from := c.nodes[ref.Node]
 	if from == nil {
-		return fmt.Errorf("linked to node %s, which is not in the workflow", ref.Node)
+		return fmt.Errorf("linked to node %s, which is not in the workflow", clip(ref.Node))
 	}
 	schema := c.reg.Lookup(from.Class)
 	if schema == nil {
 		return nil // said at that node
 	}
 	if ref.Output >= len(schema.Outputs) {
-		return fmt.Errorf("linked to output %d of node %s (%s), which has %d", ref.Output, from.ID, from.Class, len(schema.Outputs))
+		return fmt.Errorf("linked to output %d of node %s (%s), which has %d", ref.Output, clip(from.ID), clip(from.Class), len(schema.Outputs))
 	}
 	if out := schema.Outputs[ref.Output]; !in.Type.Accepts(out.Type) {
-		return fmt.Errorf("expected %s, but output %d of node %s (%s) is %s", in.Type, ref.Output, from.ID, from.Class, out.Type)
+		return fmt.Errorf("expected %s, but output %d of node %s (%s) is %s", in.Type, ref.Output, clip(from.ID), clip(from.Class), out.Type)
 	}
 	return nil
 }

@@ -1,267 +1,349 @@
 package workflow
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 )
 
 // The format of ComfyUI's user interface keeps a drawing: nodes with the
 // values of their widgets in the order in which they are drawn, and a table of
-// links. What only helps to draw is resolved here: reroutes, primitive nodes,
-// nodes that are muted or bypassed, and notes.
-
-// The modes of nodes in the user interface.
-const (
-	modeMuted    = 2
-	modeBypassed = 4
-)
+// links. What only helps to draw is resolved here as the user interface does it
+// when it sends a workflow to its server: reroutes, primitive nodes, nodes that
+// are muted or bypassed, notes, and subgraphs, whose nodes get the ids of all
+// nodes around them in front, as in "57:3".
 
 // A drawing is a workflow as the user interface saves it.
 type drawing struct {
-	reg   *Registry
-	nodes map[string]*drawnNode
-	order []*drawnNode
-	links map[string]Reference // by id: the node and output that it comes from
+	reg       *Registry
+	subgraphs map[string]subgraph // by id
+	nodes     int                 // of all instances
+	sources   map[place]source    // what is known of links
+	graph     *Graph
 }
 
-// A drawnNode is a node of the user interface.
-type drawnNode struct {
-	id, class, title string
-	mode             int
-	inputs           []drawnInput
-	outputs          []string // their types
-	widgets          any      // a list, or an object by name
-}
-
-// A drawnInput is an input that is drawn as a socket.
-type drawnInput struct {
-	name, kind string
-	link       string // its id, "" for none
-}
+// Limits of subgraphs, which may hold each other several times.
+const (
+	maxNesting  = 50
+	maxExpanded = 200_000
+)
 
 // convert turns the format of ComfyUI's user interface into a graph.
-func convert(top Object, reg *Registry) (*Graph, error) {
-	if definitions, ok := top.Get("definitions"); ok {
-		if d, _ := definitions.(Object); len(d) > 0 {
-			if subgraphs, _ := d.Get("subgraphs"); subgraphs != nil && len(list(subgraphs)) > 0 {
-				return nil, errors.New("this workflow has subgraphs, which are not supported yet: export it in the API format (Workflow, Export (API))")
-			}
-		}
-	}
-	d := drawing{reg: reg, nodes: map[string]*drawnNode{}, links: map[string]Reference{}}
-	if err := d.read(top); err != nil {
+func convert(top Object, reg *Registry, now time.Time) (*Graph, error) {
+	d := drawing{reg: reg, sources: map[place]source{}, graph: &Graph{Source: top, now: now}}
+	s, err := readSheet(top)
+	if err != nil {
 		return nil, fmt.Errorf("not a workflow: %w", err)
 	}
-	g := &Graph{Source: top}
-	for _, n := range d.order {
-		if n.active() {
-			g.Nodes = append(g.Nodes, d.node(n))
-		}
+	d.subgraphs = readSubgraphs(top, s)
+	root, err := d.instance(s, nil, nil)
+	if err != nil {
+		return nil, err
 	}
-	if len(g.Nodes) == 0 {
+	d.emit(root)
+	if len(d.graph.Nodes) == 0 {
 		return nil, errors.New("not a workflow: it has no nodes that run")
 	}
-	return g, nil
+	d.graph.rewrite()
+	return d.graph, nil
 }
 
-// active reports whether a node runs.
-func (n *drawnNode) active() bool {
-	return n.mode != modeMuted && n.mode != modeBypassed && !n.drawnOnly()
+// An instance is a sheet as it is used by one node, or the workflow's own.
+type instance struct {
+	*sheet
+	parent *instance
+	host   *drawnNode // the node of the parent that it is the inside of
+	prefix string     // of the ids
+	inner  map[*drawnNode]*instance
+	// values are those that the host has for its inputs, by their places.
+	values map[int]any
+	// inside is what innerValue knows, byWidget and byName find inputs.
+	inside   map[int]source
+	byWidget map[widget]int
+	byName   map[string]int
+	// promoted are values that the host has for widgets of the nodes within, which
+	// no input of the subgraph leads to.
+	promoted map[widget]any
 }
 
-// drawnOnly reports whether a node exists in the user interface alone.
-func (n *drawnNode) drawnOnly() bool {
-	return slices.Contains([]string{"Reroute", "PrimitiveNode", "Note", "MarkdownNote"}, n.class)
-}
+// A widget is one of a node of a sheet.
+type widget struct{ node, name string }
 
-func (d *drawing) read(top Object) error {
-	nodes, _ := top.Get("nodes")
-	for i, v := range list(nodes) {
-		n, err := readDrawn(v)
-		if err != nil {
-			return fmt.Errorf("node %d of the list: %w", i+1, err)
+// instance makes the instance of a sheet for a host, and those of the subgraphs
+// within it.
+func (d *drawing) instance(s *sheet, parent *instance, host *drawnNode) (*instance, error) {
+	i := &instance{sheet: s, parent: parent, host: host, inner: map[*drawnNode]*instance{},
+		values: map[int]any{}, inside: map[int]source{}, byWidget: map[widget]int{}, byName: map[string]int{}, promoted: map[widget]any{}}
+	depth := 0
+	for p := parent; p != nil; p = p.parent {
+		if p.sheet == s {
+			return nil, fmt.Errorf("not a workflow: the subgraph %s contains itself", quote(s.name))
 		}
-		if d.nodes[n.id] != nil {
-			return fmt.Errorf("two nodes have the id %s", n.id)
-		}
-		d.nodes[n.id] = n
-		d.order = append(d.order, n)
+		depth++
 	}
-	links, _ := top.Get("links")
-	for i, v := range list(links) {
-		id, from, ok := readLink(v)
+	if depth > maxNesting {
+		return nil, fmt.Errorf("subgraphs are nested deeper than %d levels", maxNesting)
+	}
+	if host != nil {
+		i.prefix = parent.prefix + host.id + ":"
+	}
+	if d.nodes += len(s.order); d.nodes > maxExpanded {
+		return nil, fmt.Errorf("the workflow has more than %s nodes, those within subgraphs included", count(maxExpanded))
+	}
+	var err error
+	for _, n := range s.order {
+		sub, ok := d.subgraphs[n.class]
 		if !ok {
-			return fmt.Errorf("link %d of the list should be [id, node, output, node, input, type], found %s", i+1, kind(v))
+			continue
 		}
-		d.links[id] = from
-	}
-	return nil
-}
-
-func list(v any) []any {
-	l, _ := v.([]any)
-	return l
-}
-
-func readDrawn(v any) (*drawnNode, error) {
-	o, ok := v.(Object)
-	if !ok {
-		return nil, errors.New("expected an object, found " + kind(v))
-	}
-	n := &drawnNode{}
-	id, _ := o.Get("id")
-	if n.id, ok = nodeID(id); !ok {
-		return nil, errors.New("its id should be a number, found " + kind(id))
-	}
-	class, _ := o.Get("type")
-	if n.class, ok = class.(string); !ok || n.class == "" {
-		return nil, fmt.Errorf("node %s: its type should be a string, found %s", n.id, kind(class))
-	}
-	title, _ := o.Get("title")
-	n.title, _ = title.(string)
-	mode, _ := o.Get("mode")
-	n.mode, _ = smallInt(mode)
-	n.widgets, _ = o.Get("widgets_values")
-	inputs, _ := o.Get("inputs")
-	for _, v := range list(inputs) {
-		o, _ := v.(Object)
-		name, _ := o.Get("name")
-		in := drawnInput{}
-		in.name, _ = name.(string)
-		kind, _ := o.Get("type")
-		in.kind, _ = kind.(string)
-		link, _ := o.Get("link")
-		in.link, _ = nodeID(link)
-		n.inputs = append(n.inputs, in)
-	}
-	outputs, _ := o.Get("outputs")
-	for _, v := range list(outputs) {
-		o, _ := v.(Object)
-		kind, _ := o.Get("type")
-		text, _ := kind.(string)
-		n.outputs = append(n.outputs, text)
-	}
-	return n, nil
-}
-
-// readLink reads a link, which newer versions write as an object.
-func readLink(v any) (id string, from Reference, ok bool) {
-	var fields [3]any // id, node, output
-	switch v := v.(type) {
-	case []any:
-		if len(v) < 5 {
-			return "", from, false
+		if sub.err != nil {
+			return nil, fmt.Errorf("not a workflow: subgraph %s: %w", quote(sub.name), sub.err)
 		}
-		copy(fields[:], v)
-	case Object:
-		for i, key := range []string{"id", "origin_id", "origin_slot"} {
-			fields[i], _ = v.Get(key)
+		n.wears(sub.sheet)
+		// The workflow's own nodes hide what is within them; the mode of a node within
+		// a subgraph has been given to those within it by the user interface.
+		if parent == nil && (n.mode == modeMuted || n.mode == modeBypassed) {
+			continue
+		}
+		if i.inner[n], err = d.instance(sub.sheet, i, n); err != nil {
+			return nil, err
 		}
 	}
-	id, isID := nodeID(fields[0])
-	node, isNode := nodeID(fields[1])
-	output, isIndex := smallInt(fields[2])
-	return id, Reference{node, output}, isID && isNode && isIndex
+	if host != nil {
+		s.aim()
+		d.promote(i)
+	}
+	return i, nil
+}
+
+// wears gives a node the inputs and outputs of its subgraph, in their order.
+func (n *drawnNode) wears(s *sheet) {
+	if n.shaped {
+		return
+	}
+	n.shaped = true
+	byName := map[string][]string{} // links
+	for _, in := range n.inputs {
+		byName[in.name] = append(byName[in.name], in.link)
+	}
+	n.inputs, n.outputs = make([]drawnInput, len(s.inputs)), make([]string, len(s.outputs))
+	for i, p := range s.inputs {
+		n.inputs[i] = drawnInput{name: p.name, kind: p.kind}
+		if links := byName[p.name]; len(links) > 0 {
+			n.inputs[i].link, byName[p.name] = links[0], links[1:]
+		}
+	}
+	for i, p := range s.outputs {
+		n.outputs[i] = p.kind
+	}
+}
+
+// emit adds the nodes of an instance that run to the graph.
+func (d *drawing) emit(i *instance) {
+	for _, n := range i.order {
+		if inner := i.inner[n]; inner != nil {
+			d.emit(inner)
+			continue
+		}
+		if _, ok := d.subgraphs[n.class]; ok {
+			continue
+		}
+		runs := n.mode != modeMuted && n.mode != modeBypassed && !n.drawnOnly() && !d.passes(n)
+		var out *Node
+		if runs {
+			out = d.node(i, n)
+			d.graph.Nodes = append(d.graph.Nodes, out)
+		} else {
+			out = &Node{ID: i.prefix + n.id, Class: n.class, Title: n.title, Args: d.args(n)}
+		}
+		if !d.passes(n) {
+			d.graph.drawn = append(d.graph.drawn, label{n.property("Node name for S&R"), out})
+		}
+	}
 }
 
 // node turns a drawn node into one of the graph.
-func (d *drawing) node(n *drawnNode) *Node {
-	out := &Node{ID: n.id, Class: n.class, Title: n.title}
-	linked := map[string]bool{}
-	for _, in := range n.inputs {
-		if v, ok := d.value(in.link); ok {
-			linked[in.name] = true
-			out.Args = append(out.Args, Arg{in.name, v})
+func (d *drawing) node(i *instance, n *drawnNode) *Node {
+	out := &Node{ID: i.prefix + n.id, Class: n.class, Title: n.title}
+	place := map[string]int{}
+	set := func(name string, v any) {
+		if _, ok := place[name]; !ok {
+			place[name] = len(out.Args)
+			out.Args = append(out.Args, Arg{Name: name})
+		}
+		out.Args[place[name]].Value = v
+	}
+	sent := map[string]bool{} // values that do not pass through the node's own widget
+	for slot, in := range n.inputs {
+		if src := d.source(i, n, slot); src.ok {
+			set(in.name, src.value)
+			sent[in.name] = !src.primitive
 		}
 	}
-	for _, a := range n.values(d.reg.Lookup(n.class)) {
-		if !linked[a.Name] {
-			out.Args = append(out.Args, a)
-		}
-	}
-	return out
-}
-
-// value returns what comes over a link: a reference to a node that runs, or
-// the value of a primitive node.
-func (d *drawing) value(link string) (any, bool) {
-	for range len(d.order) + 1 { // no more, lest reroutes go in a circle
-		from, ok := d.links[link]
-		n := d.nodes[from.Node]
-		if !ok || n == nil || n.mode == modeMuted {
-			return nil, false
-		}
-		switch {
-		case n.class == "PrimitiveNode":
-			if w := list(n.widgets); len(w) > 0 {
-				return w[0], true
-			}
-			return nil, false
-		case n.class == "Reroute" && len(n.inputs) > 0:
-			link = n.inputs[0].link
-		case n.mode == modeBypassed:
-			if link, ok = n.through(from.Output); !ok {
-				return nil, false
-			}
-		default:
-			return from, true
-		}
-	}
-	return nil, false
-}
-
-// through returns the link into a bypassed node that takes the place of one
-// of its outputs: the input of the same place, or the first, of its type.
-func (n *drawnNode) through(output int) (link string, ok bool) {
-	if output >= len(n.outputs) {
-		return "", false
-	}
-	kind := n.outputs[output]
-	if output < len(n.inputs) && n.inputs[output].kind == kind {
-		return n.inputs[output].link, true
-	}
-	for _, in := range n.inputs {
-		if in.kind == kind {
-			return in.link, true
-		}
-	}
-	return "", false
-}
-
-// values returns the values of a node's widgets by name. Without a schema
-// nobody knows which is which.
-func (n *drawnNode) values(s *Schema) []Arg {
-	if byName, ok := n.widgets.(Object); ok {
-		var out []Arg
-		for _, m := range byName {
-			out = append(out, Arg{m.Key, m.Value})
-		}
-		return out
-	}
-	if s == nil {
-		return nil
-	}
-	values := list(n.widgets)
-	var out []Arg
-	for _, in := range s.Inputs {
-		if !in.Type.Widget() {
+	for _, a := range d.args(n) {
+		if _, linked := place[a.Name]; linked {
 			continue
 		}
-		if len(values) == 0 {
-			break
+		if v, ok := i.promoted[widget{n.id, a.Name}]; ok {
+			a.Value, sent[a.Name] = v, true
 		}
-		out = append(out, Arg{in.Name, values[0]})
-		values = values[1:]
-		if in.Control && len(values) > 0 && isControl(values[0]) {
-			values = values[1:]
+		set(a.Name, a.Value)
+	}
+	for _, w := range d.widgets(n) {
+		at, ok := place[w.Name]
+		if !ok {
+			continue
+		}
+		if w.Control && w.Type == string(TypeInt) {
+			d.graph.seeds = append(d.graph.seeds, written{node: out, input: w.Name})
+		}
+		raw, ok := out.Args[at].Value.(string)
+		if !ok || sent[w.Name] {
+			continue
+		}
+		switch {
+		case w.Choices:
+			d.graph.texts = append(d.graph.texts, written{out, w.Name, raw, choices})
+		case w.Name == "filename_prefix" && saves(n.class):
+			d.graph.texts = append(d.graph.texts, written{out, w.Name, raw, replacements})
 		}
 	}
 	return out
 }
 
-// isControl reports whether a value says what becomes of a seed after a run.
+// passes reports whether a node is a reroute of a pack: it has one input, which
+// is its output.
+func (d *drawing) passes(n *drawnNode) bool {
+	return n.class == "Reroute" || len(n.inputs) == 1 && len(n.outputs) == 1 && d.reg.Lookup(n.class) == nil &&
+		strings.Contains(strings.ToLower(n.class), "reroute")
+}
+
+// A place is an input or output of a node, with the type of the input that asks
+// for what comes there.
+type place struct {
+	*instance
+	node   *drawnNode
+	slot   int
+	output bool
+	kind   string
+}
+
+// A source is what comes over a link: a reference to a node that runs, or a
+// value.
+type source struct {
+	value     any
+	primitive bool // the value of a primitive node, which sets the widget
+	ok        bool
+}
+
+// source follows the link into an input to where it begins.
+func (d *drawing) source(i *instance, n *drawnNode, slot int) source {
+	at := place{instance: i, node: n, slot: slot}
+	var path []place
+	var src source
+	for {
+		var known bool
+		if src, known = d.sources[at]; known {
+			break
+		}
+		d.sources[at] = source{} // for links in a circle, which lead nowhere
+		path = append(path, at)
+		next, found, more := d.follow(at)
+		if !more {
+			src = found
+			break
+		}
+		at = next
+	}
+	for _, p := range path {
+		d.sources[p] = src
+	}
+	return src
+}
+
+// follow goes one step towards the beginning of a link.
+func (d *drawing) follow(at place) (next place, src source, more bool) {
+	n := at.node
+	if !at.output {
+		if at.slot >= len(n.inputs) {
+			return place{}, source{}, false
+		}
+		in := n.inputs[at.slot]
+		kind := at.kind
+		if kind == "" {
+			kind = in.kind
+		}
+		return d.back(at.instance, in.link, kind)
+	}
+	switch {
+	case n.mode == modeMuted:
+	case n.mode == modeBypassed:
+		if slot := n.bypass(at.slot, at.kind); slot >= 0 {
+			return place{instance: at.instance, node: n, slot: slot}, source{}, true
+		}
+	case at.inner[n] != nil:
+		inner := at.inner[n]
+		if at.slot < len(inner.outputs) && len(inner.outputs[at.slot].links) > 0 {
+			return d.back(inner, inner.outputs[at.slot].links[0], at.kind)
+		}
+	case n.class == "PrimitiveNode":
+		if v, ok := at.promoted[widget{n.id, ""}]; ok {
+			return place{}, source{v, true, true}, false
+		}
+		if w := list(n.widgets); len(w) > 0 {
+			return place{}, source{w[0], true, true}, false
+		}
+	case d.passes(n):
+		return place{instance: at.instance, node: n, kind: at.kind}, source{}, true
+	case !n.drawnOnly():
+		return place{}, source{Reference{at.prefix + n.id, at.slot}, false, true}, false
+	}
+	return place{}, source{}, false
+}
+
+// back goes from a link of an instance to the output that it comes from, or to
+// the input of the node around it.
+func (d *drawing) back(i *instance, id, kind string) (next place, src source, more bool) {
+	link, ok := i.links[id]
+	if !ok {
+		return place{}, source{}, false
+	}
+	slot := link.Output
+	if i.host == nil || link.Node != subgraphInputs {
+		n := i.sheet.nodes[link.Node]
+		return place{instance: i, node: n, slot: slot, output: true, kind: kind}, source{}, n != nil
+	}
+	if slot >= len(i.host.inputs) {
+		return place{}, source{}, false
+	}
+	if i.host.inputs[slot].link == "" {
+		v, ok := d.promotedValue(i, slot)
+		return place{}, source{v, false, ok}, false
+	}
+	return place{instance: i.parent, node: i.host, slot: slot}, source{}, true
+}
+
+// isControl reports whether a value says what becomes of a number after a run.
 func isControl(v any) bool {
 	s, ok := v.(string)
-	return ok && slices.Contains([]string{"fixed", "increment", "decrement", "randomize"}, s)
+	return ok && slices.Contains([]string{"fixed", "increment", "decrement", "randomize", "increment-wrap"}, s)
+}
+
+// number returns the text of a JSON number as JavaScript writes it.
+func number(n json.Number) string {
+	if _, err := n.Int64(); err == nil {
+		return n.String()
+	}
+	f, err := n.Float64()
+	if err != nil {
+		return n.String()
+	}
+	text, err := json.Marshal(f)
+	if err != nil {
+		return n.String()
+	}
+	return string(text)
 }

@@ -57,10 +57,10 @@ func TestConvertErrors(t *testing.T) {
 		`{"nodes": [3]}`:                "node 1 of the list: expected an object, found the number 3",
 		`{"nodes": [{"id": 1}]}`:        "node 1: its type should be a string, found null",
 		`{"nodes": [{"type": "Save"}]}`: "its id should be a number, found null",
-		`{"nodes": [{"id": 1, "type": "Save"}, {"id": 1, "type": "Save"}]}`:                                   "two nodes have the id 1",
-		`{"nodes": [{"id": 1, "type": "Save"}], "links": [[1, 2]]}`:                                           "link 1 of the list",
-		`{"nodes": [{"id": 1, "type": "Save"}], "definitions": {"subgraphs": [{}]}}`:                          "subgraphs",
-		`{"nodes": [{"id": 1, "type": "Reroute", "inputs": [{"link": 1}]}], "links": [[1, 1, 0, 1, 0, "*"]]}`: "it has no nodes that run",
+		`{"nodes": [{"id": 1, "type": "Save"}, {"id": 1, "type": "Save"}]}`:                                                 "two nodes have the id 1",
+		`{"nodes": [{"id": 1, "type": "Save"}], "links": [[1, 2]]}`:                                                         "link 1 of the list",
+		`{"nodes": [{"id": 1, "type": "Save"}], "definitions": {"subgraphs": [{"id": "Save", "name": "S", "nodes": [3]}]}}`: `subgraph "S": node 1 of the list`,
+		`{"nodes": [{"id": 1, "type": "Reroute", "inputs": [{"link": 1}]}], "links": [[1, 1, 0, 1, 0, "*"]]}`:               "it has no nodes that run",
 	} {
 		if _, err := Parse([]byte(text), drawnRegistry()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error with %q", text, err, want)
@@ -70,7 +70,7 @@ func TestConvertErrors(t *testing.T) {
 	circle := `{"nodes": [{"id": 1, "type": "Reroute", "inputs": [{"link": 2}]}, {"id": 2, "type": "Reroute", "inputs": [{"link": 1}]},
 		{"id": 3, "type": "Save", "inputs": [{"name": "latent", "link": 1}]}], "links": [[1, 1, 0, 2, 0, "*"], [2, 2, 0, 1, 0, "*"]]}`
 	g, err := Parse([]byte(circle), drawnRegistry())
-	if err != nil || len(g.Nodes[0].Args) != 0 {
+	if _, linked := g.Nodes[0].Arg("latent"); err != nil || linked {
 		t.Errorf("%v, %v", g, err)
 	}
 }

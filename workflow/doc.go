@@ -5,8 +5,7 @@
 // The nodes themselves live elsewhere. Each registers a Schema, which says
 // what the node is called, what goes in and comes out, and how to run it:
 //
-//	reg := workflow.NewRegistry()
-//	node.Register(reg, env)
+//	reg := node.Registry(env)
 //	graph, err := workflow.Parse(data, reg)
 //	job, err := workflow.Check(graph, reg)
 //	result, err := executor.Run(ctx, job, observer)

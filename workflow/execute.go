@@ -56,6 +56,8 @@ func (f ObserverFunc) Observe(e Event) { f(e) }
 type Result struct {
 	// Files are what each output node wrote, by id.
 	Files map[string][]File
+	// Failed are the output nodes that failed or need a node that did.
+	Failed []*Node
 	// Ran and Cached count the nodes that ran and those whose results were known.
 	Ran, Cached int
 }
@@ -157,6 +159,7 @@ func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Resul
 	r.want()
 	for i, s := range job.steps {
 		if r.spoiled(s) {
+			result.failed(s)
 			continue
 		}
 		e, cached := x.cache[r.signatures[s.node.ID]]
@@ -169,6 +172,7 @@ func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Resul
 		default:
 			var err error
 			if e, err = r.step(ctx, i); err != nil {
+				result.failed(s)
 				if e != nil && len(e.files) > 0 {
 					result.Files[s.node.ID] = e.files
 				}
@@ -185,6 +189,13 @@ func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Resul
 		}
 	}
 	return result, errors.Join(r.errs...)
+}
+
+// failed notes a step that has brought forth nothing.
+func (r *Result) failed(s *step) {
+	if s.schema.Output {
+		r.Failed = append(r.Failed, s.node)
+	}
 }
 
 // keepLocked drops the results that are not among those of the signatures.
@@ -210,6 +221,7 @@ type run struct {
 	results    map[string]*entry
 	failures   map[string]bool // nodes that failed or need one that did
 	errs       []error
+	next       int // the step that following looks at next
 }
 
 // sign digests for each step all that its result depends on.
@@ -298,9 +310,10 @@ func (r *run) call(s *step, values map[string]any) *Call {
 }
 
 // following returns the first step after number i that will run and can be
-// prepared, or nil.
+// prepared, or nil. A step that is passed over once never will be.
 func (r *run) following(i int) *step {
-	for _, s := range r.job.steps[i+1:] {
+	for r.next = max(r.next, i+1); r.next < len(r.job.steps); r.next++ {
+		s := r.job.steps[r.next]
 		if s.schema.Prepare == nil || !r.wanted[s.node.ID] || r.failures[s.node.ID] {
 			continue
 		}

@@ -3,7 +3,7 @@ package workflow
 import (
 	"errors"
 	"fmt"
-	"strings"
+	"time"
 )
 
 // A Graph is a workflow: nodes whose inputs are values or outputs of other
@@ -14,6 +14,12 @@ type Graph struct {
 	// Source is the workflow as the user interface draws it, to be kept with the
 	// pictures; nil when the file had none.
 	Source any
+
+	// Of a drawing: the texts that are rewritten when a value changes, the seeds
+	// that choices follow, the nodes that texts name, and when it was read.
+	texts, seeds []written
+	drawn        []label
+	now          time.Time
 }
 
 // A Node is one node of a graph.
@@ -75,7 +81,11 @@ func (g *Graph) String() string {
 	for _, n := range g.Nodes {
 		inputs := Object{}
 		for _, a := range n.Args {
-			inputs = append(inputs, Member{a.Name, a.Value})
+			value := a.Value
+			if list, ok := value.([]any); ok { // only links are lists
+				value = Object{{"__value__", list}}
+			}
+			inputs = append(inputs, Member{a.Name, value})
 		}
 		node := Object{{"inputs", inputs}, {"class_type", n.Class}}
 		if n.Title != "" {
@@ -109,7 +119,7 @@ func Parse(data []byte, reg *Registry) (*Graph, error) {
 		}
 	}
 	if _, ok := top.Get("nodes"); ok {
-		return convert(top, reg)
+		return convert(top, reg, time.Now())
 	}
 	return parseAPI(top, source)
 }
@@ -171,34 +181,29 @@ func parseNode(m Member) (*Node, *Problem) {
 		return nil, &Problem{Node: m.Key, Class: n.Class, Message: "inputs should be an object, found " + kind(inputs)}
 	}
 	for _, in := range members {
-		value, err := parseArg(in.Value)
-		if err != nil {
-			return nil, &Problem{Node: m.Key, Class: n.Class, Input: in.Key, Message: err.Error()}
-		}
-		n.Args = append(n.Args, Arg{in.Key, value})
+		n.Args = append(n.Args, Arg{in.Key, parseArg(in.Value)})
 	}
 	return n, nil
 }
 
-// parseArg turns a list into a reference and takes a value out of the wrapper
-// {"__value__": v}.
-func parseArg(v any) (any, error) {
+// parseArg turns a list that is a link into a reference and takes a value out of
+// the wrapper {"__value__": v}.
+func parseArg(v any) any {
 	switch v := v.(type) {
 	case Object:
 		if inner, ok := v.Get("__value__"); ok {
-			return inner, nil
+			return inner
 		}
 	case []any:
 		if len(v) == 2 {
 			id, isID := nodeID(v[0])
 			output, isIndex := smallInt(v[1])
 			if isID && isIndex {
-				return Reference{id, output}, nil
+				return Reference{id, output}
 			}
 		}
-		return nil, fmt.Errorf("a list must be a link, [node id, index of output], found %s", Dumps(v))
 	}
-	return v, nil
+	return v
 }
 
 // kind names the kind of a JSON value in messages.
@@ -215,16 +220,8 @@ func kind(v any) string {
 	case Object:
 		return "an object"
 	case Reference:
-		return fmt.Sprintf("a link to node %s", v.Node)
+		return "a link to node " + clip(v.Node)
 	default:
-		return fmt.Sprintf("the number %v", v)
+		return "the number " + clip(fmt.Sprint(v))
 	}
-}
-
-// quote quotes a string for a message and shortens a long one.
-func quote(s string) string {
-	if runes := []rune(s); len(runes) > 60 {
-		s = string(runes[:60]) + "…"
-	}
-	return `"` + strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s) + `"`
 }

@@ -3,7 +3,10 @@ package workflow
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/agnivade/levenshtein"
 
@@ -18,26 +21,29 @@ type Problem struct {
 	Message string
 }
 
-// String returns the problem with its place in front.
+// String returns the problem with its place in front, in one line that holds no
+// control characters.
 func (p Problem) String() string {
 	var b strings.Builder
 	if p.Node != "" {
-		fmt.Fprintf(&b, "node %s", p.Node)
+		fmt.Fprintf(&b, "node %s", clip(p.Node))
 		if p.Class != "" {
-			fmt.Fprintf(&b, " (%s)", p.Class)
+			fmt.Fprintf(&b, " (%s)", clip(p.Class))
 		}
 		if p.Input != "" {
-			fmt.Fprintf(&b, ", input %s", p.Input)
+			fmt.Fprintf(&b, ", input %s", clip(p.Input))
 		}
 		b.WriteString(": ")
 	}
-	b.WriteString(p.Message)
+	b.WriteString(cut(p.Message, maxMessage))
 	return b.String()
 }
 
-// Invalid is the error of a workflow that cannot run, with every reason.
+// Invalid is the error of a workflow that cannot run, with every reason: the
+// first thousand, and how many come after them.
 type Invalid struct {
 	Problems []Problem
+	Omitted  int
 }
 
 // Unwrap says that the error is one of the workflow.
@@ -45,17 +51,92 @@ func (e *Invalid) Unwrap() error { return errInvalid }
 
 var errInvalid = fault.New(fault.Workflow, "the workflow is not valid")
 
-// Error lists the problems, one on each line.
+// Limits of what is kept and told of a workflow, whose size a stranger decides.
+const (
+	maxProblems = 1000 // problems that are kept
+	maxTold     = 20   // things that one message lists
+	maxScreen   = 4000 // bytes after which a message lists nothing more
+	maxMessage  = 1000 // characters of one thing in a message
+	maxName     = 200  // characters of a name in a message
+)
+
+// keep appends problems up to the number that is kept and counts the others.
+func keep(kept []Problem, omitted int, more []Problem) ([]Problem, int) {
+	room := max(0, min(maxProblems-len(kept), len(more)))
+	return append(kept, more[:room]...), omitted + len(more) - room
+}
+
+// Error lists the problems, one on each line, and counts those beyond a
+// screenful.
 func (e *Invalid) Error() string {
-	if len(e.Problems) == 1 {
+	if len(e.Problems) == 1 && e.Omitted == 0 {
 		return "the workflow is not valid: " + e.Problems[0].String()
 	}
+	return fmt.Sprintf("the workflow is not valid, %s problems:%s", count(len(e.Problems)+e.Omitted), List(e.Problems, e.Omitted))
+}
+
+// List writes problems as lines of their own, at most some twenty, and counts
+// those that are not listed and those that were omitted before.
+func List(problems []Problem, omitted int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "the workflow is not valid, %d problems:", len(e.Problems))
-	for _, p := range e.Problems {
-		b.WriteString("\n  " + p.String())
+	told := 0
+	for ; told < len(problems) && told < maxTold && b.Len() < maxScreen; told++ {
+		b.WriteString("\n  " + problems[told].String())
+	}
+	if more := len(problems) - told + omitted; more > 0 {
+		fmt.Fprintf(&b, "\n  and %s more", count(more))
 	}
 	return b.String()
+}
+
+// count writes a number with commas between its thousands.
+func count(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// clip returns a name as messages show it.
+func clip(s string) string { return cut(s, maxName) }
+
+// cut shortens a text and escapes its control characters.
+func cut(s string, length int) string {
+	n := 0
+	for i := range s {
+		if n++; n > length {
+			s = s[:i] + "…"
+			break
+		}
+	}
+	plain := func(r rune) bool { return unicode.IsPrint(r) }
+	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if plain(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
+}
+
+// quote quotes a string for a message and shortens a long one.
+func quote(s string) string {
+	const most = 60
+	n := 0
+	for i := range s {
+		if n++; n > most {
+			s = s[:i] + "…"
+			break
+		}
+	}
+	return strconv.Quote(s)
 }
 
 // NodeError is the error of a node that failed while it ran.
@@ -65,24 +146,37 @@ type NodeError struct {
 	Err   error
 }
 
-func (e *NodeError) Error() string { return fmt.Sprintf("node %s (%s): %v", e.Node, e.Class, e.Err) }
+// Error names the node in front of the node's own error.
+func (e *NodeError) Error() string {
+	lines := strings.Split(e.Err.Error(), "\n")
+	var b strings.Builder
+	fmt.Fprintf(&b, "node %s (%s): %s", clip(e.Node), clip(e.Class), cut(lines[0], maxMessage))
+	told := 1
+	for ; told < len(lines) && told < maxTold && b.Len() < maxScreen; told++ {
+		b.WriteString("\n" + cut(lines[told], maxMessage))
+	}
+	if more := len(lines) - told; more > 0 {
+		fmt.Fprintf(&b, "\n  and %s more lines", count(more))
+	}
+	return b.String()
+}
 
 // Unwrap returns the node's own error.
 func (e *NodeError) Unwrap() error { return e.Err }
 
-// maxName is longer than any name of a file.
-const maxName = 255
+// maxFile is longer than any name of a file.
+const maxFile = 255
 
-// near returns a hint that names the candidates most like a name, or else the
-// first few there are.
-func near(name string, candidates []string) string {
+// closest returns a question that names the candidates most like a name, with a
+// space after it, or nothing.
+func closest(name string, candidates []string) string {
 	type scored struct {
 		name     string
 		distance int
 	}
 	var close []scored
 	for _, c := range candidates {
-		if len(name) > maxName || len(c) > maxName {
+		if len(name) > maxFile || len(c) > maxFile {
 			continue // no name of a file, and slow to compare
 		}
 		d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(c))
@@ -90,21 +184,34 @@ func near(name string, candidates []string) string {
 			close = append(close, scored{c, d})
 		}
 	}
+	if len(close) == 0 {
+		return ""
+	}
 	slices.SortStableFunc(close, func(a, b scored) int { return a.distance - b.distance })
-	switch {
-	case len(candidates) == 0:
+	var names []string
+	for _, s := range close[:min(3, len(close))] {
+		names = append(names, quote(s.name))
+	}
+	return "did you mean " + strings.Join(names, " or ") + "? "
+}
+
+// near returns a hint that names the candidates most like a name, or else the
+// first few there are.
+func near(name string, candidates []string) string {
+	if len(candidates) == 0 {
 		return "there are none"
-	case len(close) > 0:
-		var names []string
-		for _, s := range close[:min(3, len(close))] {
-			names = append(names, quote(s.name))
-		}
-		return "did you mean " + strings.Join(names, " or ") + "?"
+	}
+	if hint := closest(name, candidates); hint != "" {
+		return strings.TrimSpace(hint)
 	}
 	const most = 12
-	list := strings.Join(candidates[:min(most, len(candidates))], ", ")
+	var names []string
+	for _, c := range candidates[:min(most, len(candidates))] {
+		names = append(names, clip(c))
+	}
+	list := strings.Join(names, ", ")
 	if len(candidates) > most {
-		list += fmt.Sprintf(" and %d more", len(candidates)-most)
+		list += fmt.Sprintf(" and %s more", count(len(candidates)-most))
 	}
 	return "there are: " + list
 }

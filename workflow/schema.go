@@ -80,6 +80,9 @@ type Input struct {
 	Min, Max, Step any
 	// Multiline asks for a text field of several lines.
 	Multiline bool
+	// Choices marks a text in which user interfaces choose one of {a|b} and leave
+	// out comments before they send it.
+	Choices bool
 	// Control marks a seed, which user interfaces change after each run. In
 	// their files such an input has a second value that says how.
 	Control bool
@@ -208,6 +211,15 @@ func (s *Schema) Input(name string) *Input {
 		}
 	}
 	return nil
+}
+
+// names lists the names of the inputs.
+func (s *Schema) names() []string {
+	names := make([]string, len(s.Inputs))
+	for i, in := range s.Inputs {
+		names[i] = in.Name
+	}
+	return names
 }
 
 // A Registry holds the classes of nodes that workflows may use.

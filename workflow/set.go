@@ -12,34 +12,38 @@ import (
 func (g *Graph) Set(reg *Registry, target, value string) error {
 	dot := strings.LastIndexByte(target, '.')
 	if dot <= 0 || dot == len(target)-1 {
-		return fmt.Errorf("cannot set %q: expected NODE.INPUT=VALUE, for example KSampler.seed=42", target)
+		return fmt.Errorf("cannot set %s: expected NODE.INPUT=VALUE, for example KSampler.seed=42", quote(target))
 	}
 	n, err := g.find(target[:dot])
 	if err != nil {
-		return fmt.Errorf("cannot set %q: %w", target, err)
+		return fmt.Errorf("cannot set %s: %w", quote(target), err)
 	}
 	schema := reg.Lookup(n.Class)
 	if schema == nil {
-		return fmt.Errorf("cannot set %q: node %s has the unknown class %s", target, n.ID, n.Class)
+		return fmt.Errorf("cannot set %s: node %s has the unknown class %s", quote(target), clip(n.ID), clip(n.Class))
 	}
 	name := target[dot+1:]
 	in := schema.Input(name)
 	if in == nil {
-		return fmt.Errorf("cannot set %q: %s has no input %s; %s", target, n.Class, name, near(name, widgets(schema)))
+		return fmt.Errorf("cannot set %s: %s has no input %s; %s", quote(target), clip(n.Class), clip(name), near(name, widgets(schema)))
 	}
 	if !in.Type.Widget() {
-		return fmt.Errorf("cannot set %q: the input is a link to a node that outputs %s", target, in.Type)
+		return fmt.Errorf("cannot set %s: the input is a link to a node that outputs %s", quote(target), in.Type)
 	}
 	typed, err := in.convert(value)
 	if err != nil {
-		return fmt.Errorf("cannot set %q: %w", target, err)
+		return fmt.Errorf("cannot set %s: %w", quote(target), err)
 	}
 	switch typed := typed.(type) {
-	case string, bool:
+	case string:
+		n.setArg(name, typed)
+		g.overwrite(n, name, typed)
+	case bool:
 		n.setArg(name, typed)
 	default:
 		n.setArg(name, json.Number(strings.TrimSpace(value)))
 	}
+	g.rewrite()
 	return nil
 }
 
@@ -76,13 +80,16 @@ func (g *Graph) find(name string) (*Node, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, fmt.Errorf("no node has the id, title or class %q; %s", name, near(name, g.names()))
+		return nil, fmt.Errorf("no node has the id, title or class %s; %s", quote(name), near(name, g.names()))
 	}
 	var ids []string
-	for _, n := range found {
-		ids = append(ids, n.ID)
+	for _, n := range found[:min(maxTold, len(found))] {
+		ids = append(ids, clip(n.ID))
 	}
-	return nil, fmt.Errorf("%d nodes are called %q; name one by its id: %s", len(found), name, strings.Join(ids, ", "))
+	if more := len(found) - len(ids); more > 0 {
+		ids = append(ids, fmt.Sprintf("and %s more", count(more)))
+	}
+	return nil, fmt.Errorf("%s nodes are called %s; name one by its id: %s", count(len(found)), quote(name), strings.Join(ids, ", "))
 }
 
 // names lists what the nodes may be called, each once.

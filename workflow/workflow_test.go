@@ -144,9 +144,8 @@ func TestParseErrors(t *testing.T) {
 		`{}`:                    "it has no nodes",
 		`{"1": 3}`:              "expected an object with class_type and inputs, found the number 3",
 		`{"1": {"inputs": {}}}`: "class_type is missing",
-		`{"1": {"class_type": "A", "inputs": 3}}`:                "inputs should be an object",
-		`{"1": {"class_type": "A", "inputs": {"x": [1, 2, 3]}}}`: "a list must be a link",
-		`{"1": {"class_type": "A"}, "1": {"class_type": "A"}}`:   `the key "1" is there twice`,
+		`{"1": {"class_type": "A", "inputs": 3}}`:              "inputs should be an object",
+		`{"1": {"class_type": "A"}, "1": {"class_type": "A"}}`: `the key "1" is there twice`,
 		`{"prompt": 3}`:                    "\"prompt\" should be an object",
 		strings.Repeat(`{"a":`, 5000):      "nested deeper",
 		`{"1": {"class_type": "A"}} extra`: "line 1 column",
@@ -165,6 +164,7 @@ func TestCheckReportsEverything(t *testing.T) {
 		"2": {"class_type": "Number", "inputs": {"value": 1001, "scale": "much", "minus": "maybe"}},
 		"3": {"class_type": "Add", "inputs": {"a": ["9", 0], "b": ["2", 3], "how": "plsu"}},
 		"4": {"class_type": "Read", "inputs": {}},
+		"8": {"class_type": "Show", "inputs": {"v": [1, 2, 3]}},
 		"5": {"class_type": "Add", "inputs": {"a": ["4", 0], "b": 3}},
 		"6": {"class_type": "Add", "inputs": {"a": ["7", 0]}},
 		"7": {"class_type": "Add", "inputs": {"a": ["6", 0]}},
@@ -189,6 +189,7 @@ func TestCheckReportsEverything(t *testing.T) {
 		`node 3 (Add), input how: "plsu" is not available; did you mean "plus"?`,
 		`node 4 (Read), input name: required input is missing (the usual value is x)`,
 		`node 5 (Add), input a: expected NUMBER, but output 0 of node 4 (Read) is STRING`,
+		`node 8 (Show), input v: a list must be a link, [node id, index of output], found [1, 2, 3]`,
 		`node 5 (Add), input b: expected a link to a node that outputs NUMBER, found the number 3`,
 	} {
 		if !slices.ContainsFunc(invalid.Problems, func(p Problem) bool { return strings.HasPrefix(p.String(), want) }) {

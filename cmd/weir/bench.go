@@ -153,6 +153,9 @@ func (b *stepBench) times(ctx context.Context, engine *pipeline.Engine) ([]float
 	if err != nil {
 		return nil, err
 	}
+	if err := c.Whole(); err != nil {
+		return nil, err
+	}
 	text, err := c.CLIP.Encode(ctx, "a photograph")
 	if err != nil {
 		return nil, err

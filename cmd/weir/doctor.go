@@ -19,6 +19,7 @@ import (
 	"github.com/weir-run/weir/device/cpu"
 	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/host"
+	"github.com/weir-run/weir/regular"
 )
 
 // newDoctor returns the command that looks at the machine.
@@ -150,7 +151,7 @@ func (d *diagnosis) readDisk(roots *folders.Roots) error {
 }
 
 func readRate(path string) (float64, error) {
-	f, err := os.Open(path)
+	f, _, err := regular.Open(path)
 	if err != nil {
 		return 0, err
 	}

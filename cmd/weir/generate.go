@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/workflow"
 )
@@ -39,7 +42,8 @@ func newGenerate() *cobra.Command {
 		Use:   "generate --checkpoint FILE --prompt TEXT",
 		Short: "Make a picture from a prompt",
 		Long: `Make a picture from a prompt. The PNG carries the workflow that made it, so
-"weir run" makes it again.`,
+"weir run" makes it again. A model that lies in no folder of models stands in
+that workflow by its path: the picture is made again where the file is there.`,
 		Example: "  weir generate --checkpoint emoji.safetensors --width 64 --height 64 --prompt \"red apple\"",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -76,17 +80,47 @@ func newGenerate() *cobra.Command {
 }
 
 func (s *setup) generate(cmd *cobra.Command, r *request) error {
-	// Files that are given by their paths need not lie in a folder of models.
-	s.named = map[string]string{}
-	file := func(category, name string) string {
-		if info, err := os.Stat(name); err == nil && !info.IsDir() {
-			s.named[filepath.Dir(name)] = category
-			return filepath.Base(name)
-		}
-		return name
+	roots, err := s.folders()
+	if err != nil {
+		return err
 	}
-	g := r.graph(file)
+	var errs []error
+	g := r.graph(func(category, name string) string {
+		name, err := modelName(roots, category, name)
+		errs = append(errs, err)
+		return name
+	})
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
 	return s.run(cmd, pipeline.Options{}, func(*workflow.Registry) (*workflow.Graph, error) { return g, nil })
+}
+
+// modelName returns the name in workflows of a model that the user names, by
+// its name in a folder of models or by a path. What begins with / or ./ or ../
+// is a path.
+func modelName(roots *folders.Roots, category, name string) (string, error) {
+	path := filepath.FromSlash(name)
+	first, _, _ := strings.Cut(path, string(filepath.Separator))
+	if filepath.IsAbs(path) || first == "." || first == ".." {
+		return roots.Name(category, path)
+	}
+	found, notFound := roots.Find(category, name)
+	there, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return name, nil // the check of the workflow says where it was searched
+	case notFound != nil:
+		return roots.Name(category, path)
+	case there.Mode().IsRegular() && !same(found, there):
+		return "", fault.New(fault.Usage, "%q is both the model %s and the file %s: write the path of the one that is meant, beginning with / or ./", name, found, path)
+	}
+	return name, nil
+}
+
+func same(path string, info os.FileInfo) bool {
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(there, info)
 }
 
 // graph returns the workflow of a request. file turns the name of a model file
@@ -140,7 +174,7 @@ func (r *request) graph(file func(category, name string) string) *workflow.Graph
 // the name.
 func splitStrength(lora string) (name string, strength float64) {
 	if i := strings.LastIndexByte(lora, ':'); i > 0 {
-		if v, err := strconv.ParseFloat(lora[i+1:], 64); err == nil {
+		if v, err := strconv.ParseFloat(lora[i+1:], 64); err == nil && !math.IsInf(v, 0) && !math.IsNaN(v) {
 			return lora[:i], v
 		}
 	}

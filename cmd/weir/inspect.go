@@ -172,7 +172,7 @@ func recognise(set *weights.Set) (kind, what string) {
 		return "upscaler", c.Describe()
 	}
 	c, err := sd.Detect(src, set.Metadata())
-	if err == nil {
+	if err == nil && (c.HasUNet() && (c.HasVAE() || len(c.Text) > 0) || c.HasVAE() && len(c.Text) > 0) {
 		return "checkpoint", c.Describe()
 	}
 	if c, err := detectUNet(set); err == nil {
@@ -281,6 +281,8 @@ func (h headers) Lookup(name string) (dtype.DType, ir.Shape, bool) {
 	ref, ok := h.set.Lookup(name)
 	return ref.DType, ref.Shape, ok
 }
+
+func (h headers) Names() []string { return h.set.Names() }
 
 func (h headers) Adapters(string) []nn.Adapter { return nil }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -16,8 +15,6 @@ import (
 	"github.com/weir-run/weir/node"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/pipeline"
-	"github.com/weir-run/weir/plan"
-	"github.com/weir-run/weir/run"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -67,16 +64,8 @@ type planning struct {
 	device   device.Kind
 	stats    pager.Stats
 	rates    []string // that predictions rest on, in words
+	least    string   // memory that the workflow runs in
 	programs []*planned
-}
-
-// A planned program is one that a workflow runs so many times.
-type planned struct {
-	Runs int
-	*plan.Program
-	Prediction pager.Prediction
-
-	model *run.Model
 }
 
 // plan goes through a workflow with an engine that runs nothing.
@@ -93,26 +82,13 @@ func (p *planning) plan(cmd *cobra.Command, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	// What the workflow would save is of no use.
-	if roots.Output, err = os.MkdirTemp("", "weir-plan-"); err != nil {
-		return err
-	}
-	roots.Temp = roots.Output
-	defer func() { err = errors.Join(err, os.RemoveAll(roots.Output)) }()
-
-	index := map[*plan.Program]*planned{}
-	engine, err := p.engine(pipeline.Options{Planned: func(m *run.Model) {
-		if index[m.Program()] == nil {
-			index[m.Program()] = &planned{Program: m.Program(), model: m}
-			p.programs = append(p.programs, index[m.Program()])
-		}
-		index[m.Program()].Runs++
-	}})
+	o, err := p.options(pipeline.Options{})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, engine.Close()) }()
-	job, err := check(&node.Env{Folders: roots, Engine: engine}, func(reg *workflow.Registry) (*workflow.Graph, error) {
+	f := newForecast(o)
+	defer func() { err = errors.Join(err, f.engine.Close()) }()
+	job, err := check(&node.Env{Folders: roots, Engine: f.engine}, func(reg *workflow.Registry) (*workflow.Graph, error) {
 		g, err := readWorkflow(path, reg)
 		if err != nil {
 			return nil, err
@@ -123,12 +99,19 @@ func (p *planning) plan(cmd *cobra.Command, path string) (err error) {
 		return err
 	}
 	warn(job)
-	_, err = workflow.NewExecutor(nil).Run(cmd.Context(), job, nil)
-	if err != nil || len(p.programs) == 0 {
+	least := leastMemory{roots, job.Graph, o}
+	if _, err = f.job(cmd.Context(), job); err != nil {
+		return least.remedy(cmd.Context(), err)
+	}
+	p.programs = f.programs
+	if len(p.programs) == 0 {
+		return nil
+	}
+	p.device, p.stats = f.engine.Device().Info().Kind, f.engine.Stats()
+	if p.least, err = least.words(cmd.Context()); err != nil {
 		return err
 	}
-	p.device, p.stats = engine.Device().Info().Kind, engine.Stats()
-	return p.predict(cmd.Context(), engine, compute, disk)
+	return p.predict(cmd.Context(), f.engine, compute, disk)
 }
 
 // predict predicts each program from the rates that are given, and from those
@@ -196,7 +179,8 @@ func (p *planning) write(out io.Writer, ops bool) error {
 	if p.device == device.Discrete {
 		budget = "VRAM " + size(p.stats.VRAM.Budget) + ", " + budget
 	}
-	_, err := fmt.Fprintf(out, "%s in all with nothing in memory before; %s; %s\n", duration(whole), budget, strings.Join(p.rates, ", "))
+	_, err := fmt.Fprintf(out, "%s in all with nothing in memory before; %s; %s\nThe workflow runs with %s or more\n",
+		duration(whole), budget, strings.Join(p.rates, ", "), p.least)
 	return err
 }
 

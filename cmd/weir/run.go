@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/node"
 	"github.com/weir-run/weir/pipeline"
+	"github.com/weir-run/weir/regular"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -62,14 +62,8 @@ const maxWorkflow = 64 << 20
 
 func workflowText(path string) ([]byte, error) {
 	if !strings.EqualFold(filepath.Ext(path), ".png") {
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, err
-		}
-		if info.Size() > maxWorkflow {
-			return nil, fault.New(fault.Workflow, "%s: %d bytes are too many for a workflow", path, info.Size())
-		}
-		return os.ReadFile(path)
+		data, err := regular.Read(path, maxWorkflow)
+		return data, fault.Mark(fault.Workflow, err)
 	}
 	texts, err := media.ReadText(path)
 	if err != nil {

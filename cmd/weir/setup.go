@@ -8,14 +8,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-run/weir/atomicfile"
+	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/fault"
-
 	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/node"
 	"github.com/weir-run/weir/pager"
@@ -35,11 +35,9 @@ type setup struct {
 	memory  string
 	threads int
 	strict  bool
+	noise   string
 	trace   string
 	metrics string
-	// named are folders of files that were given by their paths, with the
-	// category of what lies in them.
-	named map[string]string
 }
 
 func (s *setup) flags(cmd *cobra.Command) {
@@ -54,10 +52,11 @@ func (s *setup) flags(cmd *cobra.Command) {
 	f.IntVar(&s.threads, "threads", 0, "number of cores to use (default: all)")
 }
 
-// outputs adds the flags of what a run tells about itself.
+// outputs adds the flags of a run: its noise, and what it tells about itself.
 func (s *setup) outputs(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&s.strict, "strict", false, "refuse a workflow of which one output cannot be made, instead of making the others")
+	f.StringVar(&s.noise, "noise", "cpu", "what draws the noise of the sampler's steps as PyTorch does: cpu, cuda, or cuda:THREADS for a graphics card that runs fewer threads at once than the picture has latent values")
 	f.StringVar(&s.trace, "trace", "", "write a timeline of operations, transfers and waits, for chrome://tracing or ui.perfetto.dev")
 	f.StringVar(&s.metrics, "metrics", "", "write the counters of the memory at the end, as Prometheus reads them")
 }
@@ -78,18 +77,24 @@ func (s *setup) folders() (*folders.Roots, error) {
 	if s.output != "" {
 		roots.Output = s.output
 	}
-	for folder, category := range s.named {
-		roots.Add(category, folder)
-	}
+	roots.AbsolutePaths = true
 	return roots, nil
 }
 
 // engine returns an engine; Close ends it.
 func (s *setup) engine(o pipeline.Options) (*pipeline.Engine, error) {
-	o.Threads = s.threads
-	var err error
-	if o.Link, err = parseRate("--link", s.link); err != nil {
+	o, err := s.options(o)
+	if err != nil {
 		return nil, err
+	}
+	return pipeline.New(o), nil
+}
+
+// options adds to options of an engine what the flags say.
+func (s *setup) options(o pipeline.Options) (_ pipeline.Options, err error) {
+	o.Threads = s.threads
+	if o.Link, err = parseRate("--link", s.link); err != nil {
+		return o, err
 	}
 	for _, x := range []struct {
 		flag, text string
@@ -100,15 +105,15 @@ func (s *setup) engine(o pipeline.Options) (*pipeline.Engine, error) {
 		}
 		n, err := parseBytes(x.text)
 		if err != nil {
-			return nil, fault.New(fault.Usage, "%s: %w", x.flag, err)
+			return o, fault.New(fault.Usage, "%s: %w", x.flag, err)
 		}
 		if n == 0 {
-			return nil, fault.New(fault.Usage, "%s: nothing can be done with %s", x.flag, x.text)
+			return o, fault.New(fault.Usage, "%s: nothing can be done with %s", x.flag, x.text)
 		}
 		*x.to = n
 	}
 	if o.Link > 0 && o.VRAM == 0 {
-		return nil, fault.New(fault.Usage, "--link is the way to the memory of --vram: give both")
+		return o, fault.New(fault.Usage, "--link is the way to the memory of --vram: give both")
 	}
 	switch s.memory {
 	case "", "dynamic":
@@ -117,9 +122,9 @@ func (s *setup) engine(o pipeline.Options) (*pipeline.Engine, error) {
 	case "mmap":
 		o.Memory = pager.MMap
 	default:
-		return nil, fault.New(fault.Usage, "--memory: expected dynamic, classic or mmap, found %q", s.memory)
+		return o, fault.New(fault.Usage, "--memory: expected dynamic, classic or mmap, found %q", s.memory)
 	}
-	return pipeline.New(o), nil
+	return o, nil
 }
 
 // run runs the workflow that load returns and prints what it saves.
@@ -128,18 +133,26 @@ func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.
 	if err != nil {
 		return err
 	}
+	if o, err = s.options(o); err != nil {
+		return err
+	}
+	noise, err := diffusion.ParseSource(s.noise)
+	if err != nil {
+		return fault.New(fault.Usage, "--noise: %w", err)
+	}
+	job, unmade, err := s.forecast(cmd, roots, o, load)
+	if err != nil {
+		return err
+	}
 	if s.trace != "" {
-		f, err := newFile(s.trace)
+		f, err := atomicfile.Replacing(s.trace)
 		if err != nil {
 			return err
 		}
 		o.Trace = trace.New(f)
-		defer func() { err = errors.Join(err, f.commit(o.Trace.Close())) }()
+		defer func() { err = errors.Join(err, commit(f, o.Trace.Close())) }()
 	}
-	engine, err := s.engine(o)
-	if err != nil {
-		return err
-	}
+	engine := pipeline.New(o)
 	defer func() { err = errors.Join(err, engine.Close()) }()
 	if s.metrics != "" {
 		defer func() { err = errors.Join(err, s.writeMetrics(engine)) }()
@@ -147,21 +160,41 @@ func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.
 	p := newProgress(cmd.ErrOrStderr())
 	p.residency = engine.Residency
 	defer p.finish()
-	job, err := check(&node.Env{Folders: roots, Engine: engine}, load)
-	if err != nil {
-		return err
-	}
-	warn(job)
-	if s.strict && len(job.Problems) > 0 {
-		return &workflow.Invalid{Problems: job.Problems}
-	}
-	result, err := workflow.NewExecutor(nil).Run(cmd.Context(), job, p)
+	result, err := workflow.NewExecutor(engine).Run(cmd.Context(), job.On(node.Registry(&node.Env{Folders: roots, Engine: engine, Noise: noise})), p)
 	saved, unlisted := list(cmd.OutOrStdout(), result)
-	err = errors.Join(err, unlisted, skipped(job))
+	err = errors.Join(err, unlisted, unmade)
 	if err != nil && saved > 0 {
 		err = partialError{err}
 	}
 	return err
+}
+
+// forecast loads a workflow, plans it and says what is going to run. It returns
+// the job of the outputs that can be made, and why others cannot. Without any
+// there is no job, and the error is why.
+func (s *setup) forecast(cmd *cobra.Command, roots *folders.Roots, o pipeline.Options, load func(*workflow.Registry) (*workflow.Graph, error)) (job *workflow.Job, unmade, err error) {
+	f := newForecast(o)
+	defer func() { err = errors.Join(err, f.engine.Close()) }()
+	whole, err := check(&node.Env{Folders: roots, Engine: f.engine}, load)
+	if err != nil {
+		return nil, nil, err
+	}
+	warn(whole)
+	if s.strict && len(whole.Problems) > 0 {
+		return nil, nil, &workflow.Invalid{Problems: whole.Problems, Omitted: whole.MoreProblems}
+	}
+	job, failed := f.job(cmd.Context(), whole)
+	failed = leastMemory{roots, whole.Graph, o}.remedy(cmd.Context(), failed)
+	unmade = errors.Join(failed, skipped(whole))
+	if job == nil || s.strict && failed != nil || fault.Of(failed) == fault.Cancelled {
+		return nil, nil, unmade
+	}
+	if failed != nil {
+		slog.Warn("this output cannot be made; the others are. --strict refuses", "error", message(failed))
+	}
+	line, err := f.announce(cmd.Context())
+	fmt.Fprintln(cmd.ErrOrStderr(), line)
+	return job, unmade, err
 }
 
 // list prints the files that a run has saved and returns how many there are.
@@ -184,7 +217,7 @@ const maxWarnings = 20
 func warn(job *workflow.Job) {
 	for i, w := range job.Warnings {
 		if i == maxWarnings {
-			slog.Warn(fmt.Sprintf("and %d more warnings", len(job.Warnings)-i))
+			slog.Warn(fmt.Sprintf("and %d more warnings", len(job.Warnings)+job.MoreWarnings-i))
 			break
 		}
 		slog.Warn(w.String())
@@ -199,46 +232,25 @@ func skipped(job *workflow.Job) error {
 	if len(job.Skipped) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s skipped: %w", title(job.Skipped[0]), &workflow.Invalid{Problems: job.Problems})
+	return fmt.Errorf("%s skipped: %w", title(job.Skipped[0]), &workflow.Invalid{Problems: job.Problems, Omitted: job.MoreProblems})
 }
 
 // writeMetrics writes the counters of an engine.
 func (s *setup) writeMetrics(engine *pipeline.Engine) error {
-	var text bytes.Buffer
-	engine.Metrics().WritePrometheus(&text)
-	f, err := newFile(s.metrics)
+	f, err := atomicfile.Replacing(s.metrics)
 	if err != nil {
 		return err
 	}
+	var text bytes.Buffer
+	engine.Metrics().WritePrometheus(&text)
 	_, err = f.Write(text.Bytes())
-	return f.commit(err)
+	return commit(f, err)
 }
 
-// A file is written under a temporary name beside its own.
-type file struct {
-	*os.File
-	path string
-}
-
-func newFile(path string) (*file, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return nil, err
-	}
-	return &file{f, path}, nil
-}
-
-// commit closes the file and gives it its name, unless writing it failed.
-func (f *file) commit(err error) error {
-	err = errors.Join(err, f.Close())
+// commit gives a file its name, unless writing it failed.
+func commit(f *atomicfile.File, err error) error {
 	if err == nil {
-		err = os.Chmod(f.Name(), 0o644)
+		err = f.Commit()
 	}
-	if err == nil {
-		err = os.Rename(f.Name(), f.path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return errors.Join(err, f.Close())
 }

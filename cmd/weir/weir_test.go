@@ -53,7 +53,7 @@ func must(t *testing.T, args ...string) string {
 
 func pixels(t *testing.T, path string) []float32 {
 	t.Helper()
-	m, _, err := media.Load(path)
+	m, _, err := media.Load(t.Context(), path, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

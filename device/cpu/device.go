@@ -1,5 +1,6 @@
-// Package cpu runs the operations of package ir on the processor's cores, in
-// portable Go.
+// Package cpu runs the operations of package ir on the processor's cores. The
+// inner loops are in assembly for AVX-512 and AVX2, and in Go for any other
+// processor.
 //
 // Matrix products, convolutions and attention share one blocked product (see
 // gemm.go): operands are packed into panels of float32, whatever their layout
@@ -72,7 +73,7 @@ func (d *Device) Info() device.Info {
 		Workspace: int64(len(d.pool.workers)) * workspace,
 	}
 	if d.vram > 0 {
-		info.Kind = device.Discrete
+		info.Kind, info.InHost = device.Discrete, true
 		info.Total, info.Free = d.vram, d.vram-d.memory.inUse()
 	} else if m, err := host.Memory(); err == nil {
 		info.Total, info.Free = m.Total, m.Available

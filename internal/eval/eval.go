@@ -4,6 +4,7 @@ package eval
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"testing"
 	"unsafe"
@@ -33,6 +34,9 @@ func (w Weights) Lookup(name string) (dtype.DType, ir.Shape, bool) {
 	x, ok := w[name]
 	return x.DType, x.Shape, ok
 }
+
+// Names returns the names in lexical order.
+func (w Weights) Names() []string { return slices.Sorted(maps.Keys(w)) }
 
 // Adapters returns nothing.
 func (w Weights) Adapters(string) []nn.Adapter { return nil }

@@ -3,8 +3,10 @@ package golden
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -13,7 +15,8 @@ const SumsFile = "SUMS"
 
 // Sums returns a line for each golden: the checksums of the golden and of the
 // script that made it, and both names. A golden belongs to the script that
-// names it: "made: NAME ..." in a comment or docstring.
+// names it: "made: NAME ..." in a comment or docstring. A name with slashes is
+// that of a file elsewhere in the repository, seen from the goldens.
 func Sums() (string, error) {
 	scripts, err := filepath.Glob(filepath.Join(Dir(), "*.py"))
 	if err != nil {
@@ -37,12 +40,19 @@ func Sums() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var out strings.Builder
+	var names []string
 	for _, f := range files {
-		name := f.Name()
-		if f.IsDir() || name == SumsFile || filepath.Ext(name) == ".py" {
-			continue
+		if name := f.Name(); !f.IsDir() && name != SumsFile && filepath.Ext(name) != ".py" {
+			names = append(names, name)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(maker)) {
+		if strings.Contains(name, "/") {
+			names = append(names, name)
+		}
+	}
+	var out strings.Builder
+	for _, name := range names {
 		script, ok := maker[name]
 		if !ok {
 			return "", fmt.Errorf("%s: no script in %s says that it made it, with a line \"made: %s\"", name, Dir(), name)
@@ -71,7 +81,7 @@ func sum(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if filepath.Ext(path) == ".py" {
+	if ext := filepath.Ext(path); ext == ".py" || ext == ".txt" {
 		data = []byte(strings.ReplaceAll(string(data), "\r\n", "\n"))
 	}
 	s := sha256.Sum256(data)

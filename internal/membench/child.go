@@ -152,6 +152,9 @@ func (c *child) do(ctx context.Context, a Act) ([]float32, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := m.Whole(); err != nil {
+			return nil, err
+		}
 		c.models = append(c.models, m)
 		if c.latent == nil {
 			c.latent = diffusion.Randn(1, c.shape(m).Elems())

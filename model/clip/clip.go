@@ -37,66 +37,64 @@ const MetadataHeads = "weir.clip.num_heads"
 // Detect reads the configuration of the text encoder whose weights the source
 // has under prefix, which is "cond_stage_model.transformer." in Stable
 // Diffusion 1, and "conditioner.embedders.0.transformer." and
-// "conditioner.embedders.1.model." in SDXL. Of weights with transformers' names
-// nothing tells whether they are OpenCLIP's, whose Activation is GELU; the
-// caller must know.
-func Detect(src nn.Source, prefix string, metadata map[string]string) (Config, error) {
-	has := func(name string) bool { _, _, ok := src.Lookup(prefix + name); return ok }
+// "conditioner.embedders.1.model." in SDXL, and checks every weight against it. Of
+// weights with transformers' names nothing tells whether they are OpenCLIP's,
+// whose Activation is GELU; the caller must know.
+func Detect(src nn.Tensors, prefix string, metadata map[string]string) (Config, error) {
+	all := nn.Names(src.Names())
+	has := func(name string) bool { return all.Has(prefix + name) }
 	c := Config{Activation: ir.QuickGELU}
 	switch {
-	case has(openCLIPNames.positions):
+	case has("transformer.resblocks."):
 		c.Activation, c.names = ir.GELU, openCLIPNames
-	case has("text_model.embeddings.token_embedding.weight"):
+	case has("text_model.encoder.layers."):
 		c.names = transformersNames("text_model.")
 		if has("text_model.text_projection") { // as stable-diffusion.cpp names OpenCLIP's
 			c.names.projection, c.names.transposed = "text_model.text_projection", true
 		}
-	default:
+	case has("encoder.layers."):
 		c.names = transformersNames("")
+	case has("text_model."), has("token_embedding."), has("embeddings."):
+		return c, fmt.Errorf("the text encoder has no layers: there are no tensors %stext_model.encoder.layers.0...", prefix)
+	default:
+		return c, fmt.Errorf("not a text encoder of Stable Diffusion (CLIP): there are no tensors %stext_model.encoder.layers.0... or %stransformer.resblocks.0...; its tensors begin with %s", prefix, prefix, all.Under(prefix).Beginnings(8))
 	}
-
 	var err error
-	shape := func(name string) ir.Shape {
-		_, shape, ok := src.Lookup(prefix + name)
-		switch {
-		case err != nil:
-		case !ok:
-			err = fmt.Errorf("the text encoder has no tensor %s", prefix+name)
-		case len(shape) != 2:
-			err = fmt.Errorf("tensor %s of the text encoder has shape %v, expected 2 dimensions", prefix+name, shape)
-		default:
-			return shape
-		}
-		return ir.Shape{1, 1}
-	}
-	tokens := shape(c.names.tokens)
-	c.Vocab, c.Width, c.Length = tokens[0], tokens[1], shape(c.names.positions)[0]
-	for has(c.names.layer(c.Layers).norm1 + ".weight") {
-		c.Layers++
-	}
-	if has(c.names.projection) {
-		p := shape(c.names.projection)
-		c.Projected = p[0]
-		if c.names.transposed {
-			c.Projected = p[1]
-		}
-	}
-	if err == nil && c.Layers == 0 {
-		err = fmt.Errorf("the text encoder has no layers: there is no tensor %s%s.weight", prefix, c.names.layer(0).norm1)
-	}
-	if err != nil {
+	if c.Layers, err = all.Count(prefix + c.names.layers); err != nil {
 		return c, err
+	}
+	first := c.names.layer(0)
+	c.Width = nn.Agreed(src, prefix, nn.Axis{Name: c.names.tokens, I: 1}, nn.Axis{Name: c.names.positions, I: 1},
+		nn.Axis{Name: first.norm1 + ".weight"}, nn.Axis{Name: first.norm2 + ".weight"}, nn.Axis{Name: c.names.finalNorm + ".weight"})
+	c.Vocab = nn.Agreed(src, prefix, nn.Axis{Name: c.names.tokens})
+	c.Length = nn.Agreed(src, prefix, nn.Axis{Name: c.names.positions})
+	if c.names.openCLIP() || has(c.names.projection) {
+		if c.Projected = nn.Agreed(src, prefix, nn.Axis{Name: c.names.projection, I: c.names.projectedAxis()}); c.Projected == 0 {
+			return c, fmt.Errorf("there is no tensor %s, or it is no matrix", prefix+c.names.projection)
+		}
+	}
+	if want, known := published[c.Width]; known && c.Layers != want {
+		return c, fmt.Errorf("the text encoder has %d layers of %d features (%s...), expected %d: the file is incomplete", c.Layers, c.Width, prefix+c.names.layers, want)
 	}
 	c.Heads = max(c.Width/headDim, 1)
 	if text, ok := metadata[MetadataHeads]; ok {
 		if c.Heads, err = strconv.Atoi(text); err != nil || c.Heads < 1 {
-			return c, fmt.Errorf("metadata %s is %q, expected a number of heads", MetadataHeads, text)
+			return c, fmt.Errorf("metadata %s is %.200q, expected a number of heads", MetadataHeads, text)
 		}
 	}
 	if c.Width%c.Heads != 0 {
 		return c, fmt.Errorf("a text encoder of width %d cannot have %d heads", c.Width, c.Heads)
 	}
-	return c, nil
+	return c, c.Check(src, prefix).Err()
+}
+
+// published are the layers of the text encoders of each width that models of
+// Stable Diffusion have: CLIP ViT-L and OpenCLIP ViT-bigG.
+var published = map[int]int{768: 12, 1280: 32}
+
+// Check compares the weights of the encoder with those of a source.
+func (c Config) Check(src nn.Source, prefix string) *nn.Audit {
+	return nn.Check(src, func(s nn.Scope) { Text(s.Sub(prefix), c, 1, Output{Layer: -1, Norm: true}) })
 }
 
 // An Output says which of the encoder's states a model is conditioned on.
@@ -117,7 +115,7 @@ func Text(s nn.Scope, c Config, batch int, o Output) {
 	tokens := g.Input("tokens", dtype.I32, batch, c.Length)
 	ends := g.Input("ends", dtype.I32, batch)
 
-	x := g.Add(g.Embedding(tokens, s.Weight(c.names.tokens)), s.Weight(c.names.positions))
+	x := g.Add(g.Embedding(tokens, s.Weight(c.names.tokens, c.Vocab, c.Width)), s.Weight(c.names.positions, c.Length, c.Width))
 	states := []ir.Value{x}
 	for i := range c.Layers {
 		x = layer(s, c, c.names.layer(i), x)
@@ -135,7 +133,11 @@ func Text(s nn.Scope, c Config, batch int, o Output) {
 
 	pooled := g.Embedding(ends, g.Reshape(last, batch*c.Length, c.Width))
 	if c.Projected > 0 {
-		projection := s.Weight(c.names.projection)
+		shape := []int{c.Projected, c.Width}
+		if c.names.transposed {
+			shape[0], shape[1] = shape[1], shape[0]
+		}
+		projection := s.Weight(c.names.projection, shape...)
 		if c.names.transposed {
 			projection = g.Permute(projection, 1, 0)
 		}
@@ -151,21 +153,21 @@ const eps = 1e-5
 func layer(s nn.Scope, c Config, n layerNames, x ir.Value) ir.Value {
 	g := s.Graph()
 	h := s.LayerNorm(n.norm1, x, eps)
-	q, k, v := queryKeyValue(s, n, h)
+	q, k, v := queryKeyValue(s, n, h, c.Width)
 	h = g.Attention(q, k, v, ir.AttentionOptions{Heads: c.Heads, Causal: true})
-	x = g.Add(x, s.Linear(n.out, h))
+	x = g.Add(x, s.Linear(n.out, h, c.Width))
 	h = s.LayerNorm(n.norm2, x, eps)
-	h = g.Unary(c.Activation, s.Linear(n.up, h))
-	return g.Add(x, s.Linear(n.down, h))
+	h = g.Unary(c.Activation, s.Linear(n.up, h, 4*c.Width))
+	return g.Add(x, s.Linear(n.down, h, c.Width))
 }
 
-func queryKeyValue(s nn.Scope, n layerNames, x ir.Value) (q, k, v ir.Value) {
+func queryKeyValue(s nn.Scope, n layerNames, x ir.Value, width int) (q, k, v ir.Value) {
 	if n.inProj == "" {
-		return s.Linear(n.q, x), s.Linear(n.k, x), s.Linear(n.v, x)
+		return s.Linear(n.q, x, width), s.Linear(n.k, x, width), s.Linear(n.v, x, width)
 	}
 	// OpenCLIP's attention has "in_proj_weight", not "in_proj.weight".
 	g := s.Graph()
-	qkv := s.LinearOf(n.inProj+"_weight", n.inProj+"_bias", x)
+	qkv := s.LinearOf(n.inProj+"_weight", n.inProj+"_bias", x, 3*width)
 	parts := g.Split(qkv, -1, 3)
 	return parts[0], parts[1], parts[2]
 }

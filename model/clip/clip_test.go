@@ -146,7 +146,7 @@ func TestDetect(t *testing.T) {
 		}, heads, "", 4},
 		{"no heads", func(eval.Weights) {}, map[string]string{clip.MetadataHeads: "many"}, `metadata weir.clip.num_heads is "many"`, 0},
 		{"heads that do not divide", func(eval.Weights) {}, map[string]string{clip.MetadataHeads: "5"}, "width 64 cannot have 5 heads", 0},
-		{"nothing there", func(w eval.Weights) { clear(w) }, heads, "no tensor cond_stage_model.transformer.", 0},
+		{"nothing there", func(w eval.Weights) { clear(w) }, heads, "no tensors cond_stage_model.transformer.", 0},
 		{"no layers", func(w eval.Weights) {
 			for name := range w {
 				if strings.Contains(name, ".layers.") {
@@ -157,9 +157,9 @@ func TestDetect(t *testing.T) {
 		{"a table of three dimensions", func(w eval.Weights) {
 			name := prefix + "text_model.embeddings.token_embedding.weight"
 			x := w[name]
-			x.Shape = append(x.Shape[:2:2], 1)
+			x.Shape = ir.Shape{600, 8, 8}
 			w[name] = x
-		}, heads, "expected 2 dimensions", 0},
+		}, heads, "token_embedding.weight has the shape [600 8 8], expected [600 64]", 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

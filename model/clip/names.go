@@ -8,7 +8,20 @@ type names struct {
 	finalNorm, projection string
 	// transposed says that the projection is stored as text×projected.
 	transposed bool
+	layers     string // before the numbers of the layers
 	layer      func(i int) layerNames
+}
+
+// openCLIP reports whether the names are open_clip's, whose encoders all have a
+// projection.
+func (n names) openCLIP() bool { return n.layers == openCLIPNames.layers }
+
+// projectedAxis is the dimension of the projection that it gives.
+func (n names) projectedAxis() int {
+	if n.transposed {
+		return 1
+	}
+	return 0
 }
 
 // layerNames are the tensors of a layer. OpenCLIP has query, key and value in
@@ -26,6 +39,7 @@ func transformersNames(model string) names {
 		positions:  model + "embeddings.position_embedding.weight",
 		finalNorm:  model + "final_layer_norm",
 		projection: "text_projection.weight",
+		layers:     model + "encoder.layers.",
 		layer: func(i int) layerNames {
 			l := fmt.Sprintf("%sencoder.layers.%d.", model, i)
 			return layerNames{
@@ -43,6 +57,7 @@ var openCLIPNames = names{
 	finalNorm:  "ln_final",
 	projection: "text_projection",
 	transposed: true,
+	layers:     "transformer.resblocks.",
 	layer: func(i int) layerNames {
 		l := fmt.Sprintf("transformer.resblocks.%d.", i)
 		return layerNames{

@@ -5,8 +5,6 @@ package esrgan
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -32,6 +30,9 @@ type Config struct {
 	// Unshuffle is the factor by which an RRDBNet folds pixels into channels
 	// before its first convolution.
 	Unshuffle int
+	// Features is the number of channels between convolutions, Growth that of an
+	// RRDBNet's dense blocks.
+	Features, Growth int
 
 	names names
 }
@@ -39,70 +40,94 @@ type Config struct {
 // prefixes are what trainers put before every name of a checkpoint.
 var prefixes = []string{"", "params_ema.", "params.", "model.params_ema.", "module."}
 
-// Detect reads the configuration of the upscaler in a source.
-func Detect(src nn.Source) (Config, error) {
+// Detect reads the configuration of the upscaler in a source, and checks every
+// weight against it.
+func Detect(src nn.Tensors) (Config, error) {
+	all := nn.Names(src.Names())
 	for _, prefix := range prefixes {
-		if weight(src, prefix+"body.0.weight") != nil {
-			return detectCompact(src, prefix)
-		}
-		for _, n := range []names{firstNames(src, prefix), middleNames(prefix), newNames(prefix)} {
-			if weight(src, n.first+".weight") != nil && weight(src, n.conv(0, 1, 1)+".weight") != nil {
-				return detectRRDB(src, n)
+		for _, n := range []names{firstNames(all, prefix), middleNames(prefix), newNames(prefix)} {
+			if all.Has(n.blocks) && (all.Has(n.first+".") || all.Has(n.trunk+".")) {
+				return detectRRDB(src, all, n)
 			}
 		}
+		if all.Has(prefix+"body.0.weight") || all.Has(prefix+"body.0.bias") {
+			return detectCompact(src, all, prefix)
+		}
 	}
-	return Config{}, fmt.Errorf("not an upscaler that is supported: there is neither body.0.weight (Real-ESRGAN compact) nor conv_first.weight or model.0.weight with RDB blocks (ESRGAN, Real-ESRGAN)")
+	return Config{}, fmt.Errorf("not an upscaler that is supported: there is neither body.0.weight (Real-ESRGAN compact) nor conv_first.weight or model.0.weight with RDB blocks (ESRGAN, Real-ESRGAN); its tensors begin with %s", all.Beginnings(8))
 }
 
-// weight returns the shape of a convolution's weight, or nil.
-func weight(src nn.Source, name string) ir.Shape {
-	if _, shape, ok := src.Lookup(name); ok && len(shape) == 4 {
-		return shape
-	}
-	return nil
+// Check compares the weights of the upscaler with those of a source.
+func (c Config) Check(src nn.Source) *nn.Audit {
+	return nn.Check(src, func(s nn.Scope) { Upscale(s, c, 1, max(c.Unshuffle, 1), max(c.Unshuffle, 1)) })
 }
 
-func detectCompact(src nn.Source, prefix string) (Config, error) {
+// maxScale is the largest enlargement: published upscalers enlarge up to 16
+// times.
+const maxScale = 32
+
+func detectCompact(src nn.Source, all nn.Names, prefix string) (Config, error) {
 	c := Config{Compact: true, Unshuffle: 1}
 	c.names.body = func(i int) string { return fmt.Sprintf("%sbody.%d", prefix, i) }
-	first := weight(src, c.names.body(0)+".weight")
-	last := first
-	for {
-		w := weight(src, c.names.body(2*c.Convs)+".weight")
-		if w == nil {
-			break
-		}
-		last = w
-		c.Convs++
+	numbers := all.Numbers(prefix + "body.")
+	layers := numbers[len(numbers)-1] + 1
+	if layers < 3 || layers%2 == 0 || layers > 2*len(numbers) {
+		return c, fmt.Errorf("the compact upscaler has %d layers (%sbody...), expected convolutions and between each two of them a PReLU", layers, prefix)
 	}
-	c.In, c.Out = first[1], first[1]
-	c.Scale = intSqrt(last[0] / c.Out)
-	if c.Convs < 2 || c.Scale*c.Scale*c.Out != last[0] {
-		return c, fmt.Errorf("the compact upscaler ends in %d channels after %d convolutions, expected %d times a square", last[0], c.Convs, c.Out)
+	c.Convs = layers/2 + 1
+	var features []nn.Axis
+	for i := range layers - 1 {
+		features = append(features, nn.Axis{Name: c.names.body(i) + ".weight"})
 	}
-	return c, nil
+	c.Features = nn.Agreed(src, "", features...)
+	c.In = nn.Agreed(src, "", nn.Axis{Name: c.names.body(0) + ".weight", I: 1})
+	c.Out = c.In
+	last := c.names.body(layers - 1)
+	folded := nn.Agreed(src, "", nn.Axis{Name: last + ".weight"}, nn.Axis{Name: last + ".bias"})
+	c.Scale = intSqrt(folded / max(c.Out, 1))
+	if c.Scale < 1 || c.Scale > maxScale || c.Scale*c.Scale*c.Out != folded {
+		return c, fmt.Errorf("the compact upscaler reads %d channels (%s.weight) and ends in %d channels after %d convolutions (%s.weight), expected %d times a square up to %d²",
+			c.In, c.names.body(0), folded, c.Convs, last, c.Out, maxScale)
+	}
+	return c, c.Check(src).Err()
 }
 
-func detectRRDB(src nn.Source, n names) (Config, error) {
+func detectRRDB(src nn.Source, all nn.Names, n names) (Config, error) {
 	c := Config{names: n, Unshuffle: 1}
-	for weight(src, n.conv(c.Blocks, 1, 1)+".weight") != nil {
-		c.Blocks++
+	blocks := all.Under(n.blocks)
+	var err error
+	if c.Blocks, err = blocks.Count(n.blocks); err != nil {
+		return c, err
 	}
-	last := weight(src, n.last+".weight")
-	if last == nil {
-		return c, fmt.Errorf("the upscaler has no tensor %s.weight", n.last)
+	if n.trunkInBlocks {
+		c.Blocks-- // the trunk has the number after the last block
 	}
-	c.In, c.Out = weight(src, n.first+".weight")[1], last[0]
+	if c.Blocks < 1 || len(n.ups) == 0 && n.last == "" {
+		return c, fmt.Errorf("the upscaler has %d blocks (%s...) and %d convolutions that enlarge, expected at least one block and the convolutions after them", c.Blocks, n.blocks, len(n.ups))
+	}
+	var features, growth []nn.Axis
+	for i := range c.Blocks {
+		for dense := 1; dense <= 3; dense++ {
+			growth = append(growth, nn.Axis{Name: n.conv(i, dense, 1) + ".weight"}, nn.Axis{Name: n.conv(i, dense, 1) + ".bias"})
+			features = append(features, nn.Axis{Name: n.conv(i, dense, 5) + ".weight"}, nn.Axis{Name: n.conv(i, dense, 5) + ".bias"})
+		}
+	}
+	c.Features, c.Growth = nn.Agreed(src, "", features...), nn.Agreed(src, "", growth...)
+	c.In = nn.Agreed(src, "", nn.Axis{Name: n.first + ".weight", I: 1})
+	c.Out = nn.Agreed(src, "", nn.Axis{Name: n.last + ".weight"}, nn.Axis{Name: n.last + ".bias"})
 	c.Scale = 1 << len(n.ups)
-	if c.In != c.Out {
+	if c.In != c.Out && c.Out > 0 {
 		// Real-ESRGAN's x2 and x1 networks are the x4 one on folded pixels.
 		c.Unshuffle = intSqrt(c.In / c.Out)
-		if c.Unshuffle*c.Unshuffle*c.Out != c.In || c.Scale%max(c.Unshuffle, 1) != 0 {
-			return c, fmt.Errorf("the upscaler reads %d channels and writes %d, expected a square multiple", c.In, c.Out)
+		if c.Unshuffle < 1 || c.Unshuffle*c.Unshuffle*c.Out != c.In || c.Scale%c.Unshuffle != 0 {
+			return c, fmt.Errorf("the upscaler reads %d channels (%s.weight) and writes %d (%s.weight), expected a square multiple that divides %d×%d", c.In, n.first, c.Out, n.last, c.Scale, c.Scale)
 		}
 		c.In, c.Scale = c.Out, c.Scale/c.Unshuffle
 	}
-	return c, nil
+	if c.Scale > maxScale {
+		return c, fmt.Errorf("the upscaler enlarges %d times (%s and those before it), expected at most %d times", c.Scale, n.ups[len(n.ups)-1], maxScale)
+	}
+	return c, c.Check(src).Err()
 }
 
 func intSqrt(n int) int {
@@ -120,6 +145,8 @@ type names struct {
 
 	first, trunk, hr, last string
 	ups                    []string
+	blocks                 string // before the numbers of the blocks
+	trunkInBlocks          bool   // trunk is numbered as a block is
 	conv                   func(block, dense, conv int) string
 }
 
@@ -127,7 +154,8 @@ type names struct {
 func newNames(prefix string) names {
 	return names{
 		first: prefix + "conv_first", trunk: prefix + "conv_body", hr: prefix + "conv_hr", last: prefix + "conv_last",
-		ups: []string{prefix + "conv_up1", prefix + "conv_up2"},
+		ups:    []string{prefix + "conv_up1", prefix + "conv_up2"},
+		blocks: prefix + "body.",
 		conv: func(block, dense, conv int) string {
 			return fmt.Sprintf("%sbody.%d.rdb%d.conv%d", prefix, block, dense, conv)
 		},
@@ -138,7 +166,8 @@ func newNames(prefix string) names {
 func middleNames(prefix string) names {
 	return names{
 		first: prefix + "conv_first", trunk: prefix + "trunk_conv", hr: prefix + "HRconv", last: prefix + "conv_last",
-		ups: []string{prefix + "upconv1", prefix + "upconv2"},
+		ups:    []string{prefix + "upconv1", prefix + "upconv2"},
+		blocks: prefix + "RRDB_trunk.",
 		conv: func(block, dense, conv int) string {
 			return fmt.Sprintf("%sRRDB_trunk.%d.RDB%d.conv%d", prefix, block, dense, conv)
 		},
@@ -148,32 +177,30 @@ func middleNames(prefix string) names {
 // firstNames are those of ESRGAN's first release, whose layers are numbered:
 // 0 is the first convolution, 1 the blocks, then an upsampling convolution at
 // every third number, and two convolutions with an activation between them.
-func firstNames(src nn.Source, prefix string) names {
-	layers := map[int]bool{}
-	blocks := 0
-	for i := range 32 {
-		if weight(src, fmt.Sprintf("%smodel.%d.weight", prefix, i)) != nil {
-			layers[i] = true
-		}
-	}
-	for weight(src, fmt.Sprintf("%smodel.1.sub.%d.RDB1.conv1.0.weight", prefix, blocks)) != nil {
-		blocks++
-	}
+func firstNames(all nn.Names, prefix string) names {
+	blocks := prefix + "model.1.sub."
 	layer := func(i int) string { return prefix + "model." + strconv.Itoa(i) }
 	n := names{
-		first: layer(0), trunk: fmt.Sprintf("%smodel.1.sub.%d", prefix, blocks),
+		first: layer(0), blocks: blocks, trunkInBlocks: true,
 		conv: func(block, dense, conv int) string {
-			return fmt.Sprintf("%smodel.1.sub.%d.RDB%d.conv%d.0", prefix, block, dense, conv)
+			return fmt.Sprintf("%s%d.RDB%d.conv%d.0", blocks, block, dense, conv)
 		},
 	}
-	numbers := slices.Sorted(maps.Keys(layers))
-	if len(numbers) < 3 {
+	count, _ := all.Count(blocks) // detection tells what is wrong with them
+	n.trunk = fmt.Sprintf("%s%d", blocks, count-1)
+	var layers []int
+	for i := 2; i < 32; i++ {
+		if all.Has(layer(i) + ".") {
+			layers = append(layers, i)
+		}
+	}
+	if len(layers) < 2 {
 		return n
 	}
-	for _, i := range numbers[1 : len(numbers)-2] {
+	for _, i := range layers[:len(layers)-2] {
 		n.ups = append(n.ups, layer(i))
 	}
-	n.hr, n.last = layer(numbers[len(numbers)-2]), layer(numbers[len(numbers)-1])
+	n.hr, n.last = layer(layers[len(layers)-2]), layer(layers[len(layers)-1])
 	return n
 }
 
@@ -195,9 +222,13 @@ func compact(s nn.Scope, c Config, x ir.Value) ir.Value {
 	g := s.Graph()
 	h := x
 	for i := range c.Convs {
-		h = s.Conv(c.names.body(2*i), h, same)
+		n := c.Features
+		if i == c.Convs-1 {
+			n = c.Out * c.Scale * c.Scale
+		}
+		h = s.Conv(c.names.body(2*i), h, n, 3, same)
 		if i < c.Convs-1 {
-			slopes := s.Weight(c.names.body(2*i+1) + ".weight")
+			slopes := s.Weight(c.names.body(2*i+1)+".weight", n)
 			h = g.Binary(ir.PReLU, h, g.Reshape(slopes, 1, -1, 1, 1))
 		}
 	}
@@ -209,7 +240,8 @@ func compact(s nn.Scope, c Config, x ir.Value) ir.Value {
 // rrdbNet is the residual-in-residual dense network.
 func rrdbNet(s nn.Scope, c Config, x ir.Value) ir.Value {
 	g := s.Graph()
-	x = s.Conv(c.names.first, pixelUnshuffle(g, x, c.Unshuffle), same)
+	n := c.Features
+	x = s.Conv(c.names.first, pixelUnshuffle(g, x, c.Unshuffle), n, 3, same)
 	h := x
 	for i := range c.Blocks {
 		block := h
@@ -218,13 +250,13 @@ func rrdbNet(s nn.Scope, c Config, x ir.Value) ir.Value {
 		}
 		h = g.Add(g.Affine(block, 0.2, 0), h)
 	}
-	h = g.Add(s.Conv(c.names.trunk, h, same), x)
+	h = g.Add(s.Conv(c.names.trunk, h, n, 3, same), x)
 	for _, up := range c.names.ups {
 		size := g.Shape(h)
-		h = lrelu(g, s.Conv(up, g.Resample(h, ir.Nearest, 2*size[2], 2*size[3]), same))
+		h = lrelu(g, s.Conv(up, g.Resample(h, ir.Nearest, 2*size[2], 2*size[3]), n, 3, same))
 	}
-	h = lrelu(g, s.Conv(c.names.hr, h, same))
-	return s.Conv(c.names.last, h, same)
+	h = lrelu(g, s.Conv(c.names.hr, h, n, 3, same))
+	return s.Conv(c.names.last, h, c.Out, 3, same)
 }
 
 // denseBlock is five convolutions, each of which sees the results of all
@@ -233,10 +265,10 @@ func denseBlock(s nn.Scope, c Config, block, dense int, x ir.Value) ir.Value {
 	g := s.Graph()
 	seen := []ir.Value{x}
 	for conv := 1; conv <= 4; conv++ {
-		h := s.Conv(c.names.conv(block, dense, conv), concat(g, seen), same)
+		h := s.Conv(c.names.conv(block, dense, conv), concat(g, seen), c.Growth, 3, same)
 		seen = append(seen, lrelu(g, h))
 	}
-	h := s.Conv(c.names.conv(block, dense, 5), concat(g, seen), same)
+	h := s.Conv(c.names.conv(block, dense, 5), concat(g, seen), c.Features, 3, same)
 	return g.Add(g.Affine(h, 0.2, 0), x)
 }
 

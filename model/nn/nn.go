@@ -3,7 +3,10 @@
 package nn
 
 import (
+	"slices"
+
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/ir"
 )
 
@@ -38,53 +41,57 @@ type Scope struct {
 	g      *ir.Graph
 	src    Source
 	prefix string
+	audit  *Audit // told of weights that do not fit; may be nil
 }
 
 // NewScope returns the scope of a whole checkpoint.
-func NewScope(g *ir.Graph, src Source) Scope { return Scope{g, src, ""} }
+func NewScope(g *ir.Graph, src Source) Scope { return Scope{g: g, src: src} }
 
 // Graph returns the graph that is built.
 func (s Scope) Graph() *ir.Graph { return s.g }
 
 // Sub returns the scope of the names that begin with prefix, which ends in a
 // dot unless it is empty.
-func (s Scope) Sub(prefix string) Scope { return Scope{s.g, s.src, s.prefix + prefix} }
-
-// Has reports whether there is a weight of that name.
-func (s Scope) Has(name string) bool {
-	_, _, ok := s.src.Lookup(s.prefix + name)
-	return ok
+func (s Scope) Sub(prefix string) Scope {
+	s.prefix += prefix
+	return s
 }
 
-// Weight returns a weight. One that is missing makes the graph fail.
-func (s Scope) Weight(name string) ir.Value {
-	dt, shape, ok := s.src.Lookup(s.prefix + name)
-	if !ok {
-		s.g.Fail("the checkpoint has no tensor %s", s.prefix+name)
-		return s.g.Weight(s.prefix+name, dtype.F32, 1)
+// Weight returns the weight NAME, whose shape the network states. One that is
+// missing, has another shape or holds integers makes the graph fail.
+func (s Scope) Weight(name string, shape ...int) ir.Value {
+	name = s.prefix + name
+	dt, found, ok := s.src.Lookup(name)
+	if f := faultOf(name, dt, found, shape, ok); f != nil {
+		s.g.Fail("%v", f)
+		if s.audit != nil {
+			s.audit.faults = append(s.audit.faults, *f)
+		}
+		dt = dtype.F32
 	}
-	return s.g.Weight(s.prefix+name, dt, shape...)
+	return s.g.Weight(name, dt, shape...)
 }
 
-// optional returns a weight or None.
-func (s Scope) optional(name string) ir.Value {
-	if !s.Has(name) {
-		return ir.None
-	}
-	return s.Weight(name)
+// Linear applies NAME.weight[n,K] and NAME.bias[n] to x[...,K].
+func (s Scope) Linear(name string, x ir.Value, n int) ir.Value {
+	return s.LinearOf(name+".weight", name+".bias", x, n)
 }
 
-// Linear applies NAME.weight and NAME.bias, if there is one, to x[...,K]. A
-// weight that is stored as a 1×1 convolution is read as a matrix.
-func (s Scope) Linear(name string, x ir.Value) ir.Value {
-	return s.LinearOf(name+".weight", name+".bias", x)
+// Project applies NAME.weight[n,K] to x[...,K], without a bias.
+func (s Scope) Project(name string, x ir.Value, n int) ir.Value {
+	return s.LinearOf(name+".weight", "", x, n)
 }
 
 // LinearOf is Linear for weights whose names do not end in ".weight" and
-// ".bias".
-func (s Scope) LinearOf(weight, bias string, x ir.Value) (y ir.Value) {
+// ".bias". A bias of "" is none.
+func (s Scope) LinearOf(weight, bias string, x ir.Value, n int) (y ir.Value) {
 	s.g.In(s.prefix+weight, func() {
-		y = s.g.Linear(x, s.matrix(s.Weight(weight)), s.optional(bias))
+		in := s.g.Shape(x)
+		b := ir.None
+		if bias != "" {
+			b = s.Weight(bias, n)
+		}
+		y = s.g.Linear(x, s.Weight(weight, n, in[len(in)-1]), b)
 		for _, a := range s.src.Adapters(s.prefix + weight) {
 			y = s.addLinear(y, x, a)
 		}
@@ -92,25 +99,34 @@ func (s Scope) LinearOf(weight, bias string, x ir.Value) (y ir.Value) {
 	return y
 }
 
-// matrix reads the weight of a 1×1 convolution as that of a linear layer.
-func (s Scope) matrix(w ir.Value) ir.Value {
-	shape := s.g.Shape(w)
-	for len(shape) > 2 && shape[len(shape)-1] == 1 {
+// addLinear adds what an adapter makes of x to y.
+func (s Scope) addLinear(y, x ir.Value, a Adapter) ir.Value {
+	h := s.g.Linear(x, s.factor(a.Down, 2), ir.None)
+	h = s.strength(h, a)
+	h = s.g.Linear(h, s.factor(a.Up, 2), ir.None)
+	return s.addRows(y, h, len(s.g.Shape(y))-1, a)
+}
+
+// factor returns a matrix of an adapter as a weight of so many dimensions: of
+// those at the end that are 1, some are left out or put in.
+func (s Scope) factor(name string, dims int) ir.Value {
+	dt, shape, ok := s.src.Lookup(name)
+	if !ok || slices.Contains(shape, 0) {
+		s.g.Fail("the tensor %s of a LoRA is missing or empty: it has the shape %v", fault.Name(name), shape)
+		dt, shape = dtype.F32, ir.Shape{1, 1}
+	}
+	w := s.g.Weight(name, dt, shape...)
+	shape = slices.Clone(shape)
+	for len(shape) > dims && shape[len(shape)-1] == 1 {
 		shape = shape[:len(shape)-1]
+	}
+	for len(shape) < dims {
+		shape = append(shape, 1)
 	}
 	if len(shape) == len(s.g.Shape(w)) {
 		return w
 	}
 	return s.g.Reshape(w, shape...)
-}
-
-// addLinear adds what an adapter makes of x to y.
-func (s Scope) addLinear(y, x ir.Value, a Adapter) ir.Value {
-	root := Scope{s.g, s.src, ""}
-	h := s.g.Linear(x, s.matrix(root.Weight(a.Down)), ir.None)
-	h = s.strength(h, a)
-	h = s.g.Linear(h, s.matrix(root.Weight(a.Up)), ir.None)
-	return s.addRows(y, h, len(s.g.Shape(y))-1, a)
 }
 
 // addRows adds the result of an adapter, which may be on some features alone.
@@ -136,11 +152,16 @@ func (s Scope) strength(h ir.Value, a Adapter) ir.Value {
 	return s.g.Affine(s.g.Mul(h, s.g.Input(a.Strength, dtype.F32, 1)), a.Scale, 0)
 }
 
-// Conv applies the convolution NAME.weight and NAME.bias, if there is one, to
+// Conv applies the convolution NAME.weight[n,C,size,...] and NAME.bias[n] to
 // x[B,C,...].
-func (s Scope) Conv(name string, x ir.Value, o ir.ConvOptions) (y ir.Value) {
+func (s Scope) Conv(name string, x ir.Value, n, size int, o ir.ConvOptions) (y ir.Value) {
 	s.g.In(s.prefix+name, func() {
-		y = s.g.Conv(x, s.kernel(s.Weight(name+".weight"), x), s.optional(name+".bias"), o)
+		in := s.g.Shape(x)
+		shape := []int{n, in[1]}
+		for range in[2:] {
+			shape = append(shape, size)
+		}
+		y = s.g.Conv(x, s.Weight(name+".weight", shape...), s.Weight(name+".bias", n), o)
 		for _, a := range s.src.Adapters(s.prefix + name + ".weight") {
 			y = s.addConv(y, x, o, a)
 		}
@@ -148,24 +169,11 @@ func (s Scope) Conv(name string, x ir.Value, o ir.ConvOptions) (y ir.Value) {
 	return y
 }
 
-// kernel reads a matrix as a 1×1 convolution of as many dimensions as x has.
-func (s Scope) kernel(w, x ir.Value) ir.Value {
-	shape := append(ir.Shape{}, s.g.Shape(w)...)
-	if len(shape) == len(s.g.Shape(x)) {
-		return w
-	}
-	for len(shape) < len(s.g.Shape(x)) {
-		shape = append(shape, 1)
-	}
-	return s.g.Reshape(w, shape...)
-}
-
 // addConv adds what an adapter makes of x to y. The kernel of the base is in
 // Mid if there is one, otherwise in Down; the others are 1×1.
 func (s Scope) addConv(y, x ir.Value, o ir.ConvOptions, a Adapter) ir.Value {
-	root := Scope{s.g, s.src, ""}
 	conv := func(h ir.Value, name string, o ir.ConvOptions) ir.Value {
-		return s.g.Conv(h, s.kernel(root.Weight(name), h), ir.None, o)
+		return s.g.Conv(h, s.factor(name, len(s.g.Shape(h))), ir.None, o)
 	}
 	h := x
 	if a.Mid == "" {
@@ -177,18 +185,23 @@ func (s Scope) addConv(y, x ir.Value, o ir.ConvOptions, a Adapter) ir.Value {
 	return s.addRows(y, h, 1, a)
 }
 
-// LayerNorm normalizes the last dimension by NAME.weight and NAME.bias.
+// LayerNorm normalizes the last dimension of x[...,K] by NAME.weight[K] and
+// NAME.bias[K].
 func (s Scope) LayerNorm(name string, x ir.Value, eps float32) (y ir.Value) {
 	s.g.In(s.prefix+name, func() {
-		y = s.g.LayerNorm(x, s.Weight(name+".weight"), s.optional(name+".bias"), eps)
+		shape := s.g.Shape(x)
+		n := shape[len(shape)-1]
+		y = s.g.LayerNorm(x, s.Weight(name+".weight", n), s.Weight(name+".bias", n), eps)
 	})
 	return y
 }
 
-// GroupNorm normalizes groups of channels by NAME.weight and NAME.bias.
+// GroupNorm normalizes groups of channels of x[B,C,...] by NAME.weight[C] and
+// NAME.bias[C].
 func (s Scope) GroupNorm(name string, x ir.Value, groups int, eps float32) (y ir.Value) {
 	s.g.In(s.prefix+name, func() {
-		y = s.g.GroupNorm(x, s.Weight(name+".weight"), s.Weight(name+".bias"), groups, eps)
+		n := s.g.Shape(x)[1]
+		y = s.g.GroupNorm(x, s.Weight(name+".weight", n), s.Weight(name+".bias", n), groups, eps)
 	})
 	return y
 }

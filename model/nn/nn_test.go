@@ -160,9 +160,9 @@ func TestAdapters(t *testing.T) {
 			out := eval.Build(t, src, r.weights, inputs, func(s nn.Scope) {
 				for name, scope := range map[string]nn.Scope{"side path": s.Sub("at."), "merged": s} {
 					if tt.size > 0 {
-						s.Graph().Output(name, scope.Conv("layer", s.Graph().Input("x", dtype.F32, x4...), kernel))
+						s.Graph().Output(name, scope.Conv("layer", s.Graph().Input("x", dtype.F32, x4...), n, tt.size, kernel))
 					} else {
-						s.Graph().Output(name, scope.Linear("layer", s.Graph().Input("x", dtype.F32, x2...)))
+						s.Graph().Output(name, scope.Linear("layer", s.Graph().Input("x", dtype.F32, x2...), n))
 					}
 				}
 			})
@@ -174,7 +174,7 @@ func TestAdapters(t *testing.T) {
 func TestMissing(t *testing.T) {
 	g := ir.New("model")
 	s := nn.NewScope(g, eval.Weights{}).Sub("a.")
-	s.Linear("proj", g.Input("x", dtype.F32, 2, 1))
+	s.Linear("proj", g.Input("x", dtype.F32, 2, 1), 3)
 	if err := g.Err(); err == nil || !strings.Contains(err.Error(), "no tensor a.proj.weight") {
 		t.Errorf("got %v, want an error that names the tensor", err)
 	}

@@ -3,13 +3,15 @@
 package sd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/weir-run/weir/ir"
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/model/nn"
 )
 
@@ -44,12 +46,13 @@ const (
 	MetadataPrediction = "weir.prediction"          // "epsilon" or "v"
 )
 
-// A Checkpoint is what a file of Stable Diffusion holds.
+// A Checkpoint is what a file of Stable Diffusion holds. What is left out is the
+// zero value.
 type Checkpoint struct {
 	Family Family
 	UNet   UNetConfig
-	VAE    VAEConfig // the zero value of a UNet alone
-	// Text are the prefixes of the text encoders: CLIP-L and, in SDXL, OpenCLIP-G. A UNet alone has none.
+	VAE    VAEConfig
+	// Text are the prefixes of the text encoders: CLIP-L and, in SDXL, OpenCLIP-G.
 	Text []string
 	// Factor is the number of pixels that a value of the latents stands for in each direction.
 	Factor int
@@ -60,84 +63,130 @@ type Checkpoint struct {
 	// Scale and Shift turn the autoencoder's latents into the UNet's:
 	// (z - Shift)·Scale.
 	Scale, Shift float32
+	// Doubts are what the metadata say and what was not understood.
+	Doubts []string
 }
 
-// source is a checkpoint with its metadata, which a nn.Source lacks.
+// source is a checkpoint with its metadata, which a nn.Source lacks, and with
+// all names.
 type source struct {
 	nn.Source
+	names    nn.Names
 	metadata map[string]string
+}
+
+func newSource(src nn.Tensors, metadata map[string]string) source {
+	return source{src, src.Names(), metadata}
 }
 
 func (s source) has(name string) bool { _, _, ok := s.Lookup(name); return ok }
 
-// shape returns the shape of a tensor with that many dimensions, or nil.
-func (s source) shape(name string, dims int) ir.Shape {
-	if _, shape, ok := s.Lookup(name); ok && len(shape) == dims {
-		return shape
+// scales are what latents are multiplied by for the UNet of each family.
+var scales = map[Family]float32{SD1: 0.18215, SDXL: 0.13025}
+
+// Detect tells what a checkpoint is. Parts may be left out: those that are there
+// are complete, and belong together. The error of anything else says what was
+// recognised, and which tensor is missing or does not fit.
+func Detect(src nn.Tensors, metadata map[string]string) (*Checkpoint, error) {
+	s := newSource(src, metadata)
+	if err := s.other(); err != nil {
+		return nil, err
+	}
+	c := &Checkpoint{Factor: 8}
+	if err := c.text(s); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.names.Has(UNetPrefix) {
+		if c.UNet, err = detectUNet(s); err != nil {
+			return nil, fmt.Errorf("%s: %w", cmp.Or(c.Family, family(s)), err)
+		}
+		if c.Family != "" && c.UNet.family() != c.Family {
+			return nil, fmt.Errorf("%s: the UNet and the text encoders do not belong together: SDXL's has label_emb, that of 1.x has not", c.Family)
+		}
+		c.Family = c.UNet.family()
+	}
+	if s.names.Has(VAEPrefix) {
+		if c.VAE, err = DetectVAE(src, VAEPrefix); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Family, err)
+		}
+		if c.HasUNet() && c.VAE.Latent != c.UNet.In {
+			return nil, fmt.Errorf("%s: the autoencoder has latents of %d channels (%sdecoder.conv_in.weight) and the UNet reads %d (%sinput_blocks.0.0.weight)", c.Family, c.VAE.Latent, VAEPrefix, c.UNet.In, UNetPrefix)
+		}
+		c.Factor = c.VAE.Factor()
+	}
+	if !c.HasUNet() && len(c.Text) == 0 {
+		return nil, s.unknown()
+	}
+	c.Scale = scales[c.Family]
+	if !c.HasVAE() {
+		if err := c.factor(s); err != nil {
+			return nil, err
+		}
+	}
+	return c, errors.Join(c.prediction(s), c.latentFormat(s))
+}
+
+// HasUNet reports whether the checkpoint has a UNet.
+func (c *Checkpoint) HasUNet() bool { return c.UNet.Channels > 0 }
+
+// HasVAE reports whether the checkpoint has an autoencoder.
+func (c *Checkpoint) HasVAE() bool { return c.VAE.Latent > 0 }
+
+// text finds the text encoders, whose places tell the family.
+func (c *Checkpoint) text(s source) error {
+	has := func(prefix string) bool {
+		return slices.ContainsFunc(s.names.Under(prefix), func(name string) bool { return !strings.HasSuffix(name, "position_ids") })
+	}
+	pair := func(l, g string) error {
+		for _, pair := range [2][2]string{{l, g}, {g, l}} {
+			if !has(pair[0]) {
+				return fmt.Errorf("%s: the checkpoint has one of the two text encoders, %s..., and not the other, %s...; load both with DualCLIPLoader", SDXL, pair[1], pair[0])
+			}
+		}
+		c.Family, c.Text = SDXL, []string{l, g}
+		return nil
+	}
+	switch {
+	case has(ClipG) || has(ClipLSDXL):
+		return pair(ClipLSDXL, ClipG)
+	case has(ClipGConverted):
+		return pair(ClipLSD1, ClipGConverted)
+	case has(ClipLSD1):
+		c.Family, c.Text = SD1, []string{ClipLSD1}
 	}
 	return nil
 }
 
-// scales are what latents are multiplied by for the UNet of each family.
-var scales = map[Family]float32{SD1: 0.18215, SDXL: 0.13025}
-
-// Detect tells what a checkpoint is. Its error says what was recognised and
-// what is missing.
-func Detect(src nn.Source, metadata map[string]string) (*Checkpoint, error) {
-	s := source{src, metadata}
-	if err := s.other(); err != nil {
-		return nil, err
-	}
-	c := &Checkpoint{}
-	encoder := func(prefix string) bool {
-		return s.has(prefix+"text_model.final_layer_norm.weight") || s.has(prefix+"final_layer_norm.weight")
-	}
-	switch {
-	case s.has(ClipG+"positional_embedding") && encoder(ClipLSDXL):
-		c.Family, c.Text = SDXL, []string{ClipLSDXL, ClipG}
-	case encoder(ClipLSD1) && encoder(ClipGConverted):
-		c.Family, c.Text = SDXL, []string{ClipLSD1, ClipGConverted}
-	case encoder(ClipLSD1):
-		c.Family, c.Text = SD1, []string{ClipLSD1}
-	default:
-		return nil, fmt.Errorf("a UNet of Stable Diffusion without its text encoder: there is neither %s... (Stable Diffusion 1.x) nor %s... (SDXL); use a checkpoint that has all parts in one file, or load the parts with UNETLoader, CLIPLoader or DualCLIPLoader, and VAELoader", ClipLSD1, ClipG)
-	}
-	c.Scale = scales[c.Family]
-	var err error
-	if c.UNet, err = detectUNet(s); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Family, err)
-	}
-	if c.UNet.family() != c.Family {
-		return nil, fmt.Errorf("%s: the UNet and the text encoders do not belong together: SDXL's has label_emb, that of 1.x has not", c.Family)
-	}
-	if c.VAE, err = DetectVAE(src, VAEPrefix); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Family, err)
-	}
-	if c.VAE.Latent != c.UNet.In {
-		return nil, fmt.Errorf("%s: the autoencoder has latents of %d channels and the UNet reads %d", c.Family, c.VAE.Latent, c.UNet.In)
-	}
-	c.Factor = c.VAE.Factor()
-	return c, errors.Join(c.prediction(s), c.latentFormat(s))
-}
-
 // DetectUNet tells what a UNet is that has its weights under UNetPrefix and
 // neither text encoders nor autoencoder that count.
-func DetectUNet(src nn.Source, metadata map[string]string) (*Checkpoint, error) {
-	s := source{src, metadata}
+func DetectUNet(src nn.Tensors, metadata map[string]string) (*Checkpoint, error) {
+	s := newSource(src, metadata)
 	if err := s.other(); err != nil {
 		return nil, err
+	}
+	if !s.names.Has(UNetPrefix + "input_blocks.") {
+		return nil, s.unknown()
 	}
 	unet, err := detectUNet(s)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", family(s), err)
 	}
 	c := &Checkpoint{Family: unet.family(), UNet: unet, Scale: scales[unet.family()], Factor: 8}
-	if text, ok := metadata[MetadataFactor]; ok {
-		if c.Factor, err = strconv.Atoi(text); err != nil || c.Factor < 1 || c.Factor > 64 {
-			return nil, fmt.Errorf("metadata %s is %q, expected a number of pixels", MetadataFactor, text)
-		}
+	if err := c.factor(s); err != nil {
+		return nil, err
 	}
 	return c, errors.Join(c.prediction(s), c.latentFormat(s))
+}
+
+// factor reads what an autoencoder would tell.
+func (c *Checkpoint) factor(s source) (err error) {
+	if text, ok := s.metadata[MetadataFactor]; ok {
+		if c.Factor, err = strconv.Atoi(text); err != nil || c.Factor < 1 || c.Factor > 64 {
+			return fmt.Errorf("metadata %s is %.200q, expected a number of pixels", MetadataFactor, text)
+		}
+	}
+	return nil
 }
 
 // family tells the families' UNets apart: SDXL's is conditioned on a vector.
@@ -148,51 +197,89 @@ func (c UNetConfig) family() Family {
 	return SD1
 }
 
-// other recognises checkpoints that are not supported, by a tensor of each.
-func (s source) other() error {
-	type mark struct{ tensor, what string }
-	marks := []mark{
-		{"cond_stage_model.model.positional_embedding", "a checkpoint of Stable Diffusion 2.x, which is not supported yet: only 1.x and SDXL are"},
-		{"conditioner.embedders.0.model.positional_embedding", "the refiner of SDXL, which is not supported yet: use the base checkpoint"},
-		{"down_blocks.0.resnets.0.norm1.weight", "a UNet in the format of diffusers: use the original checkpoint with all parts in one file"},
-		{UNetPrefix + "down_blocks.0.resnets.0.norm1.weight", "a UNet in the format of diffusers: use the original checkpoint with all parts in one file"},
-		{UNetPrefix + "double_blocks.0.img_attn.qkv.weight", "a checkpoint of Flux, which is not supported yet"},
-		{"double_blocks.0.img_attn.qkv.weight", "a diffusion model of Flux, which is not supported yet"},
-		{UNetPrefix + "joint_blocks.0.x_block.attn.qkv.weight", "a checkpoint of Stable Diffusion 3, which is not supported yet"},
-		{"blocks.0.self_attn.q.weight", "a diffusion model of Wan, which is not supported yet"},
-		{UNetPrefix + "blocks.0.self_attn.q.weight", "a diffusion model of Wan, which is not supported yet"},
+// family is that of a UNet that may be broken.
+func family(s source) Family {
+	if s.names.Has(UNetPrefix + "label_emb.") {
+		return SDXL
 	}
-	for _, m := range marks {
-		if s.has(m.tensor) {
-			return fmt.Errorf("this is %s (it has the tensor %s)", m.what, m.tensor)
-		}
-	}
-	if s.has(UNetPrefix + "input_blocks.0.0.weight") {
-		return nil
-	}
-	switch {
-	case s.has("input_blocks.0.0.weight"):
-		return errors.New("this is a UNet without text encoder and autoencoder: put it in the folder diffusion_models and load it with UNETLoader, and the other parts with CLIPLoader or DualCLIPLoader and VAELoader")
-	case s.has("decoder.conv_in.weight"), s.has(VAEPrefix + "decoder.conv_in.weight"):
-		return errors.New("this is an autoencoder alone: put it in the folder vae and load it with VAELoader")
-	}
-	return fmt.Errorf("not a checkpoint that is known: there is no tensor %sinput_blocks.0.0.weight, which Stable Diffusion 1.x and SDXL have", UNetPrefix)
+	return SD1
 }
 
+// others are models that are not supported, by the beginning of the name of a
+// tensor that each has, which may have the prefix of a checkpoint's UNet.
+var others = []struct{ prefix, what string }{
+	{"cond_stage_model.model.", "a checkpoint of Stable Diffusion 2.x, which is not supported yet: only 1.x and SDXL are"},
+	{"conditioner.embedders.0.model.", "the refiner of SDXL, which is not supported yet: use the base checkpoint"},
+	{"edm_mean", "a checkpoint of Playground 2.5 (EDM), which is not supported yet"},
+	{"edm_vpred.", "a checkpoint of SDXL for EDM's velocities (edm_vpred), which is not supported yet"},
+	{"double_blocks.", "a model of Flux, which is not supported yet"},
+	{"joint_blocks.", "a model of Stable Diffusion 3, which is not supported yet"},
+	{"blocks.0.self_attn.", "a model of Wan, which is not supported yet"},
+	{"control_model.", "a ControlNet, which is not supported yet"},
+	{"input_hint_block.", "a ControlNet, which is not supported yet"},
+	{"controlnet_cond_embedding.", "a ControlNet, which is not supported yet"},
+}
+
+// other recognises checkpoints that are not supported.
+func (s source) other() error {
+	for _, o := range others {
+		for _, prefix := range []string{o.prefix, UNetPrefix + o.prefix} {
+			if under := s.names.Under(prefix); len(under) > 0 {
+				return fmt.Errorf("this is %s (it has the tensor %s)", o.what, fault.Name(under[0]))
+			}
+		}
+	}
+	return nil
+}
+
+// unknown is the error of a file without UNet and text encoders.
+func (s source) unknown() error {
+	switch {
+	case len(s.names) == 0:
+		return errors.New("not a checkpoint that is known: there are no tensors")
+	case s.names.Has(VAEPrefix + "decoder."), s.names.Has("decoder.conv_in."):
+		return errors.New("this is an autoencoder alone: put it in the folder vae and load it with VAELoader")
+	}
+	return fmt.Errorf("not a checkpoint that is known: there is no tensor %sinput_blocks.0.0.weight, which Stable Diffusion 1.x and SDXL have; its tensors begin with %s", UNetPrefix, s.names.Beginnings(8))
+}
+
+// predictions are the spellings of what a network predicts, without spaces and
+// signs, in metadata of published files.
+var predictions = map[string]bool{ // whether it is the velocity
+	"eps": false, "epsilon": false, "epsprediction": false, "epsilonprediction": false, "epspred": false, "noise": false,
+	"v": true, "vpred": true, "vprediction": true, "velocity": true, "velocityprediction": true, "vparameterization": true, "vparam": true,
+}
+
+// prediction finds what the UNet predicts: Weir's own metadata say it, then
+// tensors that mark checkpoints of SDXL, then the metadata of other programs. What
+// of those is unknown or says otherwise is a doubt.
 func (c *Checkpoint) prediction(s source) error {
-	c.VPrediction = s.has("v_pred")
-	c.ZeroSNR = s.has("ztsnr")
-	for _, key := range []string{MetadataPrediction, "modelspec.prediction_type"} {
-		switch text, ok := s.metadata[key]; {
+	parse := func(key string) (v, ok bool) {
+		text, there := s.metadata[key]
+		if !there {
+			return false, false
+		}
+		v, ok = predictions[strings.NewReplacer(" ", "", "_", "", "-", "").Replace(strings.ToLower(text))]
+		if !ok {
+			c.Doubts = append(c.Doubts, fmt.Sprintf("metadata %s is %.200q, expected \"epsilon\" or \"v\"; the node ModelSamplingDiscrete says it by hand", key, text))
+		}
+		return v, ok
+	}
+	marked := c.Family == SDXL && s.has("v_pred")
+	c.VPrediction, c.ZeroSNR = marked, marked && s.has("ztsnr")
+	if v, ok := parse(MetadataPrediction); ok {
+		c.VPrediction = v
+		return nil
+	}
+	for _, key := range []string{"modelspec.prediction_type", "modelspec.predict_key"} {
+		switch v, ok := parse(key); {
 		case !ok:
-		case text == "v":
-			c.VPrediction = true
-			return nil
-		case text == "epsilon":
-			c.VPrediction = false
+		case marked && !v:
+			c.Doubts = append(c.Doubts, fmt.Sprintf("metadata %s is %.200q, and the tensor v_pred says that the model predicts velocities: the tensor decides", key, s.metadata[key]))
 			return nil
 		default:
-			return fmt.Errorf("metadata %s is %q, expected \"epsilon\" or \"v\"", key, text)
+			c.VPrediction = v
+			return nil
 		}
 	}
 	return nil
@@ -203,7 +290,7 @@ func (c *Checkpoint) latentFormat(s source) error {
 		if text, ok := s.metadata[key]; ok {
 			v, err := strconv.ParseFloat(text, 32)
 			if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-				return fmt.Errorf("metadata %s is %q, expected a number", key, text)
+				return fmt.Errorf("metadata %s is %.200q, expected a number", key, text)
 			}
 			*to = float32(v)
 		}
@@ -214,146 +301,24 @@ func (c *Checkpoint) latentFormat(s source) error {
 	return nil
 }
 
-// detectUNet reads the blocks off the names of the weights.
-func detectUNet(s source) (UNetConfig, error) {
-	var c UNetConfig
-	first := s.shape(UNetPrefix+"input_blocks.0.0.weight", 4)
-	if first == nil {
-		return c, fmt.Errorf("tensor %sinput_blocks.0.0.weight is not a convolution", UNetPrefix)
-	}
-	c.Channels, c.In = first[0], first[1]
-	if c.In == 9 || c.In == 8 {
-		return c, fmt.Errorf("the UNet reads %d channels: it is one for inpainting or editing pictures, which is not supported yet; SetLatentNoiseMask inpaints with every other checkpoint", c.In)
-	}
-	out := s.shape(UNetPrefix+"out.2.weight", 4)
-	if out == nil {
-		return c, fmt.Errorf("there is no tensor %sout.2.weight", UNetPrefix)
-	}
-	c.Out = out[0]
-	c.Input = append(c.Input, Block{})
-	for i := 1; ; i++ {
-		b, ok := s.block(fmt.Sprintf("%sinput_blocks.%d.", UNetPrefix, i), "0.op.weight")
-		if !ok {
-			break
-		}
-		c.Input = append(c.Input, b)
-	}
-	c.Middle = s.depth(UNetPrefix + "middle_block.1.")
-	for i := range c.Input {
-		prefix := fmt.Sprintf("%soutput_blocks.%d.", UNetPrefix, i)
-		b, ok := s.block(prefix, "1.conv.weight")
-		if !ok || !b.Res {
-			return c, fmt.Errorf("there is no residual block at %s, and the UNet has %d input blocks", prefix, len(c.Input))
-		}
-		b.Resize = b.Resize || s.has(prefix+"2.conv.weight")
-		c.Output = append(c.Output, b)
-	}
-	if w := s.shape(UNetPrefix+"label_emb.0.0.weight", 2); w != nil {
-		c.Vector = w[1]
-		if c.Pooled() <= 0 {
-			return c, fmt.Errorf("the UNet is conditioned on a vector of %d features, expected more than the %d of six sizes", c.Vector, 6*sizeDim)
-		}
-	}
-	return c, c.heads(s)
-}
-
-// heads finds the text's features and the attention heads. UNets of 1.x,
-// whose transformers begin with a convolution, have eight heads; later ones
-// have heads of 64 features.
-func (c *UNetConfig) heads(s source) error {
-	var block string
-	for i, b := range c.Input {
-		if b.Depth > 0 {
-			block = fmt.Sprintf("%sinput_blocks.%d.1.", UNetPrefix, i)
-			break
-		}
-	}
-	if block == "" && c.Middle > 0 {
-		block = UNetPrefix + "middle_block.1."
-	}
-	k := s.shape(block+"transformer_blocks.0.attn2.to_k.weight", 2)
-	if k == nil {
-		return errors.New("the UNet has no transformer that attends to text (attn2.to_k.weight)")
-	}
-	c.Context = k[1]
-	if s.shape(block+"proj_in.weight", 4) != nil {
-		c.Heads = 8
-	} else {
-		c.HeadDim = 64
-	}
-	if text, ok := s.metadata[MetadataHeads]; ok {
-		heads, err := strconv.Atoi(text)
-		if err != nil || heads < 1 {
-			return fmt.Errorf("metadata %s is %q, expected a number of heads", MetadataHeads, text)
-		}
-		c.Heads, c.HeadDim = heads, 0
-	}
-	if c.Heads > 0 && k[0]%c.Heads != 0 || c.Heads == 0 && k[0]%c.HeadDim != 0 {
-		return fmt.Errorf("attention with %d features cannot have the heads of its family; the metadata %s can give their number", k[0], MetadataHeads)
-	}
-	return nil
-}
-
-// block reads what a block consists of; resize is the tensor of the layer
-// that changes the resolution in it.
-func (s source) block(prefix, resize string) (Block, bool) {
-	b := Block{
-		Res:    s.has(prefix + "0.in_layers.0.weight"),
-		Depth:  s.depth(prefix + "1."),
-		Resize: s.has(prefix + resize),
-	}
-	return b, b.Res || b.Resize
-}
-
-// depth counts the blocks of a transformer.
-func (s source) depth(prefix string) int {
-	n := 0
-	for s.has(fmt.Sprintf("%stransformer_blocks.%d.norm1.weight", prefix, n)) {
-		n++
-	}
-	return n
-}
-
-// DetectVAE reads the configuration of the autoencoder whose weights begin
-// with prefix.
-func DetectVAE(src nn.Source, prefix string) (VAEConfig, error) {
-	s := source{Source: src}
-	var c VAEConfig
-	if s.has(prefix + "decoder.up_blocks.0.resnets.0.norm1.weight") {
-		return c, errors.New("an autoencoder in the format of diffusers: use one with the original names (decoder.up.0.block.0...)")
-	}
-	blocks := func(half string) (levels []int) {
-		for {
-			n := 0
-			for s.has(fmt.Sprintf("%s%s.%d.block.%d.norm1.weight", prefix, half, len(levels), n)) {
-				n++
-			}
-			if n == 0 {
-				return levels
-			}
-			levels = append(levels, n)
-		}
-	}
-	c.Up, c.Down = blocks("decoder.up"), blocks("encoder.down")
-	c.Decoder, c.Encoder = len(c.Up) > 0, len(c.Down) > 0
-	c.Quant, c.PostQuant = s.has(prefix+"quant_conv.weight"), s.has(prefix+"post_quant_conv.weight")
-	in := s.shape(prefix+"decoder.conv_in.weight", 4)
-	out := s.shape(prefix+"decoder.conv_out.weight", 4)
-	if in == nil || out == nil || !c.Decoder {
-		return c, fmt.Errorf("no autoencoder of Stable Diffusion: there are no tensors %sdecoder.conv_in.weight, ...up.0.block.0.norm1.weight and ...conv_out.weight; load one with VAELoader", prefix)
-	}
-	c.Latent, c.Image = in[1], out[0]
-	return c, nil
-}
-
 // Describe says what the checkpoint is, for people.
 func (c *Checkpoint) Describe() string {
 	prediction := "epsilon"
 	if c.VPrediction {
 		prediction = "v"
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s prediction, UNet of %d channels at %d resolutions, text of %d features, latents of %d channels at 1/%d",
-		c.Family, prediction, c.UNet.Channels, c.UNet.Scale()+1, c.UNet.Context, c.UNet.In, c.Factor)
-	return b.String()
+	what := []string{string(c.Family)}
+	if c.HasUNet() {
+		what = append(what, prediction+" prediction", fmt.Sprintf("UNet of %d channels at %d resolutions, text of %d features, latents of %d channels at 1/%d",
+			c.UNet.Channels, c.UNet.Scale()+1, c.UNet.Context, c.UNet.In, c.Factor))
+	} else {
+		what = append(what, "no UNet")
+	}
+	if len(c.Text) == 0 {
+		what = append(what, "no text encoders")
+	}
+	if !c.HasVAE() {
+		what = append(what, "no autoencoder")
+	}
+	return strings.Join(what, ", ")
 }

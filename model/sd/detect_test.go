@@ -1,6 +1,7 @@
 package sd
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -128,7 +129,6 @@ func TestUNetAlone(t *testing.T) {
 	}
 	for _, tt := range []struct{ tensor, want string }{
 		{UNetPrefix + "double_blocks.0.img_attn.qkv.weight", "Flux"},
-		{UNetPrefix + "down_blocks.0.resnets.0.norm1.weight", "format of diffusers"},
 		{"something", "no tensor model.diffusion_model.input_blocks.0.0.weight"},
 	} {
 		if _, err := DetectUNet(marks(tt.tensor), nil); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -198,31 +198,43 @@ func TestDetectRefuses(t *testing.T) {
 	}{
 		{"SD 2", marks(first, "cond_stage_model.model.positional_embedding"), "Stable Diffusion 2.x"},
 		{"SDXL refiner", marks(first, "conditioner.embedders.0.model.positional_embedding"), "refiner of SDXL"},
-		{"diffusers UNet", marks("down_blocks.0.resnets.0.norm1.weight"), "format of diffusers"},
-		{"Flux checkpoint", marks(UNetPrefix + "double_blocks.0.img_attn.qkv.weight"), "checkpoint of Flux"},
-		{"Flux model", marks("double_blocks.0.img_attn.qkv.weight"), "diffusion model of Flux"},
+		{"Flux checkpoint", marks(UNetPrefix + "double_blocks.0.img_attn.qkv.weight"), "model of Flux"},
+		{"Flux model", marks("double_blocks.0.img_attn.qkv.weight"), "model of Flux"},
 		{"SD 3", marks(UNetPrefix + "joint_blocks.0.x_block.attn.qkv.weight"), "Stable Diffusion 3"},
 		{"Wan", marks("blocks.0.self_attn.q.weight"), "Wan"},
 		{"Wan with a prefix", marks(UNetPrefix + "blocks.0.self_attn.q.weight"), "Wan"},
-		{"UNet alone", marks("input_blocks.0.0.weight"), "UNet without text encoder and autoencoder: put it in the folder diffusion_models"},
 		{"VAE alone", marks("decoder.conv_in.weight"), "an autoencoder alone"},
 		{"VAE alone with its prefix", sd15(func(w eval.Weights) { without(UNetPrefix)(w); without(ClipLSD1)(w) }), "an autoencoder alone"},
 		{"nothing", eval.Weights{}, "not a checkpoint that is known"},
-		{"no text encoder", sd15(without(ClipLSD1)), "without its text encoder"},
-		{"no autoencoder", sd15(without(VAEPrefix)), "load one with VAELoader"},
+		{"ControlNet", marks("control_model.input_blocks.0.0.weight"), "a ControlNet"},
+		{"Playground 2.5", marks("edm_mean", "edm_std"), "Playground 2.5"},
 		{"inpainting", sd15(reshape(first, 320, 9, 3, 3)), "inpainting"},
-		{"no convolution", sd15(reshape(first, 320)), "not a convolution"},
-		{"an output block missing", sd15(without(UNetPrefix + "output_blocks.7.")), "no residual block at model.diffusion_model.output_blocks.7."},
-		{"no last convolution", sd15(without(UNetPrefix + "out.2.")), "no tensor model.diffusion_model.out.2.weight"},
-		{"SDXL's UNet with SD 1's encoder", sd15(reshape(UNetPrefix+"label_emb.0.0.weight", 1280, 2816)), "do not belong together"},
+		{"no convolution", sd15(reshape(first, 320)), "tensor model.diffusion_model.input_blocks.0.0.weight has the shape [320], expected [320 4 3 3]"},
+		{"an output block missing", sd15(without(UNetPrefix + "output_blocks.7.")), "none model.diffusion_model.output_blocks.7..."},
+		{"no last convolution", sd15(without(UNetPrefix + "out.2.")), "tensors are missing: model.diffusion_model.out.2.weight, model.diffusion_model.out.2.bias"},
+		{"SDXL's UNet with SD 1's encoder", sd15(func(w eval.Weights) {
+			without(UNetPrefix)(w)
+			maps.Copy(w, claim(synth.SDXL()))
+			without("conditioner.")(w)
+		}), "do not belong together"},
 		{"a vector of too few features", sd15(reshape(UNetPrefix+"label_emb.0.0.weight", 1280, 1000)), "vector of 1000 features"},
-		{"latents that differ", sd15(reshape(VAEPrefix+"decoder.conv_in.weight", 512, 16, 3, 3)), "latents of 16 channels and the UNet reads 4"},
-		{"a VAE of diffusers", sd15(func(w eval.Weights) {
-			w[VAEPrefix+"decoder.up_blocks.0.resnets.0.norm1.weight"] = eval.Weight{Shape: ir.Shape{1}}
-		}), "autoencoder in the format of diffusers"},
+		{"latents that differ", sd15(func(w eval.Weights) {
+			reshape(VAEPrefix+"decoder.conv_in.weight", 512, 16, 3, 3)(w)
+			reshape(VAEPrefix+"post_quant_conv.weight", 16, 16, 1, 1)(w)
+			reshape(VAEPrefix+"post_quant_conv.bias", 16)(w)
+			without(VAEPrefix + "encoder.")(w)
+			without(VAEPrefix + "quant_conv.")(w)
+		}), "latents of 16 channels (first_stage_model.decoder.conv_in.weight) and the UNet reads 4"},
 		{"no text attention", sd15(func(w eval.Weights) {
 			for name := range w {
 				if strings.Contains(name, ".transformer_blocks.") {
+					delete(w, name)
+				}
+			}
+		}), "the transformer at model.diffusion_model.input_blocks.1.1. has no blocks"},
+		{"no transformers", sd15(func(w eval.Weights) {
+			for name := range w {
+				if strings.Contains(name, "_block") && strings.Contains(name, ".1.") && !strings.Contains(name, "emb_layers") {
 					delete(w, name)
 				}
 			}
@@ -256,7 +268,10 @@ func TestMetadata(t *testing.T) {
 		{MetadataShift, "Inf", "expected a number", nil},
 		{MetadataPrediction, "v", "", func(c *Checkpoint) bool { return c.VPrediction }},
 		{MetadataPrediction, "epsilon", "", func(c *Checkpoint) bool { return !c.VPrediction }},
-		{MetadataPrediction, "velocity", `weir.prediction is "velocity"`, nil},
+		{MetadataPrediction, "velocity", "", func(c *Checkpoint) bool { return c.VPrediction }},
+		{MetadataPrediction, "flow", "", func(c *Checkpoint) bool {
+			return !c.VPrediction && strings.Contains(c.Doubts[0], `weir.prediction is "flow"`)
+		}},
 		{"modelspec.prediction_type", "v", "", func(c *Checkpoint) bool { return c.VPrediction }},
 		{"modelspec.architecture", "anything", "", func(c *Checkpoint) bool { return c.Family == SD1 && !c.VPrediction && !c.ZeroSNR }},
 	}
@@ -274,9 +289,64 @@ func TestMetadata(t *testing.T) {
 			}
 		})
 	}
-	w["v_pred"], w["ztsnr"] = eval.Weight{}, eval.Weight{}
-	c, err := Detect(w, nil)
-	if err != nil || !c.VPrediction || !c.ZeroSNR {
-		t.Errorf("with the tensors v_pred and ztsnr: %+v, %v", c, err)
+	// In Stable Diffusion 1.x the tensors decide nothing, as in ComfyUI.
+	for _, tt := range []struct {
+		tensors []synth.Tensor
+		v       bool
+	}{{synth.SD15(), false}, {synth.SDXL(), true}} {
+		w := claim(tt.tensors)
+		w["v_pred"], w["ztsnr"] = eval.Weight{}, eval.Weight{}
+		c, err := Detect(w, nil)
+		if err != nil || c.VPrediction != tt.v || c.ZeroSNR != tt.v {
+			t.Errorf("with the tensors v_pred and ztsnr: %+v, %v", c, err)
+		}
+	}
+}
+
+// TestPredictions has the spellings of files in the wild.
+func TestPredictions(t *testing.T) {
+	w, xl := claim(synth.SD15()), claim(synth.SDXL())
+	xl["v_pred"] = eval.Weight{}
+	for key, spellings := range map[string]map[string]bool{
+		"modelspec.prediction_type": {"epsilon": false, "eps": false, "Epsilon": false, "noise": false, "epsilon_prediction": false, "v": true, "V": true, "v_prediction": true,
+			"v-prediction": true, "vpred": true, "v_pred": true, "v pred": true, "velocity": true, "V-Prediction": true},
+		"modelspec.predict_key": {"epsilon": false, "v": true},
+	} {
+		for text, v := range spellings {
+			c, err := Detect(w, map[string]string{key: text})
+			if err != nil || c.VPrediction != v || len(c.Doubts) > 0 {
+				t.Errorf("%s %q is %+v, %v", key, text, c, err)
+			}
+			c, err = Detect(xl, map[string]string{key: text})
+			if err != nil || !c.VPrediction || (len(c.Doubts) == 0) != v {
+				t.Errorf("%s %q beside the tensor v_pred is %v, %v, %v", key, text, c.VPrediction, c.Doubts, err)
+			}
+		}
+	}
+	for _, text := range []string{"", "flow", "x0", "\x1b[31m", strings.Repeat("v", 1e6)} {
+		c, err := Detect(w, map[string]string{"modelspec.prediction_type": text})
+		if err != nil || c.VPrediction || len(c.Doubts) != 1 || len(c.Doubts[0]) > 1000 || strings.Contains(c.Doubts[0], "\x1b") {
+			t.Errorf("%.20q is %.200q, %v", text, c.Doubts, err)
+		}
+	}
+}
+
+// TestPartial has checkpoints without a part, which the workflow may load
+// itself.
+func TestPartial(t *testing.T) {
+	for family, tensors := range map[Family][]synth.Tensor{SD1: synth.SD15(), SDXL: synth.SDXL()} {
+		for _, prefixes := range [][]string{{VAEPrefix}, {"cond_stage_model.", "conditioner."}, {UNetPrefix}, {UNetPrefix, VAEPrefix}} {
+			w := claim(tensors)
+			for name := range w {
+				if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+					delete(w, name)
+				}
+			}
+			lacks := func(p string) bool { return slices.Contains(prefixes, p) }
+			c, err := Detect(w, nil)
+			if err != nil || c.Family != family || c.HasUNet() == lacks(UNetPrefix) || c.HasVAE() == lacks(VAEPrefix) || (len(c.Text) > 0) == lacks("conditioner.") || c.Factor != 8 {
+				t.Errorf("%s without %v: %+v, %v", family, prefixes, c, err)
+			}
+		}
 	}
 }

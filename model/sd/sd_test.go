@@ -18,7 +18,7 @@ func TestUNet(t *testing.T) {
 		t.Run(file, func(t *testing.T) {
 			f := golden.Open(t, file)
 			half := eval.Read(t, f.File)
-			c, err := detectUNet(source{half, f.Metadata()})
+			c, err := detectUNet(newSource(half, f.Metadata()))
 			if err != nil {
 				t.Fatal(err)
 			}

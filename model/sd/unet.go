@@ -29,8 +29,9 @@ type UNetConfig struct {
 
 // A Block is one of input_blocks or output_blocks.
 type Block struct {
-	Res   bool // begins with a residual block
-	Depth int  // of its transformer, 0 without one
+	Res      bool // begins with a residual block
+	Channels int  // of its result
+	Depth    int  // of its transformer, 0 without one
 	// Resize says that the block ends by halving the resolution (of the input
 	// blocks) or doubling it (of the output blocks).
 	Resize bool
@@ -41,6 +42,14 @@ const sizeDim = 256
 
 // Pooled returns the number of features of the pooled text in Vector.
 func (c UNetConfig) Pooled() int { return c.Vector - 6*sizeDim }
+
+// heads returns the number of attention heads that n features have.
+func (c UNetConfig) heads(n int) int {
+	if c.Heads > 0 {
+		return c.Heads
+	}
+	return n / c.HeadDim
+}
 
 // Scale returns how often the resolution is halved: the latent's height and
 // width should be multiples of 1<<Scale.
@@ -71,22 +80,23 @@ func UNet(s nn.Scope, c UNetConfig, batch, height, width, tokens int) {
 		s := s.Sub(fmt.Sprintf("input_blocks.%d.", i))
 		switch {
 		case i == 0:
-			h = s.Conv("0", h, same)
+			h = s.Conv("0", h, b.Channels, 3, same)
 		case b.Res:
 			h = u.block(s, h, b)
 		default:
-			h = s.Conv("0.op", h, ir.ConvOptions{Stride: []int{2}, Pad: []int{1}})
+			h = s.Conv("0.op", h, b.Channels, 3, ir.ConvOptions{Stride: []int{2}, Pad: []int{1}})
 		}
 		skips = append(skips, h)
 	}
 
 	middle := s.Sub("middle_block.")
-	h = u.res(middle.Sub("0."), h)
+	n := c.Input[len(c.Input)-1].Channels
+	h = u.res(middle.Sub("0."), h, n)
 	if c.Middle > 0 {
 		h = u.transformer(middle.Sub("1."), h, c.Middle)
-		h = u.res(middle.Sub("2."), h)
+		h = u.res(middle.Sub("2."), h, n)
 	} else {
-		h = u.res(middle.Sub("1."), h)
+		h = u.res(middle.Sub("1."), h, n)
 	}
 
 	for i, b := range c.Output {
@@ -104,15 +114,18 @@ func UNet(s nn.Scope, c UNetConfig, batch, height, width, tokens int) {
 			if len(skips) > 0 {
 				h = u.fit(h, skips[len(skips)-1])
 			}
-			h = s.Conv(at+"conv", h, same)
+			h = s.Conv(at+"conv", h, b.Channels, 3, same)
 		}
 	}
-	h = g.SiLU(s.GroupNorm("out.0", h, 32, 1e-5))
-	g.Output("y", s.Conv("out.2", h, same))
+	h = g.SiLU(s.GroupNorm("out.0", h, groups, 1e-5))
+	g.Output("y", s.Conv("out.2", h, c.Out, 3, same))
 }
 
 // same keeps the resolution under a 3×3 convolution.
 var same = ir.ConvOptions{Pad: []int{1}}
+
+// groups is the number of groups of channels in every group norm.
+const groups = 32
 
 // unet is what every block of a denoiser needs.
 type unet struct {
@@ -138,35 +151,37 @@ func (u unet) fit(h, skip ir.Value) ir.Value {
 func (u unet) embedding(t ir.Value, batch int) ir.Value {
 	g, s := u.g, u.s
 	emb := g.Sinusoid(t, u.c.Channels, 10000)
-	emb = s.Linear("time_embed.2", g.SiLU(s.Linear("time_embed.0", emb)))
+	n := 4 * u.c.Channels
+	emb = s.Linear("time_embed.2", g.SiLU(s.Linear("time_embed.0", emb, n)), n)
 	if u.c.Vector > 0 {
 		pooled := g.Input("pooled", dtype.F32, batch, u.c.Pooled())
 		sizes := g.Reshape(g.Input("sizes", dtype.F32, batch, 6), batch*6)
 		vector := g.Concat(1, pooled, g.Reshape(g.Sinusoid(sizes, sizeDim, 10000), batch, 6*sizeDim))
-		emb = g.Add(emb, s.Linear("label_emb.0.2", g.SiLU(s.Linear("label_emb.0.0", vector))))
+		emb = g.Add(emb, s.Linear("label_emb.0.2", g.SiLU(s.Linear("label_emb.0.0", vector, n)), n))
 	}
 	return g.SiLU(emb)
 }
 
 // block is a residual block and its transformer.
 func (u unet) block(s nn.Scope, h ir.Value, b Block) ir.Value {
-	h = u.res(s.Sub("0."), h)
+	h = u.res(s.Sub("0."), h, b.Channels)
 	if b.Depth > 0 {
 		h = u.transformer(s.Sub("1."), h, b.Depth)
 	}
 	return h
 }
 
-// res is two normalized convolutions, with the timestep added between them.
-func (u unet) res(s nn.Scope, x ir.Value) ir.Value {
+// res is two normalized convolutions to n channels, with the timestep added
+// between them.
+func (u unet) res(s nn.Scope, x ir.Value, n int) ir.Value {
 	g, in := u.g, x
-	if s.Has("skip_connection.weight") { // first, so that the norm can write over the input
-		x = s.Conv("skip_connection", x, ir.ConvOptions{})
+	if g.Shape(x)[1] != n { // first, so that the norm can write over the input
+		x = s.Conv("skip_connection", x, n, 1, ir.ConvOptions{})
 	}
-	h := s.Conv("in_layers.2", g.SiLU(s.GroupNorm("in_layers.0", in, 32, 1e-5)), same)
-	emb := s.Linear("emb_layers.1", u.emb)
+	h := s.Conv("in_layers.2", g.SiLU(s.GroupNorm("in_layers.0", in, groups, 1e-5)), n, 3, same)
+	emb := s.Linear("emb_layers.1", u.emb, n)
 	h = g.Add(h, g.Reshape(emb, append(g.Shape(emb)[:2:2], 1, 1)...))
-	h = s.Conv("out_layers.3", g.SiLU(s.GroupNorm("out_layers.0", h, 32, 1e-5)), same)
+	h = s.Conv("out_layers.3", g.SiLU(s.GroupNorm("out_layers.0", h, groups, 1e-5)), n, 3, same)
 	return g.Add(h, x)
 }
 
@@ -174,12 +189,12 @@ func (u unet) res(s nn.Scope, x ir.Value) ir.Value {
 func (u unet) transformer(s nn.Scope, x ir.Value, depth int) ir.Value {
 	g := u.g
 	shape := g.Shape(x)
-	h := g.Reshape(s.GroupNorm("norm", x, 32, 1e-6), shape[0], shape[1], -1)
-	h = s.Linear("proj_in", g.Permute(h, 0, 2, 1))
+	h := g.Reshape(s.GroupNorm("norm", x, groups, 1e-6), shape[0], shape[1], -1)
+	h = s.Linear("proj_in", g.Permute(h, 0, 2, 1), shape[1])
 	for i := range depth {
 		h = u.transformerBlock(s.Sub(fmt.Sprintf("transformer_blocks.%d.", i)), h)
 	}
-	h = g.Permute(s.Linear("proj_out", h), 0, 2, 1)
+	h = g.Permute(s.Linear("proj_out", h, shape[1]), 0, 2, 1)
 	return g.Add(g.Reshape(h, shape...), x)
 }
 
@@ -193,16 +208,14 @@ func (u unet) transformerBlock(s nn.Scope, x ir.Value) ir.Value {
 }
 
 func (u unet) attention(s nn.Scope, x, context ir.Value) ir.Value {
-	q, k, v := s.Linear("to_q", x), s.Linear("to_k", context), s.Linear("to_v", context)
-	heads := u.c.Heads
-	if heads == 0 {
-		heads = u.g.Shape(q)[2] / u.c.HeadDim
-	}
-	return s.Linear("to_out.0", u.g.Attention(q, k, v, ir.AttentionOptions{Heads: heads}))
+	n := u.g.Shape(x)[2]
+	q, k, v := s.Project("to_q", x, n), s.Project("to_k", context, n), s.Project("to_v", context, n)
+	return s.Linear("to_out.0", u.g.Attention(q, k, v, ir.AttentionOptions{Heads: u.c.heads(n)}), n)
 }
 
 // feedForward is a gated layer: half of the features gate the other half.
 func (u unet) feedForward(s nn.Scope, x ir.Value) ir.Value {
-	parts := u.g.Split(s.Linear("0.proj", x), -1, 2)
-	return s.Linear("2", u.g.Mul(parts[0], u.g.GELU(parts[1])))
+	n := u.g.Shape(x)[2]
+	parts := u.g.Split(s.Linear("0.proj", x, 8*n), -1, 2)
+	return s.Linear("2", u.g.Mul(parts[0], u.g.GELU(parts[1])), n)
 }

@@ -14,9 +14,12 @@ import (
 type VAEConfig struct {
 	Latent int // channels of the latent
 	Image  int // channels of the picture
-	// Down and Up are the numbers of residual blocks at each resolution, from
-	// the picture's on.
+	// Down and Up are the channels at each resolution of the encoder and of the
+	// decoder, from the picture's on.
 	Down, Up []int
+	// DownBlocks and UpBlocks are the numbers of residual blocks at each
+	// resolution.
+	DownBlocks, UpBlocks int
 	// Encoder and Decoder say which halves there are.
 	Encoder, Decoder bool
 	// Quant and PostQuant say that 1×1 convolutions stand at the latent.
@@ -25,7 +28,7 @@ type VAEConfig struct {
 
 // Factor returns how many pixels of the picture one of the latent stands for,
 // in each direction.
-func (c VAEConfig) Factor() int { return 1 << (max(len(c.Down), len(c.Up)) - 1) }
+func (c VAEConfig) Factor() int { return 1 << max(len(c.Down)-1, len(c.Up)-1, 0) }
 
 // Decode builds the decoder from the weights of the autoencoder. Its input is
 // the latent z[batch,Latent,height,width], its output the picture
@@ -34,22 +37,22 @@ func Decode(s nn.Scope, c VAEConfig, batch, height, width int) {
 	g := s.Graph()
 	h := g.Input("z", dtype.F32, batch, c.Latent, height, width)
 	if c.PostQuant {
-		h = s.Conv("post_quant_conv", h, ir.ConvOptions{})
+		h = s.Conv("post_quant_conv", h, c.Latent, 1, ir.ConvOptions{})
 	}
 	s = s.Sub("decoder.")
-	h = middle(s.Sub("mid."), s.Conv("conv_in", h, same))
+	h = middle(s.Sub("mid."), s.Conv("conv_in", h, c.Up[len(c.Up)-1], 3, same))
 	for level := len(c.Up) - 1; level >= 0; level-- {
-		s := s.Sub(fmt.Sprintf("up.%d.", level))
-		for i := range c.Up[level] {
-			h = resnet(s.Sub(fmt.Sprintf("block.%d.", i)), h)
+		s, n := s.Sub(fmt.Sprintf("up.%d.", level)), c.Up[level]
+		for i := range c.UpBlocks {
+			h = resnet(s.Sub(fmt.Sprintf("block.%d.", i)), h, n)
 		}
 		if level > 0 {
 			size := g.Shape(h)
-			h = s.Conv("upsample.conv", g.Resample(h, ir.Nearest, 2*size[2], 2*size[3]), same)
+			h = s.Conv("upsample.conv", g.Resample(h, ir.Nearest, 2*size[2], 2*size[3]), n, 3, same)
 		}
 	}
-	h = g.SiLU(s.GroupNorm("norm_out", h, 32, vaeEps))
-	g.Output("y", s.Conv("conv_out", h, same))
+	h = g.SiLU(s.GroupNorm("norm_out", h, groups, vaeEps))
+	g.Output("y", s.Conv("conv_out", h, c.Image, 3, same))
 }
 
 // Encode builds the encoder. Its input is the picture
@@ -60,21 +63,21 @@ func Encode(s nn.Scope, c VAEConfig, batch, height, width int) {
 	g := s.Graph()
 	h := g.Input("x", dtype.F32, batch, c.Image, height, width)
 	e := s.Sub("encoder.")
-	h = e.Conv("conv_in", h, same)
-	for level, blocks := range c.Down {
+	h = e.Conv("conv_in", h, c.Down[0], 3, same)
+	for level, n := range c.Down {
 		s := e.Sub(fmt.Sprintf("down.%d.", level))
-		for i := range blocks {
-			h = resnet(s.Sub(fmt.Sprintf("block.%d.", i)), h)
+		for i := range c.DownBlocks {
+			h = resnet(s.Sub(fmt.Sprintf("block.%d.", i)), h, n)
 		}
 		if level < len(c.Down)-1 {
 			// The padding is at the end alone.
-			h = s.Conv("downsample.conv", h, ir.ConvOptions{Stride: []int{2}, PadAfter: []int{1}})
+			h = s.Conv("downsample.conv", h, n, 3, ir.ConvOptions{Stride: []int{2}, PadAfter: []int{1}})
 		}
 	}
 	h = middle(e.Sub("mid."), h)
-	h = e.Conv("conv_out", g.SiLU(e.GroupNorm("norm_out", h, 32, vaeEps)), same)
+	h = e.Conv("conv_out", g.SiLU(e.GroupNorm("norm_out", h, groups, vaeEps)), 2*c.Latent, 3, same)
 	if c.Quant {
-		h = s.Conv("quant_conv", h, ir.ConvOptions{})
+		h = s.Conv("quant_conv", h, 2*c.Latent, 1, ir.ConvOptions{})
 	}
 	// The other half of the channels is the logarithm of the variance.
 	g.Output("z", g.Slice(h, 1, 0, c.Latent))
@@ -83,18 +86,20 @@ func Encode(s nn.Scope, c VAEConfig, batch, height, width int) {
 const vaeEps = 1e-6
 
 func middle(s nn.Scope, h ir.Value) ir.Value {
-	h = resnet(s.Sub("block_1."), h)
+	n := s.Graph().Shape(h)[1]
+	h = resnet(s.Sub("block_1."), h, n)
 	h = pixelAttention(s.Sub("attn_1."), h)
-	return resnet(s.Sub("block_2."), h)
+	return resnet(s.Sub("block_2."), h, n)
 }
 
-func resnet(s nn.Scope, x ir.Value) ir.Value {
+// resnet is two normalized convolutions to n channels.
+func resnet(s nn.Scope, x ir.Value, n int) ir.Value {
 	g, in := s.Graph(), x
-	if s.Has("nin_shortcut.weight") { // first, so that the norm can write over the input
-		x = s.Conv("nin_shortcut", x, ir.ConvOptions{})
+	if g.Shape(x)[1] != n { // first, so that the norm can write over the input
+		x = s.Conv("nin_shortcut", x, n, 1, ir.ConvOptions{})
 	}
-	h := s.Conv("conv1", g.SiLU(s.GroupNorm("norm1", in, 32, vaeEps)), same)
-	h = s.Conv("conv2", g.SiLU(s.GroupNorm("norm2", h, 32, vaeEps)), same)
+	h := s.Conv("conv1", g.SiLU(s.GroupNorm("norm1", in, groups, vaeEps)), n, 3, same)
+	h = s.Conv("conv2", g.SiLU(s.GroupNorm("norm2", h, groups, vaeEps)), n, 3, same)
 	return g.Add(x, h)
 }
 
@@ -102,9 +107,10 @@ func resnet(s nn.Scope, x ir.Value) ir.Value {
 func pixelAttention(s nn.Scope, x ir.Value) ir.Value {
 	g := s.Graph()
 	shape := g.Shape(x)
-	h := g.Reshape(s.GroupNorm("norm", x, 32, vaeEps), shape[0], shape[1], -1)
+	n := shape[1]
+	h := g.Reshape(s.GroupNorm("norm", x, groups, vaeEps), shape[0], n, -1)
 	h = g.Permute(h, 0, 2, 1)
-	h = g.Attention(s.Linear("q", h), s.Linear("k", h), s.Linear("v", h), ir.AttentionOptions{Heads: 1})
-	h = g.Permute(s.Linear("proj_out", h), 0, 2, 1)
+	h = g.Attention(s.Linear("q", h, n), s.Linear("k", h, n), s.Linear("v", h, n), ir.AttentionOptions{Heads: 1})
+	h = g.Permute(s.Linear("proj_out", h, n), 0, 2, 1)
 	return g.Add(x, g.Reshape(h, shape...))
 }

@@ -1,0 +1,57 @@
+package atomicfile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// errLocked is the error of a lock that another open file has.
+var errLocked = errors.New("the file is locked")
+
+// Ages from which temporary files are left-overs: where locks are not
+// supported, and on Windows, where an owner gives up its lock before it renames.
+const (
+	oldWithoutLock = 24 * time.Hour
+	oldOnWindows   = time.Minute
+)
+
+// sweep removes the temporary files of a folder whose owners are gone.
+func sweep(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) && strings.HasSuffix(e.Name(), suffix) && e.Type().IsRegular() {
+			removeOrphan(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
+// removeOrphan removes a temporary file without an owner. Where the system
+// removes open files, it does so before it lets go of the lock: no owner can
+// come in between.
+func removeOrphan(path string) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return
+	}
+	age := time.Since(info.ModTime())
+	err = lock(f)
+	if errors.Is(err, errLocked) || err != nil && age < oldWithoutLock || runtime.GOOS == "windows" && age < oldOnWindows {
+		return
+	}
+	if os.Remove(path) != nil {
+		f.Close()
+		os.Remove(path)
+	}
+}

@@ -1,0 +1,50 @@
+package catalog
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestWidgets(t *testing.T) {
+	for class, want := range map[string][]Widget{
+		"KSampler": {
+			{Name: "seed", Type: "INT", Default: 0.0, Control: true}, {Name: "steps", Type: "INT", Default: 20.0}, {Name: "cfg", Type: "FLOAT", Default: 8.0},
+			{Name: "sampler_name", Type: "COMBO", Default: "euler"}, {Name: "scheduler", Type: "COMBO", Default: "simple"}, {Name: "denoise", Type: "FLOAT", Default: 1.0},
+		},
+		"CLIPTextEncode": {{Name: "text", Type: "STRING", Default: "", Choices: true}},
+		"LoadImage":      {{Name: "image", Type: "COMBO"}, {Name: "upload", Type: "BUTTON", Button: true}},
+		"VAEDecode":      {},
+	} {
+		got, ok := Widgets(class)
+		if diff := cmp.Diff(want, got); diff != "" || !ok {
+			t.Errorf("%s: %v %s", class, ok, diff)
+		}
+	}
+	for class := range comfy() {
+		Widgets(class) // panics for a line that cannot be read
+	}
+	if got, ok := Widgets("NoSuchNode"); ok {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestClasses(t *testing.T) {
+	for class, want := range map[string]struct {
+		comfy bool
+		pack  string
+	}{
+		"KSampler":                    {true, ""},
+		"SolidMask":                   {true, ""},
+		"FaceDetailer":                {false, "ComfyUI Impact Pack"},
+		"IPAdapter":                   {false, "ComfyUI_IPAdapter_plus"},
+		"VHS_VideoCombine":            {false, "ComfyUI-VideoHelperSuite"},
+		"Power Lora Loader (rgthree)": {false, "rgthree's ComfyUI Nodes"},
+		"NoSuchNode":                  {false, ""},
+		"":                            {false, ""},
+	} {
+		if ComfyUI(class) != want.comfy || Pack(class) != want.pack {
+			t.Errorf("%s: ComfyUI %v, pack %q, want %v", class, ComfyUI(class), Pack(class), want)
+		}
+	}
+}

@@ -1,0 +1,320 @@
+package media
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"image"
+	"math"
+
+	"github.com/weir-run/weir/fault"
+)
+
+// An Info is what the headers of a picture say.
+type Info struct {
+	Format string // png, jpeg, webp, gif, bmp or tiff
+	// Width and Height are those of the picture that Load returns, turned as
+	// its EXIF data says.
+	Width, Height int
+	// Frames is how many pictures Load returns: more than 1 if it is animated.
+	Frames int
+	// perPixel is the memory that decoding takes beside the result, in bytes a
+	// pixel; perFrame is the one that is kept of each frame until the end.
+	perPixel, perFrame int64
+}
+
+// Size returns the most bytes of memory that the pictures and their masks take.
+func (i Info) Size() int64 {
+	const colours, opacity = 3, 1
+	return saturate(colours+opacity, i.pixels(), int64(i.Frames))
+}
+
+// Memory returns the most bytes of memory that Load takes, with its result.
+func (i Info) Memory() int64 {
+	const buffers = 1 << 20
+	return sum(i.Size(), saturate(i.perPixel, i.pixels()), saturate(i.perFrame, i.pixels(), int64(i.Frames)), buffers)
+}
+
+func (i Info) pixels() int64 { return saturate(int64(i.Width), int64(i.Height)) }
+
+func sum(sizes ...int64) int64 {
+	var total int64
+	for _, n := range sizes {
+		if total > math.MaxInt64-n {
+			return math.MaxInt64
+		}
+		total += n
+	}
+	return total
+}
+
+// Measure reads the headers of a picture. No memory is taken for what they
+// claim.
+func Measure(ctx context.Context, path string) (Info, error) {
+	f, closer, err := open(ctx, path)
+	if err != nil {
+		return Info{}, err
+	}
+	defer closer.Close()
+	info, err := f.measure()
+	if err != nil {
+		return Info{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return info, nil
+}
+
+func (f *file) measure() (Info, error) {
+	info := Info{Format: f.format(), Frames: 1}
+	err := f.ctx.Err()
+	if err != nil {
+		return Info{}, err
+	}
+	switch info.Format {
+	case "png":
+		err = f.measurePNG(&info)
+	case "jpeg":
+		err = f.measureJPEG(&info)
+	case "gif":
+		err = f.measureGIF(&info)
+	case "webp":
+		err = f.measureWebP(&info)
+	case "bmp":
+		err = f.measureBMP(&info)
+	case "tiff":
+		err = f.measureTIFF(&info)
+	default:
+		return Info{}, fault.New(fault.Workflow, "this is no picture of a known format: PNG, JPEG, WebP, BMP, TIFF or GIF")
+	}
+	if err != nil {
+		return Info{}, fmt.Errorf("%s: %w", info.Format, err)
+	}
+	if info.Width < 1 || info.Height < 1 {
+		return Info{}, fault.New(fault.Workflow, "%s: the picture has %d×%d pixels", info.Format, info.Width, info.Height)
+	}
+	o, err := f.orientation(info.Format)
+	if err != nil {
+		return Info{}, err
+	}
+	if o >= 5 {
+		info.Width, info.Height = info.Height, info.Width
+	}
+	return info, nil
+}
+
+// measurePNG counts the frames of an animation that are there, of which at most
+// as many are shown as it claims.
+func (f *file) measurePNG(info *Info) error {
+	found := errNoHeader
+	var claimed, there uint32
+	data, hidden := false, false
+	err := f.chunks("png", func(c chunk) bool {
+		switch c.kind {
+		case "IHDR":
+			head, err := f.peek(c.at, 13)
+			if err != nil {
+				found = err
+				return false
+			}
+			info.Width, info.Height = int(binary.BigEndian.Uint32(head)), int(binary.BigEndian.Uint32(head[4:]))
+			info.perPixel = pngBytes(head[8], head[9])
+			found = nil
+		case "acTL":
+			if n, err := f.peek(c.at, 4); err == nil && !data {
+				claimed = binary.BigEndian.Uint32(n)
+			}
+		case "fcTL":
+			there++
+		case "IDAT":
+			data, hidden = true, hidden || !data && there == 0
+			return claimed > 0
+		}
+		return true
+	})
+	if n := min(claimed, there); n > 0 {
+		info.Frames = int(n)
+		if hidden { // of those who show animations; Pillow shows it first
+			info.Frames++
+		}
+	}
+	return errors.Join(err, found)
+}
+
+var errNoHeader = errors.New("the file has no header")
+
+// pngBytes returns the bytes a pixel of what a PNG is decoded to.
+func pngBytes(depth, colour uint8) int64 {
+	n := int64(4) // as RGBA
+	if colour == 0 || colour == 3 {
+		n = 1
+	}
+	if depth == 16 {
+		n *= 2
+	}
+	return n
+}
+
+func (f *file) measureJPEG(info *Info) error {
+	found := errNoHeader
+	err := f.segments(func(marker byte, at, n int64) bool {
+		if marker < 0xc0 || marker > 0xcf || marker == 0xc4 || marker == 0xc8 || marker == 0xcc {
+			return true
+		}
+		head, err := f.peek(at, 6)
+		if err != nil {
+			found = err
+			return false
+		}
+		info.Height, info.Width = int(binary.BigEndian.Uint16(head[1:])), int(binary.BigEndian.Uint16(head[3:]))
+		info.perPixel = int64(head[5])
+		if marker == 0xc2 { // the coefficients of a progressive one are kept as int32
+			info.perPixel *= 5
+		}
+		found = nil
+		return false
+	})
+	return errors.Join(err, found)
+}
+
+func (f *file) measureBMP(info *Info) error {
+	return f.measureBy(info, 4)
+}
+
+// measureBy measures as the image packages do.
+func (f *file) measureBy(info *Info, perPixel int64) error {
+	config, _, err := image.DecodeConfig(f.all())
+	if err != nil {
+		return err
+	}
+	info.Width, info.Height, info.perPixel = config.Width, config.Height, perPixel
+	return nil
+}
+
+// measureWebP counts the frames of an animation. Its canvas is in the header.
+func (f *file) measureWebP(info *Info) error {
+	const perPixel = 8 // of a lossless one, while it is transformed
+	frames := 0
+	err := f.chunks("webp", func(c chunk) bool {
+		switch c.kind {
+		case "VP8X":
+			if head, err := f.peek(c.at, 10); err == nil && info.Width == 0 {
+				info.Width, info.Height = 1+uint24(head[4:]), 1+uint24(head[7:])
+			}
+		case "ANMF":
+			frames++
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	if frames == 0 {
+		return f.measureBy(info, perPixel)
+	}
+	info.Frames, info.perPixel = frames, perPixel+4 // with the canvas
+	return nil
+}
+
+func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
+
+// measureGIF walks through the blocks of a GIF.
+func (f *file) measureGIF(info *Info) error {
+	head, err := f.peek(0, 13)
+	if err != nil {
+		return err
+	}
+	info.Width, info.Height = int(binary.LittleEndian.Uint16(head[6:])), int(binary.LittleEndian.Uint16(head[8:]))
+	info.perPixel, info.perFrame = 4, 1
+	frames := 0
+	at := 13 + paletteSize(head[10])
+	for {
+		b, err := f.peek(at, 1)
+		if err != nil {
+			break
+		}
+		at++
+		switch b[0] {
+		case ',':
+			head, err := f.peek(at, 9)
+			if err != nil {
+				return f.ctx.Err()
+			}
+			right := int(binary.LittleEndian.Uint16(head)) + int(binary.LittleEndian.Uint16(head[4:]))
+			bottom := int(binary.LittleEndian.Uint16(head[2:])) + int(binary.LittleEndian.Uint16(head[6:]))
+			if frames == 0 { // which may be larger than the screen that the header claims
+				info.Width, info.Height = max(info.Width, right), max(info.Height, bottom)
+			}
+			frames++
+			at += 9 + paletteSize(head[8]) + 1 // with the width of codes
+		case '!':
+			at++ // the label
+		default: // the end, or what is no GIF
+			at = f.size
+			continue
+		}
+		for {
+			n, err := f.peek(at, 1)
+			if err != nil {
+				at = f.size
+				break
+			}
+			at += 1 + int64(n[0])
+			if n[0] == 0 {
+				break
+			}
+		}
+	}
+	if err := f.ctx.Err(); err != nil {
+		return err
+	}
+	if frames == 0 {
+		return errors.New("there is no picture in the file")
+	}
+	info.Frames = frames
+	return nil
+}
+
+// paletteSize returns the bytes of the palette that flags announce.
+func paletteSize(flags byte) int64 {
+	if flags&0x80 == 0 {
+		return 0
+	}
+	return 3 << (flags&7 + 1)
+}
+
+// measureTIFF counts the pages that have the size of the first.
+func (f *file) measureTIFF(info *Info) error {
+	if err := f.measureBy(info, 8); err != nil {
+		return err
+	}
+	pages, err := f.pages()
+	info.Frames = max(len(pages), 1)
+	return err
+}
+
+// maxEntries bounds the tags that the pages of a TIFF have together.
+const maxEntries = 1 << 18
+
+// pages returns the places of the directories of a TIFF whose pictures have the
+// size of the first.
+func (f *file) pages() ([]int64, error) {
+	d, ok := f.firstDirectory()
+	var out []int64
+	var width, height int64
+	seen := map[int64]bool{}
+	entries := 0
+	for ok && !seen[d.at] && entries < maxEntries {
+		seen[d.at] = true
+		entries += 1 + d.entries
+		w, _ := d.number(tagWidth)
+		h, _ := d.number(tagHeight)
+		if len(out) == 0 {
+			width, height = w, h
+		}
+		if w == width && h == height {
+			out = append(out, d.at)
+		}
+		d, ok = f.directory(d.order, d.next())
+	}
+	return out, f.ctx.Err()
+}

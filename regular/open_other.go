@@ -1,0 +1,6 @@
+//go:build !unix
+
+package regular
+
+// nonblock is no flag here: there are no pipes with names in folders.
+const nonblock = 0
