@@ -34,9 +34,9 @@ func ParseSource(text string) (Source, error) {
 		if n, err := strconv.Atoi(threads); err == nil && n > 0 && n <= 1<<24 && n%cudaBlock == 0 {
 			return Source(n), nil
 		}
-		return 0, fmt.Errorf("noise %q: expected the threads that the card runs at once, its multiprocessors times the threads of each, such as cuda:%d for 28 of 1536", text, 28*1536)
+		return 0, fmt.Errorf("%q: expected the threads that the card runs at once, its multiprocessors times the threads of each, such as cuda:%d for 28 of 1536", text, 28*1536)
 	}
-	return 0, fmt.Errorf("noise %q: expected cpu, cuda or cuda:THREADS", text)
+	return 0, fmt.Errorf("%q: expected cpu, cuda or cuda:THREADS", text)
 }
 
 // String returns the text that ParseSource takes.
