@@ -146,7 +146,7 @@ func TestExitStatus(t *testing.T) {
 		"inspect " + goldens + "no.safetensors": {6, "no.safetensors"},
 		"run " + goldens + "ldm.py":             {3, "ldm.py"},
 		"run " + goldens + "no.json":            {6, "no.json"},
-		"run --noise gpu " + emojiFlow:         {2, "expected cpu, cuda or cuda:THREADS"},
+		"run --noise gpu " + emojiFlow:          {2, "expected cpu, cuda or cuda:THREADS"},
 		"generate -c x -p y --noise cuda:7":     {2, "threads that the card runs at once"},
 		"run --set x " + emojiFlow:              {2, "NODE.INPUT=VALUE"},
 		"generate":                              {2, "--checkpoint"},
