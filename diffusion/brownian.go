@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"context"
 	"math"
 	"strconv"
 )
@@ -10,6 +11,7 @@ import (
 // halved intervals of torchsde (Li et al. 2020, Scalable Gradients for
 // Stochastic Differential Equations), with the same numbers for the same seed.
 type brownian struct {
+	ctx    context.Context // when it is cancelled no values are drawn
 	source Source
 	seed   uint64
 	n      int
@@ -33,11 +35,16 @@ const (
 	brownianPool = 24
 	// brownianCache is how many intervals keep their values.
 	brownianCache = 45
+
+	// PathStates bounds the states' worth of noise that the path of a stochastic
+	// sampler holds: the intervals that keep their values and those on the way to
+	// the one that is asked for.
+	PathStates = brownianCache + 30
 )
 
 // newBrownian returns the path between two noise levels for n values.
-func newBrownian(source Source, seed uint64, low, high float64, n int) *brownian {
-	b := &brownian{source: source, seed: seed, n: n}
+func newBrownian(ctx context.Context, source Source, seed uint64, low, high float64, n int) *brownian {
+	b := &brownian{ctx: ctx, source: source, seed: seed, n: n}
 	b.root = &interval{start: sixDigits(low), end: sixDigits(high)}
 	w := b.draw(seedSequence(seed, nil, brownianPool))
 	scale := float32(math.Sqrt(high - low))
@@ -51,7 +58,9 @@ func newBrownian(source Source, seed uint64, low, high float64, n int) *brownian
 // draw returns the noise of a generator of its own.
 func (b *brownian) draw(seed uint32) []float32 {
 	out := make([]float32, b.n)
-	b.source.generator(uint64(seed)).Normal(out)
+	if b.ctx.Err() == nil {
+		b.source.generator(uint64(seed)).Normal(out)
+	}
 	return out
 }
 

@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -118,7 +119,7 @@ func (n Noise) steps(shape Shape) func() []float32 {
 // path returns the normalized differences between the levels of one path of
 // Brownian motion over the schedule. Only samplers that say so have it drawn by
 // the source; for all others it is the processor's.
-func (n Noise) path(sigmas []float64, shape Shape, bySource bool) func(from, to float64) []float32 {
+func (n Noise) path(ctx context.Context, sigmas []float64, shape Shape, bySource bool) func(from, to float64) []float32 {
 	source := CPU
 	if bySource {
 		source = n.Source
@@ -127,7 +128,7 @@ func (n Noise) path(sigmas []float64, shape Shape, bySource bool) func(from, to 
 	return func(from, to float64) []float32 {
 		if path == nil {
 			positive := slices.DeleteFunc(slices.Clone(sigmas), func(v float64) bool { return v <= 0 })
-			path = newBrownian(source, n.Seed, slices.Min(positive), slices.Max(positive), shape.Elems())
+			path = newBrownian(ctx, source, n.Seed, slices.Min(positive), slices.Max(positive), shape.Elems())
 		}
 		return path.noise(from, to)
 	}

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // A Network predicts the noise, or the velocity, of a state.
@@ -99,7 +101,7 @@ func (j *Job) run(ctx context.Context, n Network, chosen choice, sigmas []float6
 		ctx: ctx, table: j.Table, sigmas: sigmas, denoise: g.denoise,
 		x:     j.noised(noise, sigmas[0]),
 		noise: j.Noise.steps(j.Shape),
-		path:  j.Noise.path(sigmas, j.Shape, chosen.gpuPath),
+		path:  j.Noise.path(ctx, sigmas, j.Shape, chosen.gpuPath),
 		progress: func(step int, denoised []float32) {
 			if j.Progress != nil {
 				j.Progress(step+1, len(sigmas)-1, denoised)
@@ -113,14 +115,25 @@ func (j *Job) run(ctx context.Context, n Network, chosen choice, sigmas []float6
 		s.denoise = j.inpaint(s.denoise, noise)
 	}
 	x, err := chosen.sampler(s)
-	if err != nil {
+	if err := errors.Join(err, ctx.Err()); err != nil {
 		return nil, err
+	}
+	if i := slices.IndexFunc(x, func(v float32) bool { return !(math.Abs(float64(v)) <= math.MaxFloat32) }); i >= 0 {
+		return nil, fault.New(fault.Model, "value %d of the latents is %v at the end: the network's results are not finite; another precision of the model, or a smaller cfg than %g", i, x[i], j.CFG)
 	}
 	if a := j.Table.alpha(sigmas[len(sigmas)-1]); a != 1 {
 		x = sum(term{1 / a, x})
 	}
 	return x, nil
 }
+
+const (
+	// maxLevels bounds the levels of a schedule, of which denoise takes the last:
+	// what ComfyUI's widgets can ask for.
+	maxLevels = 1_000_000
+	// maxCFG bounds the guidance, whose product with a state must be finite.
+	maxCFG = 1e6
+)
 
 func (j *Job) check() error {
 	n := j.Shape.Elems()
@@ -141,6 +154,12 @@ func (j *Job) check() error {
 	}
 	if j.Steps < 1 {
 		return fmt.Errorf("%d steps: expected at least 1", j.Steps)
+	}
+	if all := float64(j.Steps) / j.Denoise; j.Denoise > 0 && all > maxLevels {
+		return fmt.Errorf("%d steps at denoise %g are the last of %.3g, expected at most %d: a larger denoise or fewer steps", j.Steps, j.Denoise, all, maxLevels)
+	}
+	if !(math.Abs(j.CFG) <= maxCFG) {
+		return fmt.Errorf("a guidance (cfg) of %g: expected a number up to %g", j.CFG, float64(maxCFG))
 	}
 	if len(j.Positive) == 0 {
 		return errors.New("there is no positive condition: nothing says what to show")

@@ -69,7 +69,7 @@ func TestSchedules(t *testing.T) {
 
 func TestBrownianIsTorchsdes(t *testing.T) {
 	f := golden.Open(t, "samplers")
-	b := newBrownian(CPU, 1<<40+5, float64(float32(0.03)), float64(float32(14.6)), 20)
+	b := newBrownian(t.Context(), CPU, 1<<40+5, float64(float32(0.03)), float64(float32(14.6)), 20)
 	n := 0
 	for _, ref := range f.Refs() {
 		var from, to float64
@@ -145,7 +145,7 @@ func TestSamplers(t *testing.T) {
 			noise, shape := Noise{Seed: 77}, Shape{2, 4, 6, 5}
 			st := &state{
 				ctx: t.Context(), table: table, sigmas: sigmas,
-				noise: noise.steps(shape), path: noise.path(sigmas, shape, false),
+				noise: noise.steps(shape), path: noise.path(t.Context(), sigmas, shape, false),
 				x: sum(term{math.Sqrt(1 + sigmas[0]*sigmas[0]), noise.First(shape)}),
 				denoise: func(_ context.Context, x []float32, sigma float64) (guided, uncond []float32, err error) {
 					const a, s = 0.8, 0.3
@@ -340,6 +340,22 @@ func TestGuidance(t *testing.T) {
 	late.Start = 0.9
 	j.Positive = []Cond{a, late}
 	near("out of its range", g(j)[0], 1)
+	// A range includes both of its ends.
+	part := 1 - 500./(timesteps-1)
+	late.Start, late.End = part, part
+	j.Positive = []Cond{a, late}
+	near("at the ends of its range", g(j)[0], (1+9)/2.)
+}
+
+// TestManyLevels asks for as many levels as ComfyUI's widgets can.
+func TestManyLevels(t *testing.T) {
+	for _, scheduler := range Schedulers() {
+		j := job(StableDiffusion(Epsilon, false))
+		j.Scheduler, j.Steps, j.Denoise = scheduler, 10000, 0.01
+		if sigmas, err := j.sigmas(false); err != nil || len(sigmas) > 10001 || sigmas[0] > 1 {
+			t.Errorf("%s: %d levels, %v", scheduler, len(sigmas), err)
+		}
+	}
 }
 
 func TestBatchIndex(t *testing.T) {
@@ -364,6 +380,10 @@ func TestErrors(t *testing.T) {
 		"the noise mask has 1 values":               func(j *Job) { j.Mask = []float32{1} },
 		"there is no positive condition":            func(j *Job) { j.Positive = nil },
 		"the mask of a condition has 2 values":      func(j *Job) { j.Positive[0].Mask = make([]float32, 2) },
+		"a guidance (cfg) of NaN":                   func(j *Job) { j.CFG = math.NaN() },
+		"a guidance (cfg) of -Inf":                  func(j *Job) { j.CFG = math.Inf(-1) },
+		"a guidance (cfg) of 1e+300":                func(j *Job) { j.CFG = 1e300 },
+		"are the last of 1.2e+10":                   func(j *Job) { j.Denoise = 1e-9 },
 		"there are 1 batch indices for 2 latents":   func(j *Job) { j.Noise.BatchIndex = []int{0} },
 	} {
 		j := job(table)
@@ -372,6 +392,17 @@ func TestErrors(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
+}
+
+// nan is a network that overflows.
+type nan struct{}
+
+func (nan) Predict(_ context.Context, x []float32, _ float32, payloads []any) ([][]float32, error) {
+	all := make([][]float32, len(payloads))
+	for i := range all {
+		all[i] = slices.Repeat([]float32{float32(math.NaN())}, len(x))
+	}
+	return all, nil
 }
 
 func TestCancelAndFailure(t *testing.T) {
@@ -389,8 +420,14 @@ func TestCancelAndFailure(t *testing.T) {
 		if _, err := Sample(ctx, k, j); !errors.Is(err, context.Canceled) || k.calls != 3 {
 			t.Errorf("%s: cancelled in call 3 of %d: %v", s, k.calls, err)
 		}
-		if _, err := Sample(t.Context(), &known{table: table, fail: broken}, j); !errors.Is(err, broken) {
+		named := "sampler " + s + " with scheduler normal: "
+		if _, err := Sample(t.Context(), &known{table: table, fail: broken}, j); !errors.Is(err, broken) || !strings.HasPrefix(err.Error(), named) {
 			t.Errorf("%s: %v", s, err)
+		}
+		// A network that overflows ends in an error: of the sampler that would step
+		// forever, and of all others at the end.
+		if _, err := Sample(t.Context(), nan{}, j); err == nil || !strings.HasPrefix(err.Error(), named) || !strings.Contains(err.Error(), "not finite") {
+			t.Errorf("%s, results that are not finite: %v", s, err)
 		}
 	}
 }

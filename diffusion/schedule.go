@@ -126,19 +126,30 @@ func ddimUniform(t *Table, steps int) []float64 {
 }
 
 // beta spaces timesteps by the quantiles of the distribution Beta(0.6, 0.6)
-// (Lee et al. 2024, Beta Sampling is All You Need).
+// (Lee et al. 2024, Beta Sampling is All You Need), rounded to whole ones.
 func beta(t *Table, steps int) []float64 {
+	ts := len(t.sigmas) - 1
 	last := -1
 	var out []float64
 	for i := range steps {
-		q := betaQuantile(1-float64(i)/float64(steps), 0.6, 0.6)
-		ts := int(math.RoundToEven(q * float64(len(t.sigmas)-1)))
+		// The quantile rounds to a lower timestep when more of the distribution is
+		// below the middle between the two.
+		p := 1 - float64(i)/float64(steps)
+		for ts > 0 && p < below(t, ts) {
+			ts--
+		}
 		if ts != last {
 			out = append(out, t.sigmas[ts])
 		}
 		last = ts
 	}
 	return append(out, 0)
+}
+
+// below returns the part of the distribution Beta(0.6, 0.6) that is below the
+// middle between a timestep and the one before.
+func below(t *Table, timestep int) float64 {
+	return incompleteBeta((float64(timestep)-0.5)/float64(len(t.sigmas)-1), 0.6, 0.6)
 }
 
 // linearQuadratic is linear for the first half of the steps, in which it
@@ -175,24 +186,6 @@ func klOptimal(t *Table, steps int) []float64 {
 		out = append(out, math.Tan(v))
 	}
 	return append(out, 0)
-}
-
-// betaQuantile returns the x at which the cumulative distribution of Beta(a, b)
-// is p, by bisection.
-func betaQuantile(p, a, b float64) float64 {
-	if p <= 0 || p >= 1 {
-		return min(max(p, 0), 1)
-	}
-	lo, hi := 0.0, 1.0
-	for range 80 {
-		mid := (lo + hi) / 2
-		if incompleteBeta(mid, a, b) < p {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	return (lo + hi) / 2
 }
 
 // incompleteBeta is the regularized incomplete beta function by its continued

@@ -113,7 +113,7 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 		c.Finishing()
 	}
 	job.Progress = func(step, steps int, denoised []float32) {
-		if step == steps-1 {
+		if step >= steps-1 {
 			c.Finishing() // with the last step
 		}
 		c.Progress(step, steps, func() any {
@@ -135,8 +135,8 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 
 // samplingStates bounds the copies of the latents that sampling holds at a time:
 // the state, noise, predictions of each condition, what samplers of several
-// steps remember, and the result.
-const samplingStates = 24
+// steps remember, the intervals of a path of noise, and the result.
+const samplingStates = 24 + diffusion.PathStates
 
 // prepareSampling has the first weights of the denoiser brought in. Its extents
 // are the same for all shapes, so a guess of what is not known yet will do.
