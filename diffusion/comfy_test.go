@@ -3,6 +3,8 @@ package diffusion
 import (
 	"context"
 	"math"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/weir-run/weir/internal/golden"
@@ -82,5 +84,45 @@ func TestComfyUI(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestComfySchedules compares noise levels to the last digit but one unit.
+func TestComfySchedules(t *testing.T) {
+	f := golden.Open(t, "comfy_samplers")
+	tables := map[string]*Table{"eps": StableDiffusion(Epsilon, false), "zsnr": StableDiffusion(Velocity, true), "flow": Rectified(3)}
+	n := 0
+	for _, ref := range f.Refs() {
+		part := strings.Split(ref.Name, ".")
+		if part[0] != "schedule" {
+			continue
+		}
+		n++
+		steps, err := strconv.Atoi(part[3])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sigmas, err := tables[part[1]].Sigmas(part[2], steps)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		want, wrong, most := f.F32(ref.Name), 0, int32(0)
+		if len(sigmas) != len(want) {
+			t.Errorf("%s: %d levels, want %d", ref.Name, len(sigmas), len(want))
+			continue
+		}
+		for i, v := range sigmas {
+			if d := int32(math.Float32bits(float32(v)) - math.Float32bits(want[i])); d != 0 {
+				wrong++
+				most = max(most, d, -d)
+			}
+		}
+		if most > 1 { // PyTorch's exponential and power are off by one at times
+			t.Errorf("%s: %d of %d levels differ, by up to %d in the last place", ref.Name, wrong, len(want), most)
+		}
+	}
+	if n != 97 {
+		t.Errorf("%d schedules were compared", n)
 	}
 }

@@ -76,7 +76,7 @@ func (t *Table) Max() float64 { return t.sigmas[len(t.sigmas)-1] }
 // scale.
 func (t *Table) Timestep(sigma float64) float64 {
 	if t.Prediction == Flow {
-		return sigma * timesteps
+		return float64(float32(sigma) * timesteps)
 	}
 	log := math.Log(sigma)
 	best := 0
@@ -92,14 +92,16 @@ func (t *Table) Timestep(sigma float64) float64 {
 // flow it is shifted, otherwise interpolated between logarithms.
 func (t *Table) Sigma(timestep float64) float64 {
 	if t.Prediction == Flow {
-		v := timestep / timesteps
-		return float64(float32(t.shift * v / (1 + (t.shift-1)*v)))
+		v, shift := float32(timestep)/timesteps, float32(t.shift)
+		return float64(float32(shift*v) / (1 + float32((shift-1)*v)))
 	}
-	timestep = min(max(timestep, 0), float64(len(t.sigmas)-1))
-	low := int(timestep)
+	// Rounded in each operation as PyTorch does.
+	at := float32(min(max(timestep, 0), float64(len(t.sigmas)-1)))
+	low := int(at)
 	high := min(low+1, len(t.sigmas)-1)
-	w := timestep - float64(low)
-	return float64(float32(math.Exp((1-w)*t.logs[low] + w*t.logs[high])))
+	w := at - float32(low)
+	log := float32((1-w)*float32(t.logs[low])) + float32(w*float32(t.logs[high]))
+	return float64(float32(math.Exp(float64(log))))
 }
 
 // At returns the noise level after a part of the sampling, from 0, which is

@@ -228,4 +228,11 @@ for case, (kind, scheduler, steps, cfg, denoise, start, end, full, latent, mask)
             if full:
                 s[-1] = 0
         out[f"sigmas.{discard}{case}"] = s[start or 0 :].contiguous()
+# Schedules, of which the last bits matter to paths of noise.
+for kind, counts in [("eps", [1, 2, 4, 7, 20, 33, 50, 101]), ("zsnr", [20]), ("flow", [1, 20])]:
+    for name in comfy.samplers.SCHEDULER_NAMES:
+        for n in counts:
+            if (name, n) != ("kl_optimal", 1):  # 0/0
+                out[f"schedule.{kind}.{name}.{n}"] = comfy.samplers.calculate_sigmas(MODELS[kind].get_model_object("model_sampling"), name, n).contiguous()
 save_file(out, os.path.join(here, "comfy_samplers.safetensors"))
+os.chmod(os.path.join(here, "comfy_samplers.safetensors"), 0o644)
