@@ -9,8 +9,10 @@ import (
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/lora"
+	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/tokenizer"
+	"github.com/weir-run/weir/weights"
 )
 
 // A Checkpoint is the parts of a file of Stable Diffusion. Those that the file
@@ -50,25 +52,41 @@ func (c *Checkpoint) lacks(missing bool, part, remedy string) error {
 // that the file lacks are an error when they are used; the error of a file that
 // is no checkpoint says what it is.
 func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
-	set, err := e.open(path)
+	set, err := e.tensorsOf(path)
 	if err != nil {
 		return nil, err
 	}
+	src := source{part{set: set}}
+	config, err := sd.Detect(src, set.Metadata())
+	if err != nil {
+		return nil, inFile(path, err)
+	}
+	doubt(path, config)
+	var audits []*nn.Audit
+	if config.HasUNet() {
+		audits = append(audits, config.UNet.Check(src))
+	}
+	if config.HasVAE() {
+		audits = append(audits, config.VAE.Check(src, sd.VAEPrefix))
+	}
+	for i, prefix := range config.Text {
+		text, err := detectEncoder(set, set.Metadata(), prefix, config.Family, i)
+		if err != nil {
+			return nil, inFile(path, err)
+		}
+		audits = append(audits, text.Check(src, prefix))
+	}
+	set = accounted(path, set, audits)
 	named := func(name string) part {
 		return part{engine: e, name: name + " of " + filepath.Base(path), set: set}
 	}
-	src := source{named("checkpoint")}
-	config, err := sd.Detect(src, set.Metadata())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
 	c := &Checkpoint{path: path}
-	base := lora.Base{Weights: src, UNet: config.UNet}
+	base := lora.Base{Weights: source{named("checkpoint")}, UNet: config.UNet}
 	var encoders []*encoder
 	for i, name := range textNames[:len(config.Text)] {
 		text, err := newEncoder(named(name), set.Metadata(), config.Text[i], config.Family, i)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, inFile(path, err)
 		}
 		encoders = append(encoders, text)
 		base.Encoders = append(base.Encoders, lora.Encoder{Prefix: text.prefix, Config: text.config})
@@ -88,10 +106,25 @@ func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
 // textNames are what the text encoders of a model are called, in their order.
 var textNames = [2]string{"CLIP-L", "CLIP-G"}
 
+// detectEncoder recognises text encoder number i of a family, with its weights
+// under a prefix.
+func detectEncoder(set *weights.Set, metadata map[string]string, prefix string, family sd.Family, i int) (clip.Config, error) {
+	config, err := clip.Detect(source{part{set: set}}, prefix, metadata)
+	switch {
+	case err != nil:
+		return config, err
+	case config.Length != tokenizer.ChunkLength:
+		return config, fmt.Errorf("the text encoder reads %d tokens at once (the positions at %s...), expected %d", config.Length, prefix, tokenizer.ChunkLength)
+	case family == sd.SDXL && i == 1 && config.Projected == 0:
+		return config, fmt.Errorf("%s has no projection: there is no tensor %stext_projection.weight", textNames[i], prefix)
+	}
+	return config, nil
+}
+
 // newEncoder returns text encoder number i of a family, with its weights under
 // a prefix and its conventions.
 func newEncoder(p part, metadata map[string]string, prefix string, family sd.Family, i int) (*encoder, error) {
-	config, err := clip.Detect(source{p}, prefix, metadata)
+	config, err := detectEncoder(p.set, metadata, prefix, family, i)
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +149,13 @@ func (c *Checkpoint) consistent(path string) error {
 	for _, e := range c.CLIP.encoders {
 		width += e.config.Width
 	}
-	if want := c.Model.config.UNet.Context; width != want {
-		return fmt.Errorf("%s: the text encoders give %d features and the UNet reads %d: they do not belong together", path, width, want)
+	unet := c.Model.config.UNet
+	if width != unet.Context {
+		return fault.New(fault.Model, "%s: the text encoders give %d features and the UNet reads %d: they do not belong together", path, width, unet.Context)
+	}
+	if last := c.CLIP.encoders[len(c.CLIP.encoders)-1]; unet.Vector > 0 && last.pooledWidth() != unet.Pooled() {
+		return fault.New(fault.Model, "%s: the pooled text has %d features and the UNet reads %d (%slabel_emb.0.0.weight, less those of the sizes): they do not belong together",
+			path, last.pooledWidth(), unet.Pooled(), sd.UNetPrefix)
 	}
 	return nil
 }

@@ -1,30 +1,33 @@
 package pipeline
 
 import (
-	"fmt"
 	"path/filepath"
+	"slices"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/lora"
+	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/weights"
 )
 
-// UNet opens a denoiser that is a file of its own, with or without the prefix
-// that it has in checkpoints. It reads the header of the file alone.
+// UNet opens a denoiser that is a file of its own, whatever prefix its names
+// have, or that of a checkpoint. It reads the header of the file alone.
 func (e *Engine) UNet(path string) (*Model, error) {
-	set, err := e.open(path)
+	set, err := e.tensorsOf(path)
 	if err != nil {
 		return nil, err
 	}
-	if !set.HasPrefix(sd.UNetPrefix) {
-		set = set.Under(sd.UNetPrefix)
+	m := &Model{}
+	src := source{part{set: set}}
+	if m.config, err = sd.DetectUNet(src, set.Metadata()); err != nil {
+		return nil, inFile(path, err)
 	}
-	m := &Model{part: part{engine: e, name: "UNet " + filepath.Base(path), set: set}}
-	if m.config, err = sd.DetectUNet(source{m.part}, set.Metadata()); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
+	doubt(path, m.config)
+	set = accounted(path, set, []*nn.Audit{m.config.UNet.Check(src)}, otherParts(sd.UNetPrefix)...)
+	m.part = part{engine: e, name: "UNet " + filepath.Base(path), set: set}
 	m.base = lora.Base{Weights: source{m.part}, UNet: m.config.UNet}
 	return m, nil
 }
@@ -38,7 +41,7 @@ func (e *Engine) CLIP(family sd.Family, paths ...string) (*CLIP, error) {
 		prefixes = []string{sd.ClipLSDXL, sd.ClipG}
 	}
 	if len(paths) != len(prefixes) {
-		return nil, fmt.Errorf("%s has %d text encoders, found %d files", family, len(prefixes), len(paths))
+		return nil, fault.New(fault.Workflow, "%s has %d text encoders, found %d files", family, len(prefixes), len(paths))
 	}
 	var files []textFile
 	for _, path := range paths {
@@ -63,7 +66,7 @@ func (e *Engine) CLIP(family sd.Family, paths ...string) (*CLIP, error) {
 		p := part{engine: e, name: textNames[i] + " " + filepath.Base(f.path), set: all}
 		text, err := newEncoder(p, f.set.Metadata(), prefixes[i], family, i)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.path, err)
+			return nil, inFile(f.path, err)
 		}
 		c.encoders = append(c.encoders, text)
 		c.base.Encoders = append(c.base.Encoders, lora.Encoder{Prefix: text.prefix, Config: text.config})
@@ -78,23 +81,28 @@ type textFile struct {
 	config clip.Config
 }
 
-// textFile opens a text encoder, which may have the prefix of a checkpoint.
+// textFile opens a text encoder, which may be that of a checkpoint.
 func (e *Engine) textFile(path string) (textFile, error) {
-	file, err := e.open(path)
+	file, err := e.tensorsOf(path)
 	if err != nil {
 		return textFile{}, err
 	}
-	for _, prefix := range []string{sd.ClipLSD1, sd.ClipLSDXL, sd.ClipG, sd.ClipGConverted, ""} {
-		if !file.HasPrefix(prefix) {
-			continue
-		}
-		set := file.Sub(prefix)
-		var config clip.Config
-		if config, err = clip.Detect(source{part{set: set}}, "", set.Metadata()); err == nil {
-			return textFile{path, set, config}, nil
-		}
+	prefix := ""
+	if i := slices.IndexFunc(textPrefixes, file.HasPrefix); i >= 0 {
+		prefix = textPrefixes[i]
 	}
-	return textFile{}, fmt.Errorf("%s: not a text encoder of Stable Diffusion (CLIP): %w", path, err)
+	config, err := clip.Detect(source{part{set: file}}, prefix, file.Metadata())
+	if err != nil {
+		return textFile{}, inFile(path, err)
+	}
+	file = accounted(path, file, []*nn.Audit{config.Check(source{part{set: file}}, prefix)}, otherParts(prefix)...)
+	return textFile{path, file.Sub(prefix), config}, nil
+}
+
+// otherParts returns the prefixes of all parts of checkpoints but one.
+func otherParts(prefix string) []string {
+	all := append([]string{sd.UNetPrefix, sd.VAEPrefix}, textPrefixes...)
+	return slices.DeleteFunc(all, func(p string) bool { return p == prefix })
 }
 
 // inOrder puts CLIP-L before OpenCLIP-G, which has names of its own or is the
@@ -103,14 +111,14 @@ func inOrder(files []textFile) error {
 	openCLIP := func(i int) bool { return files[i].config.Activation == ir.GELU }
 	if len(files) == 1 {
 		if openCLIP(0) {
-			return fmt.Errorf("%s: this is a text encoder of OpenCLIP, expected CLIP-L; SDXL's two are loaded with DualCLIPLoader", files[0].path)
+			return fault.New(fault.Model, "%s: this is a text encoder of OpenCLIP, expected CLIP-L; SDXL's two are loaded with DualCLIPLoader", files[0].path)
 		}
 		return nil
 	}
 	a, b := files[0].config.Width, files[1].config.Width
 	switch {
 	case openCLIP(0) == openCLIP(1) && a == b:
-		return fmt.Errorf("%s and %s are text encoders of the same size, %d features: expected CLIP-L and OpenCLIP-G", files[0].path, files[1].path, a)
+		return fault.New(fault.Model, "%s and %s are text encoders of the same size, %d features: expected CLIP-L and OpenCLIP-G", files[0].path, files[1].path, a)
 	case openCLIP(0) && !openCLIP(1), openCLIP(0) == openCLIP(1) && a > b:
 		files[0], files[1] = files[1], files[0]
 	}

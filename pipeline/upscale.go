@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/model/esrgan"
 	"github.com/weir-run/weir/model/nn"
@@ -24,12 +25,18 @@ func (e *Engine) Upscaler(path string) (*Upscaler, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &Upscaler{part: part{engine: e, name: "upscaler " + filepath.Base(path), set: set}}
-	if u.config, err = esrgan.Detect(source{u.part}); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if err := unpacked(set); err != nil {
+		return nil, inFile(path, err)
 	}
+	u := &Upscaler{}
+	src := source{part{set: set}}
+	if u.config, err = esrgan.Detect(src); err != nil {
+		return nil, inFile(path, err)
+	}
+	set = accounted(path, set, []*nn.Audit{u.config.Check(src)}, u.config.Others()...)
+	u.part = part{engine: e, name: "upscaler " + filepath.Base(path), set: set}
 	if u.config.In != 3 || u.config.Out != 3 {
-		return nil, fmt.Errorf("%s: the upscaler reads %d and writes %d channels, expected 3", path, u.config.In, u.config.Out)
+		return nil, fault.New(fault.Model, "%s: the upscaler reads %d and writes %d channels, expected 3", path, u.config.In, u.config.Out)
 	}
 	return u, nil
 }

@@ -37,17 +37,17 @@ func (l Latents) at(i int) *tile.Picture {
 
 // VAE opens an autoencoder that is a file of its own.
 func (e *Engine) VAE(path string) (*VAE, error) {
-	set, err := e.open(path)
+	set, err := e.tensorsOf(path)
 	if err != nil {
 		return nil, err
 	}
-	v := &VAE{part: part{engine: e, name: "VAE " + filepath.Base(path), set: set}}
-	if set.HasPrefix(sd.VAEPrefix) {
-		v.prefix = sd.VAEPrefix
+	v := &VAE{prefix: sd.VAEPrefix}
+	src := source{part{set: set}}
+	if v.config, err = sd.DetectVAE(src, v.prefix); err != nil {
+		return nil, inFile(path, err)
 	}
-	if v.config, err = sd.DetectVAE(source{v.part}, v.prefix); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
+	set = accounted(path, set, []*nn.Audit{v.config.Check(src, v.prefix)}, otherParts(v.prefix)...)
+	v.part = part{engine: e, name: "VAE " + filepath.Base(path), set: set}
 	return v, nil
 }
 

@@ -122,6 +122,34 @@ func (s *Set) Under(prefix string) *Set {
 	return view
 }
 
+// Renamed returns a view of all tensors under the names that f gives them. Two of
+// one name are an error. To close the view does nothing: it is valid until s is
+// closed.
+func (s *Set) Renamed(f func(name string) string) (*Set, error) {
+	view := &Set{refs: make(map[string]Ref, len(s.refs)), metadata: s.metadata, files: s.files}
+	for _, name := range s.names {
+		to := f(name)
+		if there, twice := view.refs[to]; twice {
+			return nil, fmt.Errorf("tensors %s and %s are both %s", quote(there.Name), quote(s.refs[name].Name), quote(to))
+		}
+		view.refs[to] = s.refs[name]
+	}
+	view.sort()
+	return view, nil
+}
+
+// Shaped returns a view of all tensors, some of which have other shapes of as
+// many elements. To close the view does nothing: it is valid until s is closed.
+func (s *Set) Shaped(shapes map[string][]int) *Set {
+	view := &Set{refs: maps.Clone(s.refs), names: s.names, metadata: s.metadata, files: s.files}
+	for name, shape := range shapes {
+		ref := view.refs[name]
+		ref.Shape = shape
+		view.refs[name] = ref
+	}
+	return view
+}
+
 // Add adds all tensors of other, with prefix before their names. Other keeps its files: s is valid until other is
 // closed. A name that s has already is an error, after which s is as before.
 func (s *Set) Add(prefix string, other *Set) error {

@@ -17,13 +17,9 @@ import (
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/folders"
-	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/media"
-	"github.com/weir-run/weir/model/clip"
-	"github.com/weir-run/weir/model/esrgan"
-	"github.com/weir-run/weir/model/nn"
-	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/node"
+	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -164,51 +160,10 @@ func inspect(path string, set *weights.Set, tensors bool) report {
 // recognise tells the kind of a file and describes it, or says why it is not
 // known.
 func recognise(set *weights.Set) (kind, what string) {
-	src := headers{set}
 	if isLoRA(set) {
 		return "lora", describeLoRA(set)
 	}
-	if c, err := esrgan.Detect(src); err == nil {
-		return "upscaler", c.Describe()
-	}
-	c, err := sd.Detect(src, set.Metadata())
-	if err == nil && (c.HasUNet() && (c.HasVAE() || len(c.Text) > 0) || c.HasVAE() && len(c.Text) > 0) {
-		return "checkpoint", c.Describe()
-	}
-	if c, err := detectUNet(set); err == nil {
-		return "unet", "a UNet alone: " + c.Describe()
-	}
-	if set.HasPrefix(sd.UNetPrefix) {
-		return "unknown", err.Error()
-	}
-	for _, prefix := range []string{"", sd.VAEPrefix} {
-		if v, err := sd.DetectVAE(src, prefix); err == nil {
-			return "vae", fmt.Sprintf("autoencoder of Stable Diffusion, latents of %d channels at 1/%d", v.Latent, v.Factor())
-		}
-	}
-	for _, prefix := range []string{"", sd.ClipLSD1, sd.ClipLSDXL, sd.ClipG, sd.ClipGConverted} {
-		if c, err := clip.Detect(src, prefix, set.Metadata()); err == nil {
-			return "text encoder", describeCLIP(c)
-		}
-	}
-	return "unknown", err.Error()
-}
-
-// detectUNet recognises a UNet whose names have the prefix of checkpoints or
-// none.
-func detectUNet(set *weights.Set) (*sd.Checkpoint, error) {
-	if !set.HasPrefix(sd.UNetPrefix) {
-		set = set.Under(sd.UNetPrefix)
-	}
-	return sd.DetectUNet(headers{set}, set.Metadata())
-}
-
-func describeCLIP(c clip.Config) string {
-	name := "CLIP"
-	if c.Activation == ir.GELU {
-		name = "OpenCLIP"
-	}
-	return fmt.Sprintf("%s with %d layers of %d features, reads %d tokens at once", name, c.Layers, c.Width, c.Length)
+	return pipeline.Recognise(set)
 }
 
 // loraMarks are parts of the names of tensors that only LoRAs have.
@@ -273,18 +228,6 @@ func describeLoRA(set *weights.Set) string {
 	}
 	return strings.Join(what, ", ")
 }
-
-// headers shows the tensors of a file to the packages that recognise models.
-type headers struct{ set *weights.Set }
-
-func (h headers) Lookup(name string) (dtype.DType, ir.Shape, bool) {
-	ref, ok := h.set.Lookup(name)
-	return ref.DType, ref.Shape, ok
-}
-
-func (h headers) Names() []string { return h.set.Names() }
-
-func (h headers) Adapters(string) []nn.Adapter { return nil }
 
 func (r report) write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

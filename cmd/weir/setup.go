@@ -49,7 +49,7 @@ func (s *setup) flags(cmd *cobra.Command) {
 	f.StringVar(&s.link, "link", "", "with --vram: fill that memory at most so fast, for example 25GB/s")
 	f.StringVar(&s.ram, "ram", "", "let weights take at most so much RAM (default: what is free, which is followed)")
 	f.StringVar(&s.memory, "memory", "dynamic", "dynamic, or to compare with: classic (whole models are read into memory, and what is estimated to fit stays) or mmap (the system decides)")
-	f.IntVar(&s.threads, "threads", 0, "number of cores to use (default: all)")
+	f.Var((*threads)(&s.threads), "threads", "number of cores to use (default: all)")
 }
 
 // outputs adds the flags of a run: its noise, and what it tells about itself.

@@ -5,6 +5,7 @@ package esrgan
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,11 +35,12 @@ type Config struct {
 	// RRDBNet's dense blocks.
 	Features, Growth int
 
-	names names
+	prefix string // of all names
+	names  names
 }
 
 // prefixes are what trainers put before every name of a checkpoint.
-var prefixes = []string{"", "params_ema.", "params.", "model.params_ema.", "module."}
+var prefixes = []string{"", "params_ema.", "params.", "model.params_ema.", "model.params.", "module.", "_orig_mod.", "netG.", "net_g."}
 
 // Detect reads the configuration of the upscaler in a source, and checks every
 // weight against it.
@@ -47,7 +49,7 @@ func Detect(src nn.Tensors) (Config, error) {
 	for _, prefix := range prefixes {
 		for _, n := range []names{firstNames(all, prefix), middleNames(prefix), newNames(prefix)} {
 			if all.Has(n.blocks) && (all.Has(n.first+".") || all.Has(n.trunk+".")) {
-				return detectRRDB(src, all, n)
+				return detectRRDB(src, all, prefix, n)
 			}
 		}
 		if all.Has(prefix+"body.0.weight") || all.Has(prefix+"body.0.bias") {
@@ -62,12 +64,18 @@ func (c Config) Check(src nn.Source) *nn.Audit {
 	return nn.Check(src, func(s nn.Scope) { Upscale(s, c, 1, max(c.Unshuffle, 1), max(c.Unshuffle, 1)) })
 }
 
+// Others returns the beginnings of the names of further networks that trainers
+// save in the same file, such as that before averaging.
+func (c Config) Others() []string {
+	return slices.DeleteFunc(slices.Clone(prefixes), func(p string) bool { return p == "" || p == c.prefix })
+}
+
 // maxScale is the largest enlargement: published upscalers enlarge up to 16
 // times.
 const maxScale = 32
 
 func detectCompact(src nn.Source, all nn.Names, prefix string) (Config, error) {
-	c := Config{Compact: true, Unshuffle: 1}
+	c := Config{Compact: true, Unshuffle: 1, prefix: prefix}
 	c.names.body = func(i int) string { return fmt.Sprintf("%sbody.%d", prefix, i) }
 	numbers := all.Numbers(prefix + "body.")
 	layers := numbers[len(numbers)-1] + 1
@@ -92,8 +100,8 @@ func detectCompact(src nn.Source, all nn.Names, prefix string) (Config, error) {
 	return c, c.Check(src).Err()
 }
 
-func detectRRDB(src nn.Source, all nn.Names, n names) (Config, error) {
-	c := Config{names: n, Unshuffle: 1}
+func detectRRDB(src nn.Source, all nn.Names, prefix string, n names) (Config, error) {
+	c := Config{prefix: prefix, names: n, Unshuffle: 1}
 	blocks := all.Under(n.blocks)
 	var err error
 	if c.Blocks, err = blocks.Count(n.blocks); err != nil {

@@ -128,6 +128,9 @@ func Holds(stored, want ir.Shape) bool {
 	return len(trim(want)) == 0
 }
 
+// Trimmed reports whether two shapes differ in dimensions of 1 at the end alone.
+func Trimmed(a, b ir.Shape) bool { return slices.Equal(trim(a), trim(b)) }
+
 // trim leaves out the dimensions of 1 at the end.
 func trim(s ir.Shape) ir.Shape {
 	for len(s) > 0 && s[len(s)-1] == 1 {

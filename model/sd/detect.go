@@ -314,10 +314,10 @@ func (c *Checkpoint) Describe() string {
 	} else {
 		what = append(what, "no UNet")
 	}
-	if len(c.Text) == 0 {
+	if len(c.Text) == 0 && c.HasVAE() {
 		what = append(what, "no text encoders")
 	}
-	if !c.HasVAE() {
+	if len(c.Text) > 0 && !c.HasVAE() {
 		what = append(what, "no autoencoder")
 	}
 	return strings.Join(what, ", ")

@@ -31,7 +31,7 @@ func detectUNet(s source) (UNetConfig, error) {
 	if s.names.Has(UNetPrefix + "label_emb.") {
 		c.Vector = nn.Agreed(s, UNetPrefix, nn.Axis{Name: "label_emb.0.0.weight", I: 1})
 		if c.Pooled() <= 0 {
-			return c, fmt.Errorf("the UNet is conditioned on a vector of %d features (label_emb.0.0.weight), expected more than the %d of six sizes", c.Vector, 6*sizeDim)
+			return c, fmt.Errorf("the UNet is conditioned on a vector of %d features (%slabel_emb.0.0.weight), expected more than the %d of six sizes", c.Vector, UNetPrefix, 6*sizeDim)
 		}
 	}
 	if err := c.attention(s); err != nil {
@@ -48,11 +48,11 @@ func (c UNetConfig) Check(src nn.Source) *nn.Audit {
 // latents reads the channels at both ends.
 func (c *UNetConfig) latents(s source) error {
 	c.Channels = nn.Agreed(s, UNetPrefix,
-		nn.Axis{Name: "input_blocks.0.0.weight", I: 0}, nn.Axis{Name: "input_blocks.0.0.bias", I: 0},
+		nn.Axis{Name: "input_blocks.0.0.bias", I: 0}, nn.Axis{Name: "input_blocks.0.0.weight", I: 0},
 		nn.Axis{Name: "time_embed.0.weight", I: 1}, nn.Axis{Name: "out.2.weight", I: 1}, nn.Axis{Name: "out.0.weight", I: 0})
 	c.In = nn.Agreed(s, UNetPrefix, nn.Axis{Name: "input_blocks.0.0.weight", I: 1})
 	c.Out = nn.Agreed(s, UNetPrefix,
-		nn.Axis{Name: "out.2.weight", I: 0}, nn.Axis{Name: "out.2.bias", I: 0}, nn.Axis{Name: "input_blocks.0.0.weight", I: 1})
+		nn.Axis{Name: "out.2.bias", I: 0}, nn.Axis{Name: "out.2.weight", I: 0}, nn.Axis{Name: "input_blocks.0.0.weight", I: 1})
 	if c.In == 9 || c.In == 8 {
 		return fmt.Errorf("the UNet reads %d channels: it is one for inpainting or editing pictures, which is not supported yet; SetLatentNoiseMask inpaints with every other checkpoint", c.In)
 	}

@@ -17,10 +17,10 @@ func DetectVAE(src nn.Tensors, prefix string) (VAEConfig, error) {
 	c.Decoder, c.Encoder = true, s.names.Has(prefix+"encoder.")
 	c.Quant, c.PostQuant = s.names.Has(prefix+"quant_conv."), s.names.Has(prefix+"post_quant_conv.")
 	c.Latent = nn.Agreed(s, prefix,
-		nn.Axis{Name: "decoder.conv_in.weight", I: 1}, nn.Axis{Name: "post_quant_conv.weight", I: 0},
-		nn.Axis{Name: "post_quant_conv.weight", I: 1}, nn.Axis{Name: "post_quant_conv.bias", I: 0})
+		nn.Axis{Name: "post_quant_conv.bias", I: 0}, nn.Axis{Name: "decoder.conv_in.weight", I: 1},
+		nn.Axis{Name: "post_quant_conv.weight", I: 0}, nn.Axis{Name: "post_quant_conv.weight", I: 1})
 	c.Image = nn.Agreed(s, prefix,
-		nn.Axis{Name: "decoder.conv_out.weight", I: 0}, nn.Axis{Name: "decoder.conv_out.bias", I: 0}, nn.Axis{Name: "encoder.conv_in.weight", I: 1})
+		nn.Axis{Name: "decoder.conv_out.bias", I: 0}, nn.Axis{Name: "decoder.conv_out.weight", I: 0}, nn.Axis{Name: "encoder.conv_in.weight", I: 1})
 	var err error
 	if c.Up, c.UpBlocks, err = s.levels(prefix + "decoder.up."); err != nil {
 		return c, err

@@ -1,0 +1,124 @@
+package pipeline
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/ir"
+	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/weights"
+)
+
+// Every tensor of a file is accounted for when a part of it is opened: a network
+// reads it, or it is known to do nothing for pictures, or a warning names it.
+
+// tensorsOf opens a file and arranges its tensors as in a checkpoint. Weights that
+// are packed in a way that is not supported are refused.
+func (e *Engine) tensorsOf(path string) (*weights.Set, error) {
+	set, err := e.open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := unpacked(set); err != nil {
+		return nil, inFile(path, err)
+	}
+	if set, err = arrange(set); err != nil {
+		return nil, inFile(path, err)
+	}
+	return set, nil
+}
+
+// inFile is an error of what a model file holds.
+func inFile(path string, err error) error {
+	return fault.Mark(fault.Model, fmt.Errorf("%s: %w", path, err))
+}
+
+// unpacked refuses files of quantized weights that are several tensors each.
+func unpacked(set *weights.Set) error {
+	if p, mark := set.Packing(); p != nil {
+		return fmt.Errorf("the weights are quantized: %s, which is not supported yet (it has %s); use a file in F16, BF16, plain FP8 or GGUF", p.Name, fault.Name(mark))
+	}
+	return nil
+}
+
+// harmless are tensors that nothing needs, by the beginnings and ends of their
+// names.
+var harmless = struct{ prefixes, suffixes []string }{
+	prefixes: []string{
+		// Schedules are computed from what the family is.
+		"betas", "alphas_cumprod", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod", "log_one_minus_alphas_cumprod",
+		"sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_", "logvar", "lvlb_weights", "ddim_", "denoiser.", "snr",
+		"scale_factor", "v_pred", "ztsnr",
+		// Training leaves its averages, losses and counters.
+		"model_ema.", "ema.", "ema_model.", "optimizer", "lr_scheduler", "global_step", "epoch", "iteration", "step", "loss.", sd.VAEPrefix + "loss.", sd.VAEPrefix + "model_ema.",
+		"callbacks.", "loops.", "state.",
+	},
+	suffixes: []string{
+		"position_ids", "logit_scale", "num_batches_tracked", "attn_mask",
+	},
+}
+
+// isHarmless reports whether a tensor does nothing for pictures. The image halves
+// of whole CLIP models belong to text encoders.
+func isHarmless(name string) bool {
+	return slices.ContainsFunc(harmless.prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) ||
+		slices.ContainsFunc(harmless.suffixes, func(s string) bool { return name == s || strings.HasSuffix(name, "."+s) }) ||
+		slices.ContainsFunc(strings.Split(name, "."), func(part string) bool {
+			return part == "vision_model" || part == "visual" || part == "visual_projection"
+		})
+}
+
+// accounted returns the tensors of a file with the shapes that the networks state,
+// where the file has merged dimensions. It warns of tensors that nothing uses.
+// Others are the prefixes of parts that were not opened.
+func accounted(path string, set *weights.Set, audits []*nn.Audit, others ...string) *weights.Set {
+	reads := map[string]ir.Shape{}
+	shapes := map[string][]int{}
+	for _, a := range audits {
+		for name, shape := range a.Reads {
+			reads[name] = shape
+			if ref, ok := set.Lookup(name); ok && len(ref.Shape) < len(shape) && !nn.Trimmed(ref.Shape, shape) {
+				shapes[name] = shape
+			}
+		}
+	}
+	var unused []string
+	for _, name := range set.Names() {
+		if _, read := reads[name]; read || isHarmless(name) || slices.ContainsFunc(others, func(p string) bool { return strings.HasPrefix(name, p) }) {
+			continue
+		}
+		ref, _ := set.Lookup(name)
+		unused = append(unused, fault.Name(ref.Name))
+	}
+	if len(unused) > 0 {
+		warn("nothing uses some tensors of the file: the picture may not be what its maker meant", path, "count", len(unused), "tensors", fault.List(unused, 5))
+	}
+	if len(shapes) > 0 {
+		set = set.Shaped(shapes)
+	}
+	return set
+}
+
+// doubt warns of metadata that were not understood.
+func doubt(path string, c *sd.Checkpoint) {
+	for _, text := range c.Doubts {
+		warn("metadata of the file are not understood", path, "metadata", text)
+	}
+}
+
+// told are the warnings that were given, so that a file that is opened again and
+// again has each once.
+var told sync.Map
+
+// warn gives a warning about a file, once.
+func warn(text, path string, attributes ...any) {
+	if _, before := told.LoadOrStore(fmt.Sprint(text, path, attributes), true); !before {
+		slog.Warn(text, append([]any{"file", filepath.Base(path)}, attributes...)...)
+	}
+}

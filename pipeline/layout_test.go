@@ -1,0 +1,164 @@
+package pipeline
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/weights"
+)
+
+// toDiffusers returns the names that diffusers gives the layers of a model of
+// the goldens, by their original names.
+func toDiffusers(t *testing.T, model string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(golden.Dir(), "diffusers_names.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Split(strings.TrimSpace(line), "\t"); f[0] == model {
+			out[f[2]] = f[1]
+		}
+	}
+	return out
+}
+
+// namedBy writes the tensors of a set under other names; "" leaves one out.
+func namedBy(t *testing.T, set *weights.Set, f func(name string) string) string {
+	t.Helper()
+	var tensors []weights.Tensor
+	for _, name := range set.Names() {
+		to := f(name)
+		if to == "" {
+			continue
+		}
+		ref, _ := set.Lookup(name)
+		raw := make([]byte, ref.Length)
+		if err := ref.ReadAt(t.Context(), raw, 0); err != nil {
+			t.Fatal(err)
+		}
+		tensors = append(tensors, weights.Tensor{Name: to, DType: ref.DType, Shape: ref.Shape, Write: weights.Bytes(raw)})
+	}
+	metadata := set.Metadata()
+	metadata[sd.MetadataFactor] = "4"
+	return writeTensors(t, metadata, tensors...)
+}
+
+func writeTensors(t *testing.T, metadata map[string]string, tensors ...weights.Tensor) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "model.safetensors")
+	if err := weights.Write(t.Context(), path, metadata, tensors); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// diffusersNames is the function that gives the demo's tensors diffusers' names.
+func diffusersNames(t *testing.T) func(string) string {
+	unet, vae := toDiffusers(t, "unet emoji"), toDiffusers(t, "vae emoji")
+	return func(name string) string {
+		for prefix, layers := range map[string]map[string]string{sd.UNetPrefix: unet, sd.VAEPrefix: vae} {
+			if rest, ok := strings.CutPrefix(name, prefix); ok {
+				i := strings.LastIndexByte(rest, '.')
+				return prefix + layers[rest[:i]] + rest[i:]
+			}
+		}
+		return name
+	}
+}
+
+// warnings collects what is logged while a test runs.
+func warnings(t *testing.T) *bytes.Buffer {
+	t.Helper()
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	return &log
+}
+
+// TestPrefixes opens the parts of the demo under the prefixes that people's files
+// have, in original names and in those of diffusers: every bit is the same.
+func TestPrefixes(t *testing.T) {
+	log := warnings(t)
+	set := openSet(t, emoji)
+	e := newEngine(t, Options{})
+	want := everything(t, open(t, e, emoji))
+	original, diffusers := func(name string) string { return name }, diffusersNames(t)
+	part := func(names func(string) string, from, to string) string {
+		return namedBy(t, set, func(name string) string {
+			if rest, ok := strings.CutPrefix(names(name), from); ok {
+				return to + rest
+			}
+			return ""
+		})
+	}
+	runs := 0
+	check := func(what, unet, text, vae string) {
+		t.Helper()
+		m, err := e.UNet(unet)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		clip, err := e.CLIP(sd.SD1, text)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		v, err := e.VAE(vae)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		for _, p := range []placed{{m.part, sd.UNetPrefix}, {clip.encoders[0].part, sd.ClipLSD1}, {v.part, sd.VAEPrefix}} {
+			if got, all := p.set.Sub(p.prefix).Names(), set.Sub(p.prefix).Names(); !slices.Equal(got, all) && (p.prefix != sd.ClipLSD1 || len(got) != len(all)) {
+				t.Errorf("%s: %d names, want %d, the first %s", what, len(got), len(all), got[0])
+			}
+		}
+		if runs++; runs <= 3 {
+			same(t, what, everything(t, &Checkpoint{Model: m, CLIP: clip, VAE: v}), want)
+		}
+	}
+	for _, prefixes := range [][3]string{
+		{"", "", ""}, {"model.", "text_encoder.", "vae."}, {"diffusion_model.", "text_encoders.clip_l.transformer.", "module."}, {"net.", "clip_l.", "first_stage_model."},
+		{"transformer.", "transformer.", "_orig_mod."}, {"module.", "model.", "model."}, {"_orig_mod.", "module.", "net."},
+		{"model.diffusion_model.", "cond_stage_model.transformer.", "module._orig_mod."}, {"unet.", "a.b.c.", "x."},
+	} {
+		check("original "+prefixes[0], part(original, sd.UNetPrefix, prefixes[0]), part(original, sd.ClipLSD1, prefixes[1]), part(original, sd.VAEPrefix, prefixes[2]))
+		check("diffusers "+prefixes[0], part(diffusers, sd.UNetPrefix, prefixes[0]), part(original, sd.ClipLSD1+"text_model.", prefixes[1]), part(diffusers, sd.VAEPrefix, prefixes[2]))
+	}
+	// All in one file, by whatever names.
+	for _, to := range []*strings.Replacer{
+		strings.NewReplacer(sd.UNetPrefix, "unet.", sd.VAEPrefix, "vae.", sd.ClipLSD1, "text_encoder."),
+		strings.NewReplacer(sd.UNetPrefix, "module.model.diffusion_model.", sd.VAEPrefix, "module.first_stage_model.", sd.ClipLSD1, "module.cond_stage_model.transformer."),
+		strings.NewReplacer(sd.UNetPrefix, "", sd.VAEPrefix, "vae.", sd.ClipLSD1, "text_encoders.clip_l.transformer."),
+	} {
+		same(t, "a whole checkpoint", everything(t, open(t, e, namedBy(t, set, func(name string) string { return to.Replace(diffusers(name)) }))), want)
+	}
+	if log.Len() > 0 {
+		t.Errorf("nothing is to be warned of: %s", log.String())
+	}
+}
+
+type placed struct {
+	part
+	prefix string
+}
+
+// TestTwoUNets names what was found where it is not clear which is meant.
+func TestTwoUNets(t *testing.T) {
+	var tensors []weights.Tensor
+	for _, prefix := range []string{"a.", "b."} {
+		tensors = append(tensors, weights.F32(prefix+"input_blocks.0.0.weight", dtype.F32, []int{1}, []float32{1}))
+	}
+	if _, err := newEngine(t, Options{}).UNet(writeTensors(t, nil, tensors...)); err == nil || !strings.Contains(err.Error(), "begin with a., b.: expected one") {
+		t.Errorf("got %v", err)
+	}
+}
