@@ -117,6 +117,18 @@ func TestStepNoise(t *testing.T) {
 		g.Normal(want)
 		same(t, "a step", draw(), want)
 	}
-	same(t, "the first noise", Noise{Seed: 5, Source: CUDA}.First(shape), Randn(5, shape.Elems()))
+	same(t, "the first noise", Noise{Seed: 5, Source: CUDA}.First(t.Context(), shape), Randn(5, shape.Elems()))
+	// A path is drawn by the processor, unless the sampler asks for the source. As
+	// a whole it is one draw.
+	for _, bySource := range []bool{false, true} {
+		source := CPU
+		if bySource {
+			source = CUDA
+		}
+		want := make([]float32, shape.Elems())
+		source.generator(uint64(seedSequence(5, nil, brownianPool))).Normal(want)
+		got := Noise{Seed: 5, Source: CUDA}.path(t.Context(), []float64{9, 3, 1, 0}, shape, bySource)(1, 9)
+		golden.Check(t, fmt.Sprint("a path by the source: ", bySource), got, want, 1e-6)
+	}
 	same(t, "a step on the processor", Noise{Seed: 5}.steps(shape)(), Randn(6, shape.Elems()))
 }
