@@ -107,6 +107,11 @@ func TestStepNoise(t *testing.T) {
 			t.Errorf("%s: the source of the noise changes the latents: %v", s, differs)
 		}
 	}
+	for _, s := range samplers {
+		if paths := strings.HasPrefix(s.name, "dpmpp_") && strings.Contains(s.name, "sde"); paths != (States(s.name) > States("euler")) {
+			t.Errorf("%s holds %d states", s.name, States(s.name))
+		}
+	}
 	// On a CUDA device the generator has the seed itself, and each call follows
 	// the one before.
 	shape := Shape{1, 4, 8, 8}

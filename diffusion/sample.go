@@ -101,7 +101,7 @@ func (j *Job) run(ctx context.Context, n Network, chosen choice, sigmas []float6
 		ctx: ctx, table: j.Table, sigmas: sigmas, denoise: g.denoise,
 		x:     j.noised(noise, sigmas[0]),
 		noise: j.Noise.steps(j.Shape),
-		path:  j.Noise.path(ctx, sigmas, j.Shape, chosen.gpuPath),
+		path:  j.Noise.path(ctx, sigmas, j.Shape, chosen.path == pathBySource),
 		progress: func(step int, denoised []float32) {
 			if j.Progress != nil {
 				j.Progress(step+1, len(sigmas)-1, denoised)
