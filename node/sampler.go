@@ -86,7 +86,7 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 	if latent.Channels != config.UNet.In {
 		return nil, fmt.Errorf("input latent_image: latents of %d channels, the model has %d: encode the picture with the model's own VAE", latent.Channels, config.UNet.In)
 	}
-	if err := c.Need(ctx, diffusion.States(c.String("sampler_name"))*latent.values()); err != nil {
+	if err := c.Need(ctx, int64(diffusion.States(c.String("sampler_name")))*latent.values()); err != nil {
 		return nil, err
 	}
 	latent = latent.filled(env.Engine.Planning())
