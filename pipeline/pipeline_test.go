@@ -47,7 +47,7 @@ func open(t *testing.T, e *Engine, path string) *Checkpoint {
 
 func encode(t *testing.T, c *Checkpoint, prompt string) *Cond {
 	t.Helper()
-	text, err := c.CLIP.Encode(t.Context(), prompt)
+	text, err := c.CLIP.Encode(t.Context(), prompt, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -369,10 +369,7 @@ func TestLoRAIsMerging(t *testing.T) {
 	}
 	plain := encode(t, c, "red apple")
 	with := &Checkpoint{VAE: c.VAE}
-	if with.Model, err = c.Model.WithLoRA(l, strength); err != nil {
-		t.Fatal(err)
-	}
-	if with.CLIP, err = c.CLIP.WithLoRA(l, strength); err != nil {
+	if with.Model, with.CLIP, err = l.On(c.Model, c.CLIP, strength, strength); err != nil {
 		t.Fatal(err)
 	}
 	text := encode(t, with, "red apple")
@@ -386,7 +383,7 @@ func TestLoRAIsMerging(t *testing.T) {
 		t.Error("the LoRA has changed the base")
 	}
 	programs := len(e.programs.bound)
-	if with.CLIP, err = c.CLIP.WithLoRA(l, 0.2); err != nil {
+	if _, with.CLIP, err = l.On(nil, c.CLIP, 0, 0.2); err != nil {
 		t.Fatal(err)
 	}
 	if other := encode(t, with, "red apple"); slices.Equal(other.Embed, text.Embed) {
@@ -403,7 +400,7 @@ func TestLoRAIsMerging(t *testing.T) {
 	if l, err = classic.LoRA(loraPath); err != nil {
 		t.Fatal(err)
 	}
-	if old.Model, err = old.Model.WithLoRA(l, strength); err != nil {
+	if old.Model, _, err = l.On(old.Model, nil, strength, 0); err != nil {
 		t.Fatal(err)
 	}
 	golden.Check(t, "prediction, merged", predict(t, old, shape, wantText)[0], wantNoise, 2e-3)
@@ -435,7 +432,7 @@ func loraMovesItselfAlone(t *testing.T, path string) {
 			t.Helper()
 			before := e.Stats()
 			with := *c
-			if with.Model, err = c.Model.WithLoRA(l, strength); err != nil {
+			if with.Model, _, err = l.On(c.Model, nil, strength, 0); err != nil {
 				t.Fatal(err)
 			}
 			predict(t, &with, diffusion.Shape{1, 4, 8, 8}, text)
@@ -498,7 +495,7 @@ func TestReplacedCheckpoint(t *testing.T) {
 	bias[0] = 1000
 	writeMerged(t, path, base, map[string][]float32{name: bias})
 
-	if _, err := old.CLIP.Encode(t.Context(), "red apple"); err == nil || !strings.Contains(err.Error(), "replaced") {
+	if _, err := old.CLIP.Encode(t.Context(), "red apple", nil); err == nil || !strings.Contains(err.Error(), "replaced") {
 		t.Errorf("the old checkpoint still runs: %v", err)
 	}
 	after := encode(t, open(t, e, path), "red apple")
@@ -511,7 +508,7 @@ func TestCancel(t *testing.T) {
 	c := open(t, newEngine(t, Options{}), emoji)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := c.CLIP.Encode(ctx, "x"); !errors.Is(err, context.Canceled) {
+	if _, err := c.CLIP.Encode(ctx, "x", nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := c.VAE.Encode(ctx, media.NewImage(1, 64, 64, 3, nil), nil); !errors.Is(err, context.Canceled) {
