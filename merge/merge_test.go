@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -369,6 +370,9 @@ func TestErrors(t *testing.T) {
 	}
 	if err := New(ref, c, 0).ReadAt(cancelled, nil, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("no bytes: %v", err)
+	}
+	if runtime.GOOS == "windows" {
+		return // a file that is mapped cannot be truncated there
 	}
 	for what, path := range map[string]string{"LoRA": c[0].Set.Files()[0].Path(), "base": ref.File.Path()} {
 		whole, err := os.ReadFile(path)

@@ -35,7 +35,7 @@ func registerSamplers(reg *workflow.Registry, env *Env) {
 		Outputs: workflow.Outputs(workflow.TypeLatent),
 		Prepare: prepareSampling,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			out, err := sample(ctx, env, c, diffusion.Job{Seed: c.Seed("seed"), Denoise: c.Float("denoise")})
+			out, err := sample(ctx, env, c, diffusion.Job{Noise: diffusion.Noise{Seed: c.Seed("seed")}, Denoise: c.Float("denoise")})
 			return []any{out}, err
 		},
 	})
@@ -55,8 +55,8 @@ func registerSamplers(reg *workflow.Registry, env *Env) {
 		Prepare: prepareSampling,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			job := diffusion.Job{
-				Seed: c.Seed("noise_seed"), Denoise: 1, NoNoise: c.String("add_noise") == "disable",
-				Start: c.Int("start_at_step"), End: c.Int("end_at_step"),
+				Noise:   diffusion.Noise{Seed: c.Seed("noise_seed"), None: c.String("add_noise") == "disable"},
+				Denoise: 1, Start: c.Int("start_at_step"), End: c.Int("end_at_step"),
 				FullDenoise: c.String("return_with_leftover_noise") == "disable",
 			}
 			if job.End <= job.Start { // no step at all
@@ -90,7 +90,7 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 	job.Sampler, job.Scheduler = c.String("sampler_name"), c.String("scheduler")
 	job.Steps, job.CFG = c.Int("steps"), c.Float("cfg")
 	job.Shape = diffusion.Shape{latent.Batch, latent.Channels, latent.Height, latent.Width}
-	job.BatchIndex = latent.BatchIndex
+	job.Noise.BatchIndex, job.Noise.Source = latent.BatchIndex, env.Noise
 	for _, name := range []string{"positive", "negative"} {
 		texts, err := Input[Conditioning](c, name)
 		if err != nil {
@@ -122,7 +122,7 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 		c.Finishing()
 	}
 	job.Progress = func(step, steps int, denoised []float32) {
-		if step == steps-1 {
+		if step >= steps-1 {
 			c.Finishing() // with the last step
 		}
 		c.Progress(step, steps, func() any {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -348,6 +349,9 @@ func TestMergedFailures(t *testing.T) {
 	}
 	if err := after(0.5, func(cancel func()) { cancel() }); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+	if runtime.GOOS == "windows" {
+		return // a file that is mapped cannot be truncated there
 	}
 	bytes, err := os.ReadFile(path)
 	if err != nil {

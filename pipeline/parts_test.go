@@ -105,7 +105,7 @@ func TestPartErrors(t *testing.T) {
 		"are text encoders of the same size, 64 features":         func() error { _, err := e.CLIP(sd.SDXL, l, l); return err },
 		"has 2 text encoders, found 1 files":                      func() error { _, err := e.CLIP(sd.SDXL, l); return err },
 		"vae.safetensors: not a text encoder of Stable Diffusion": func() error { _, err := e.CLIP(sd.SD1, vae); return err },
-		"no such file": func() error { _, err := e.CLIP(sd.SD1, "nowhere.gguf"); return err },
+		"nowhere.gguf": func() error { _, err := e.CLIP(sd.SD1, "nowhere.gguf"); return err },
 		"there is no tensor model.diffusion_model.input_blocks.0.0.weight": func() error { _, err := e.UNet(l); return err },
 	} {
 		if err := open(); err == nil || !strings.Contains(err.Error(), want) {

@@ -523,7 +523,7 @@ func TestWrongFiles(t *testing.T) {
 		"not a checkpoint that is known": func() error { _, err := e.Checkpoint(upscaler); return err },
 		"no autoencoder":                 func() error { _, err := e.VAE(upscaler); return err },
 		"not an upscaler":                func() error { _, err := e.Upscaler(emoji); return err },
-		"no such file":                   func() error { _, err := e.LoRA("nowhere.safetensors"); return err },
+		"nowhere.safetensors":            func() error { _, err := e.LoRA("nowhere.safetensors"); return err },
 	} {
 		if err := open(); err == nil || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), ".safetensors") {
 			t.Errorf("%v, want an error with the file and %q", err, what)

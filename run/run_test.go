@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -213,6 +214,9 @@ func TestCancel(t *testing.T) {
 
 // TestFileChanges truncates, replaces and removes the file of a bound model.
 func TestFileChanges(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files that are mapped can be neither truncated nor removed on Windows")
+	}
 	bytes, err := os.ReadFile(goldenPath())
 	if err != nil {
 		t.Fatal(err)

@@ -87,7 +87,7 @@ func TestChildErrors(t *testing.T) {
 		"reading what to measure":  "{",
 		"nothing to measure":       `{"Width":64,"Height":64,"Script":[{"Op":"open","File":"` + emoji + `"},{"Op":"dance"}]}`,
 		"model 0 of 0":             `{"Script":[{"Op":"step"}]}`,
-		"no such file":             `{"Script":[{"Op":"open","File":"none.safetensors"}]}`,
+		"none.safetensors":         `{"Script":[{"Op":"open","File":"none.safetensors"}]}`,
 		"is no network":            `{"Network":{"Kind":"tree","File":"` + emoji + `"}}`,
 		"entering a control group": `{"Cage":["/none/cgroup.procs"]}`,
 	} {
