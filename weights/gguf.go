@@ -171,6 +171,9 @@ func (g *ggufReader) value(key string, kind uint32) error {
 		return g.shape(tensor, kind)
 	}
 	if kind == ggufArray {
+		if key == alignmentKey {
+			return errors.New("an alignment that is an array, expected a power of 2 as a number of 32 bits")
+		}
 		return g.skipArray(0)
 	}
 	text, err := g.scalar(kind)

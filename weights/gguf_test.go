@@ -143,7 +143,9 @@ var badGGUF = []struct {
 	{"alignment 24", func(c *cells) { c.pair = join("general.alignment", d(4), d(24)) }, `an alignment of "24" bytes, expected a power of 2`},
 	{"alignment 0", func(c *cells) { c.pair = join("general.alignment", d(4), d(0)) }, `an alignment of "0" bytes`},
 	{"alignment in words", func(c *cells) { c.pair = join("general.alignment", d(8), "32") }, `an alignment of "32" bytes, expected a power of 2 as a number`},
-	{"alignment as an array", func(c *cells) {
+	{"alignment as an array", func(c *cells) { c.pair = join("general.alignment", d(9), d(4), q(1), d(64)) }, "an alignment that is an array"},
+	{"alignment of 64 bits", func(c *cells) { c.pair = join("general.alignment", d(10), q(64)) }, "an alignment of \"64\" bytes, expected a power of 2 as a number of 32 bits"},
+	{"alignment of another", func(c *cells) {
 		c.pair = join("general.alignment", d(4), d(64))
 		c.tensor = join("a", d(1), q(128), d(8), q(32))
 	}, `tensor "a": its offset 32 is no multiple of 64`},
@@ -263,6 +265,9 @@ func FuzzGGUF(f *testing.F) {
 		size := int64(len(file))
 		h, err := readGGUF(bytes.NewReader(file), size)
 		if err != nil {
+			if len(err.Error()) > maxError {
+				t.Errorf("an error of %d bytes: %.200s", len(err.Error()), err.Error())
+			}
 			return
 		}
 		end := int64(0)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/regular"
 )
 
@@ -46,7 +47,7 @@ func openIndex(path string) (*Set, error) {
 	}
 	shardOf, err := parseIndex(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fault.New(fault.Model, "%s: %w", path, err)
 	}
 	s := &Set{}
 	if err := s.openShards(path, shardOf); err != nil {
@@ -76,7 +77,7 @@ func (s *Set) openShards(index string, shardOf map[string]string) error {
 		f := shards[shardOf[name]]
 		ref, ok := f.Lookup(name)
 		if !ok {
-			return fmt.Errorf("%s: tensor %s is said to be in %s, which has no such tensor", index, quote(name), f.Path())
+			return fault.New(fault.Model, "%s: tensor %s is said to be in %s, which has no such tensor", index, quote(name), f.Path())
 		}
 		s.refs[name] = ref
 	}
