@@ -70,6 +70,13 @@ func New(roots ...string) *Roots {
 	return r
 }
 
+// In returns a layout of one folder for one category and nothing else.
+func In(category, folder string) *Roots {
+	r := &Roots{categories: map[string][]string{}}
+	r.Add(category, folder)
+	return r
+}
+
 // Add adds a folder to those of a category, behind the others.
 func (r *Roots) Add(category, folder string) { r.add(category, folder, false) }
 

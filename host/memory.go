@@ -1,4 +1,5 @@
-// Package host tells how much memory the machine has for this program now.
+// Package host tells what the machine has for this program now: memory, swap
+// space, limits, disks and graphics cards.
 package host
 
 import (

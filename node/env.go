@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/workflow"
@@ -14,6 +15,8 @@ import (
 type Env struct {
 	Folders *folders.Roots
 	Engine  *pipeline.Engine
+	// Noise draws the noise of samplers' steps.
+	Noise diffusion.Source
 }
 
 // Registry returns the classes of all nodes.

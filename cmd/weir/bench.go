@@ -44,13 +44,13 @@ func newSynth() *cobra.Command {
 			tensors := map[string]func() []synth.Tensor{"sd15": synth.SD15, "sdxl": synth.SDXL, "openclip": synth.OpenCLIP}[args[0]]()
 			d, err := dtype.Parse(strings.ToUpper(dt))
 			if err != nil {
-				return fmt.Errorf("--dtype: %w", err)
+				return fault.New(fault.Usage, "--dtype: %w", err)
 			}
 			if out == "" {
 				out = args[0] + "-synth.safetensors"
 			}
 			if _, err := os.Stat(out); err == nil && !force {
-				return fmt.Errorf("%s exists: name another file with --out, or overwrite it with --force", out)
+				return fault.New(fault.Usage, "%s exists: name another file with --out, or overwrite it with --force", out)
 			} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
@@ -111,12 +111,17 @@ print a line "seconds_per_step X". bench/diffusers_step.py is such a program.`,
 	return cmd
 }
 
+// The sides of pictures that steps are timed for, in pixels.
+const minSide, maxSide = 64, 16384
+
 func (b *stepBench) run(cmd *cobra.Command) (err error) {
 	switch {
 	case b.checkpoint == "":
 		return fault.New(fault.Usage, "bench step needs --checkpoint FILE; weir bench synth sd15 writes one")
-	case b.steps < 1 || b.width < 64 || b.height < 64:
-		return fault.New(fault.Usage, "--steps must be at least 1, --width and --height at least 64")
+	case b.steps < 1:
+		return fault.New(fault.Usage, "--steps must be at least 1")
+	case min(b.width, b.height) < minSide || max(b.width, b.height) > maxSide:
+		return fault.New(fault.Usage, "--width and --height must be from %d to %d, found %d and %d", minSide, maxSide, b.width, b.height)
 	}
 	var others []float64
 	if b.against != "" {

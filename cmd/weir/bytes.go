@@ -9,6 +9,14 @@ import (
 	"github.com/weir-run/weir/fault"
 )
 
+// parseNumber reads a number in decimal notation.
+func parseNumber(s string) (float64, error) {
+	if strings.Trim(s, "0123456789.e+-") != "" {
+		return 0, strconv.ErrSyntax // of hexadecimal numbers, underscores and names
+	}
+	return strconv.ParseFloat(s, 64)
+}
+
 // parseBytes reads a size such as 8GiB, 500MB, 6G or 1.5gib. Without an i
 // units are powers of 1000; K, M, G and T alone are powers of 1024.
 func parseBytes(s string) (int64, error) {
@@ -22,7 +30,7 @@ func parseBytes(s string) (int64, error) {
 		"g": 1 << 30, "gib": 1 << 30, "gb": 1e9,
 		"t": 1 << 40, "tib": 1 << 40, "tb": 1e12,
 	}[unit]
-	v, err := strconv.ParseFloat(number, 64)
+	v, err := parseNumber(number)
 	if !ok || err != nil || !(v >= 0) || v*scale >= math.MaxInt64 {
 		return 0, fmt.Errorf("%q is no size: expected a number with a unit, for example 8GiB, 500MB or 6G", s)
 	}
@@ -53,8 +61,8 @@ func parseCompute(s string) (float64, error) {
 	text := strings.ToLower(strings.TrimSpace(s))
 	number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz/ ")
 	scale, ok := map[byte]float64{'m': 1e6, 'g': 1e9, 't': 1e12, 'p': 1e15}[strings.TrimLeft(text[len(number):]+"x", " ")[0]]
-	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-	if !ok || err != nil || !(v > 0) || v*scale > math.MaxFloat32 {
+	v, err := parseNumber(strings.TrimSpace(number))
+	if !ok || err != nil || !(v*scale >= 1) || v*scale > math.MaxFloat32 {
 		return 0, fault.New(fault.Usage, "--compute: %q is no rate: expected a number with a unit, for example 30TFLOP/s or 500GFLOP/s", s)
 	}
 	return v * scale, nil

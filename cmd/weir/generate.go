@@ -50,6 +50,9 @@ that workflow by its path: the picture is made again where the file is there.`,
 			if r.checkpoint == "" || r.prompt == "" {
 				return fault.New(fault.Usage, "generate needs --checkpoint and --prompt; see weir generate --help")
 			}
+			if r.clipSkip < 0 {
+				return fault.New(fault.Usage, "--clip-skip: expected 1 for all layers or more, found %d", r.clipSkip)
+			}
 			if !cmd.Flags().Changed("seed") {
 				r.seed = rand.Uint64()
 				fmt.Fprintln(cmd.ErrOrStderr(), "seed", r.seed)
@@ -93,7 +96,7 @@ func (s *setup) generate(cmd *cobra.Command, r *request) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return s.run(cmd, pipeline.Options{}, func(*workflow.Registry) (*workflow.Graph, error) { return g, nil })
+	return byFlags(s.run(cmd, pipeline.Options{}, func(*workflow.Registry) (*workflow.Graph, error) { return g, nil }))
 }
 
 // modelName returns the name in workflows of a model that the user names, by

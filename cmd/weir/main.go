@@ -56,7 +56,26 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.New(fault.Usage, "%w; see %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(newRun(), newGenerate(), newInspect(), newPlan(), newDoctor(), newBench())
+	root.SetUsageTemplate(usage)
+	root.AddGroup(commandGroups...)
+	for group, commands := range map[string][]*cobra.Command{
+		making: {newRun(), newGenerate()}, looking: {newInspect(), newPlan(), newDoctor()}, measuring: {newBench()},
+	} {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = onlyTopics
+		case "completion":
+			c.Args, c.RunE = onlyCommands, help
+		}
+	}
 	markUsage(root)
 	return root
 }
@@ -72,6 +91,15 @@ func onlyCommands(cmd *cobra.Command, args []string) error {
 		err = fmt.Errorf("%w, did you mean %s?", err, strings.Join(like, " or "))
 	}
 	return err
+}
+
+// onlyTopics is for the command that helps with others.
+func onlyTopics(cmd *cobra.Command, args []string) error {
+	target, rest, err := cmd.Root().Find(args)
+	if err != nil {
+		return err
+	}
+	return onlyCommands(target, rest)
 }
 
 func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }

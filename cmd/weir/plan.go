@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -21,27 +20,34 @@ import (
 // newPlan returns the command that shows what a workflow would run.
 func newPlan() *cobra.Command {
 	var p planning
-	var asJSON, ops bool
+	var asJSON, details, ops bool
 	cmd := &cobra.Command{
 		Use:   "plan WORKFLOW",
 		Short: "Predict memory, transfers and times of a workflow, without running it",
-		Long: `Plan all networks of a workflow without running them and show each program:
-how much memory its work takes, how large its weights are, what of them stays in
-each memory, what passes through in each run, and how long a run takes. The
-memory can be another machine's: --vram is that of a device, --ram that of its
-host. Rates that are not given are measured here.`,
+		Long: `Plan all networks of a workflow without running them and say whether it fits,
+streams its weights or does not fit. A table has a line for each program: how
+much memory its work takes, how large its weights are, what of them stays in
+memory, what passes through in each run, and how long a run takes. The memory
+can be another machine's: --vram is that of a device, --ram that of its host.
+Rates that are not given are measured here.`,
 		Example: "  weir plan workflow.json --vram 8GiB --ram 32GiB --link 25GB/s --disk 5GB/s --compute 30TFLOP/s",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := p.plan(cmd, args[0]); err != nil {
-				return err
+				if asJSON {
+					return err
+				}
+				return refuse(cmd.OutOrStdout(), err)
 			}
 			if asJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				e.SetIndent("", "  ")
 				return e.Encode(p.programs)
 			}
-			return p.write(cmd.OutOrStdout(), ops)
+			if details || ops {
+				return p.write(cmd.OutOrStdout(), ops)
+			}
+			return p.summarize(cmd.OutOrStdout())
 		},
 	}
 	p.flags(cmd)
@@ -51,7 +57,8 @@ host. Rates that are not given are measured here.`,
 	f.StringVar(&p.compute, "compute", "", "how fast operations are, for example 30TFLOP/s (default: measured on the processor)")
 	f.Lookup("link").Usage = "how fast the memory of --vram is filled, for example 25GB/s (default: measured)"
 	f.BoolVar(&asJSON, "json", false, "print everything as JSON")
-	f.BoolVar(&ops, "ops", false, "list every operation")
+	f.BoolVar(&details, "details", false, "show each program with its inputs, outputs, operations and extents")
+	f.BoolVar(&ops, "ops", false, "show each program with a list of its operations")
 	return cmd
 }
 
@@ -175,13 +182,7 @@ func (p *planning) write(out io.Writer, ops bool) error {
 		fmt.Fprintln(out)
 		whole += y.First + float64(x.Runs-1)*y.Later
 	}
-	budget := "RAM for weights " + size(p.stats.RAM.Budget)
-	if p.device == device.Discrete {
-		budget = "VRAM " + size(p.stats.VRAM.Budget) + ", " + budget
-	}
-	_, err := fmt.Fprintf(out, "%s in all with nothing in memory before; %s; %s\nThe workflow runs with %s or more\n",
-		duration(whole), budget, strings.Join(p.rates, ", "), p.least)
-	return err
+	return p.writeTotal(out, whole)
 }
 
 // duration writes seconds for people.
