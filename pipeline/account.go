@@ -20,18 +20,19 @@ import (
 
 // tensorsOf opens a file and arranges its tensors as in a checkpoint. Weights that
 // are packed in a way that is not supported are refused.
-func (e *Engine) tensorsOf(path string) (*weights.Set, error) {
+func (e *Engine) tensorsOf(path string) (*weights.Set, source, error) {
 	set, err := e.open(path)
 	if err != nil {
-		return nil, err
+		return nil, source{}, err
 	}
 	if err := unpacked(set); err != nil {
-		return nil, inFile(path, err)
+		return nil, source{}, inFile(path, err)
 	}
-	if set, err = arrange(set); err != nil {
-		return nil, inFile(path, err)
+	set, l, err := arrange(set)
+	if err != nil {
+		return nil, source{}, inFile(path, err)
 	}
-	return set, nil
+	return set, source{part{set: set, layout: l}}, nil
 }
 
 // inFile is an error of what a model file holds.

@@ -12,7 +12,6 @@ import (
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/tokenizer"
-	"github.com/weir-run/weir/weights"
 )
 
 // A Checkpoint is the parts of a file of Stable Diffusion. Those that the file
@@ -52,11 +51,10 @@ func (c *Checkpoint) lacks(missing bool, part, remedy string) error {
 // that the file lacks are an error when they are used; the error of a file that
 // is no checkpoint says what it is.
 func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
-	set, err := e.tensorsOf(path)
+	set, src, err := e.tensorsOf(path)
 	if err != nil {
 		return nil, err
 	}
-	src := source{part{set: set}}
 	config, err := sd.Detect(src, set.Metadata())
 	if err != nil {
 		return nil, inFile(path, err)
@@ -70,7 +68,7 @@ func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
 		audits = append(audits, config.VAE.Check(src, sd.VAEPrefix))
 	}
 	for i, prefix := range config.Text {
-		text, err := detectEncoder(set, set.Metadata(), prefix, config.Family, i)
+		text, err := detectEncoder(src, set.Metadata(), prefix, config.Family, i)
 		if err != nil {
 			return nil, inFile(path, err)
 		}
@@ -108,8 +106,8 @@ var textNames = [2]string{"CLIP-L", "CLIP-G"}
 
 // detectEncoder recognises text encoder number i of a family, with its weights
 // under a prefix.
-func detectEncoder(set *weights.Set, metadata map[string]string, prefix string, family sd.Family, i int) (clip.Config, error) {
-	config, err := clip.Detect(source{part{set: set}}, prefix, metadata)
+func detectEncoder(src nn.Tensors, metadata map[string]string, prefix string, family sd.Family, i int) (clip.Config, error) {
+	config, err := clip.Detect(src, prefix, metadata)
 	switch {
 	case err != nil:
 		return config, err
@@ -124,7 +122,7 @@ func detectEncoder(set *weights.Set, metadata map[string]string, prefix string, 
 // newEncoder returns text encoder number i of a family, with its weights under
 // a prefix and its conventions.
 func newEncoder(p part, metadata map[string]string, prefix string, family sd.Family, i int) (*encoder, error) {
-	config, err := detectEncoder(p.set, metadata, prefix, family, i)
+	config, err := detectEncoder(source{p}, metadata, prefix, family, i)
 	if err != nil {
 		return nil, err
 	}

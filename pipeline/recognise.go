@@ -31,10 +31,11 @@ func Recognise(set *weights.Set) (kind, what string) {
 }
 
 func recognise(set *weights.Set) (kind, what string, err error) {
-	if set, err = arrange(set); err != nil {
+	set, l, err := arrange(set)
+	if err != nil {
 		return "", "", err
 	}
-	src := source{part{set: set}}
+	src := source{part{set: set, layout: l}}
 	unet, vae := set.HasPrefix(sd.UNetPrefix), set.HasPrefix(sd.VAEPrefix)
 	text := slices.IndexFunc(textPrefixes, set.HasPrefix)
 	switch {
@@ -50,7 +51,7 @@ func recognise(set *weights.Set) (kind, what string, err error) {
 		return "", "", err
 	}
 	for i, prefix := range c.Text {
-		if _, err := detectEncoder(set, set.Metadata(), prefix, c.Family, i); err != nil {
+		if _, err := detectEncoder(src, set.Metadata(), prefix, c.Family, i); err != nil {
 			return "", "", err
 		}
 	}

@@ -37,7 +37,7 @@ func detectUNet(s source) (UNetConfig, error) {
 	if err := c.attention(s); err != nil {
 		return c, err
 	}
-	return c, c.Check(s).Err()
+	return c, c.Check(s.Source).Err()
 }
 
 // Check compares the weights of the UNet with those of a source.
