@@ -60,19 +60,9 @@ func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
 		return nil, inFile(path, err)
 	}
 	doubt(path, config)
-	var audits []*nn.Audit
-	if config.HasUNet() {
-		audits = append(audits, config.UNet.Check(src))
-	}
-	if config.HasVAE() {
-		audits = append(audits, config.VAE.Check(src, sd.VAEPrefix))
-	}
-	for i, prefix := range config.Text {
-		text, err := detectEncoder(src, set.Metadata(), prefix, config.Family, i)
-		if err != nil {
-			return nil, inFile(path, err)
-		}
-		audits = append(audits, text.Check(src, prefix))
+	audits, err := audit(config, src, set.Metadata())
+	if err != nil {
+		return nil, inFile(path, err)
 	}
 	set = accounted(path, set, audits)
 	named := func(name string) part {
@@ -99,6 +89,25 @@ func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
 		c.VAE = &VAE{part: named("VAE"), config: config.VAE, prefix: sd.VAEPrefix}
 	}
 	return c, c.consistent(path)
+}
+
+// audit returns what the parts of a checkpoint read.
+func audit(config *sd.Checkpoint, src nn.Tensors, metadata map[string]string) ([]*nn.Audit, error) {
+	var audits []*nn.Audit
+	if config.HasUNet() {
+		audits = append(audits, config.UNet.Check(src))
+	}
+	if config.HasVAE() {
+		audits = append(audits, config.VAE.Check(src, sd.VAEPrefix))
+	}
+	for i, prefix := range config.Text {
+		text, err := detectEncoder(src, metadata, prefix, config.Family, i)
+		if err != nil {
+			return nil, err
+		}
+		audits = append(audits, text.Check(src, prefix))
+	}
+	return audits, nil
 }
 
 // textNames are what the text encoders of a model are called, in their order.

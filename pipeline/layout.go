@@ -46,22 +46,23 @@ func (k kind) prefixes(names []string) []string {
 	found := map[string]bool{}
 	for _, name := range names {
 		for _, mark := range k.marks {
-			for at := 0; ; {
-				i := strings.Index(name[at:], mark)
-				if i < 0 {
-					break
-				}
-				at += i
-				prefix := name[:at]
-				belongs := slices.ContainsFunc(k.not, func(end string) bool { return strings.HasSuffix(prefix, end) })
-				if (prefix == "" || strings.HasSuffix(prefix, ".")) && !belongs {
-					found[prefix] = true
-				}
-				at += len(mark)
+			prefix, ok := before(name, mark)
+			if ok && !slices.ContainsFunc(k.not, func(end string) bool { return strings.HasSuffix(prefix, end) }) {
+				found[prefix] = true
 			}
 		}
 	}
 	return slices.Sorted(maps.Keys(found))
+}
+
+// before returns what stands before the first mark in a name that begins a part
+// of it.
+func before(name, mark string) (string, bool) {
+	if strings.HasPrefix(name, mark) {
+		return "", true
+	}
+	i := strings.Index(name, "."+mark)
+	return name[:i+1], i >= 0
 }
 
 // A move is the prefix of a network in a file, and the one that it has in a

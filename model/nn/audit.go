@@ -106,6 +106,8 @@ func (f misfit) Error() string {
 	switch {
 	case f.missing:
 		return "there is no tensor " + fault.Name(f.name)
+	case slices.Contains(f.found, 0):
+		return fmt.Sprintf("tensor %s is empty: its shape is %v", fault.Name(f.name), f.found)
 	case !Holds(f.found, f.want):
 		return fmt.Sprintf("tensor %s has the shape %v, expected %v", fault.Name(f.name), f.found, f.want)
 	}
