@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/weights"
 )
@@ -122,81 +123,80 @@ func TestLoRAOfAnotherModel(t *testing.T) {
 	}
 }
 
-// TestPartialCheckpoint draws with a checkpoint without autoencoder when the
-// workflow loads that itself. Using what the file lacks is an error of the node
-// that does, which names the file and the part.
-func TestPartialCheckpoint(t *testing.T) {
+// TestLoRAOnWhatThereIs draws with a LoRA on a UNet from a file without text
+// encoders, whose prompts are encoded by those of another file, and with files
+// that have nothing for a node's model: they change nothing and stop nothing.
+func TestLoRAOnWhatThereIs(t *testing.T) {
 	b := newBench(t, pipeline.Options{})
-	withModels(t, b)
+	extra := t.TempDir()
+	for _, dir := range []string{"checkpoints", "loras/a", "loras/b"} {
+		if err := os.MkdirAll(filepath.Join(extra, "models", dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	set, err := weights.OpenSet(filepath.Join(root, "models", "checkpoints", "emoji.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer set.Close()
-	dir := t.TempDir()
-	for name, prefix := range map[string]string{"novae": "first_stage_model.", "noclip": "cond_stage_model."} {
-		var tensors []weights.Tensor
-		for _, tensor := range set.Names() {
-			if strings.HasPrefix(tensor, prefix) {
-				continue
-			}
-			ref, _ := set.Lookup(tensor)
+	var part []weights.Tensor
+	for _, name := range set.Names() {
+		if ref, _ := set.Lookup(name); !strings.HasPrefix(name, sd.ClipLSD1) {
 			raw := make([]byte, ref.Length)
 			if err := ref.ReadAt(t.Context(), raw, 0); err != nil {
 				t.Fatal(err)
 			}
-			tensors = append(tensors, weights.Tensor{Name: tensor, DType: ref.DType, Shape: ref.Shape, Write: weights.Bytes(raw)})
+			part = append(part, weights.Tensor{Name: name, DType: ref.DType, Shape: ref.Shape, Write: weights.Bytes(raw)})
 		}
-		metadata := set.Metadata()
-		metadata["weir.latent.factor"] = "4"
-		if err := weights.Write(t.Context(), filepath.Join(dir, name+".safetensors"), metadata, tensors); err != nil {
+	}
+	write := func(name string, metadata map[string]string, tensors ...weights.Tensor) {
+		if err := weights.Write(t.Context(), filepath.Join(extra, "models", name), metadata, tensors); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b.env.Folders.Add("checkpoints", dir)
-	const own = `, "77": {"class_type": "VAELoader", "inputs": {"vae_name": "own.safetensors"}}`
-	text := strings.Replace(b.emoji("KSampler.steps=2", "CheckpointLoaderSimple.ckpt_name=novae.safetensors").String(), `"vae": ["1", 2]`, `"vae": ["77", 0]`, 1)
-	if !strings.Contains(text, `["77", 0]`) {
-		t.Fatal(text)
-	}
-	got := b.run(b.parse(strings.TrimSuffix(text, "}") + own + "}")).Pix()
-	if want := b.run(b.emoji("KSampler.steps=2")).Pix(); !slices.Equal(got, want) {
-		t.Error("the same autoencoder as a file of its own gives another picture")
-	}
-	for ckpt, want := range map[string][]string{
-		"novae.safetensors":  {"node 6 (VAEDecode)", "novae.safetensors has no VAE", "VAELoader"},
-		"noclip.safetensors": {"(CLIPTextEncode)", "noclip.safetensors has no text encoder", "CLIPLoader"},
-	} {
-		_, _, err := b.try(b.emoji("CheckpointLoaderSimple.ckpt_name=" + ckpt))
-		for _, w := range want {
-			if err == nil || !strings.Contains(err.Error(), w) {
-				t.Errorf("%s: got %v, want %s", ckpt, err, w)
-			}
+	pair := func(name string, by float32, n, k int) []weights.Tensor {
+		down, up := make([]float32, 2*k), make([]float32, 2*n)
+		for i := range down {
+			down[i] = by * (float32(i%7)/7 - 0.4)
 		}
-	}
-}
-
-// TestModelSampling says by hand what the demo's model predicts: as its file says
-// the picture is the same, otherwise it is another.
-func TestModelSampling(t *testing.T) {
-	b := newBench(t, pipeline.Options{})
-	draw := func(sampling, zsnr string) []float32 {
-		text := strings.Replace(b.emoji("KSampler.steps=2").String(), `"model": ["1", 0]`, `"model": ["77", 0]`, 1)
-		return b.run(b.parse(strings.TrimSuffix(text, "}") + `, "77": {"class_type": "ModelSamplingDiscrete", "inputs": {"model": ["1", 0], "sampling": "` + sampling + `", "zsnr": ` + zsnr + `}}}`)).Pix()
-	}
-	want := b.run(b.emoji("KSampler.steps=2")).Pix()
-	if !slices.Equal(draw("v_prediction", "false"), want) {
-		t.Error("v_prediction is not what the file says")
-	}
-	seen := [][]float32{want}
-	for _, sampling := range []string{"eps", "x0", "lcm"} {
-		got := draw(sampling, "false")
-		if slices.ContainsFunc(seen, func(other []float32) bool { return slices.Equal(got, other) }) {
-			t.Errorf("%s draws the picture of another prediction", sampling)
+		for i := range up {
+			up[i] = float32(i%5)/5 - 0.4
 		}
-		seen = append(seen, got)
+		return []weights.Tensor{weights.F32(name+".lora_down.weight", dtype.F16, []int{2, k}, down), weights.F32(name+".lora_up.weight", dtype.F16, []int{n, 2}, up)}
 	}
-	if slices.Equal(draw("v_prediction", "true"), want) {
-		t.Error("zsnr changes nothing")
+	const unet, text = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_v", "lora_te_text_model_encoder_layers_0_mlp_fc2"
+	write("checkpoints/part.safetensors", set.Metadata(), part...)
+	write("loras/a/style.safetensors", nil, pair(unet, 1, 128, 96)...)
+	write("loras/b/style.safetensors", nil, pair(unet, -2, 128, 96)...)
+	write("loras/text.safetensors", nil, pair(text, 1, 96, 384)...)
+	b.addRoot(extra)
+	draw := func(loader string) []float32 {
+		t.Helper()
+		return b.run(b.parse(`{"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "part.safetensors"}},
+			"3": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "emoji.safetensors"}},
+			"7": ` + loader + `,
+			"2": {"class_type": "CLIPTextEncode", "inputs": {"text": "red apple", "clip": ["3", 1]}},
+			"4": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+			"5": {"class_type": "KSampler", "inputs": {"seed": 42, "steps": 1, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0,
+				"model": ["7", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["4", 0]}},
+			"6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["3", 2]}},
+			"9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["6", 0]}}}`)).Pix()
+	}
+	both := func(name string) []float32 {
+		return draw(`{"class_type": "LoraLoader", "inputs": {"lora_name": "` + name + `", "strength_model": 1.0, "strength_clip": 1.0, "model": ["1", 0], "clip": ["1", 1]}}`)
+	}
+	only := func(name string) []float32 {
+		return draw(`{"class_type": "LoraLoaderModelOnly", "inputs": {"lora_name": "` + name + `", "strength_model": 1.0, "model": ["1", 0]}}`)
+	}
+	plain := only("text.safetensors")
+	if !slices.Equal(both("text.safetensors"), plain) {
+		t.Error("a LoRA for text encoders changes the UNet")
+	}
+	a := only("a/style.safetensors")
+	if slices.Equal(a, plain) || !slices.Equal(both("a/style.safetensors"), a) {
+		t.Error("a LoRA on a checkpoint without text encoders is another one than on the model only, or none")
+	}
+	if other := only("b/style.safetensors"); slices.Equal(other, a) || slices.Equal(other, plain) {
+		t.Error("two files of one name in two folders are one")
 	}
 }
