@@ -2,12 +2,15 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/internal/gguf"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/sd"
@@ -211,6 +214,48 @@ func TestMergedDimensions(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestMergedQuantized stores quantized convolutions as rows, without saying which
+// shape they had: every bit is the same as where the metadata say it.
+func TestMergedQuantized(t *testing.T) {
+	set := openSet(t, emoji)
+	var said, merged []gguf.Tensor
+	metadata := map[string]any{}
+	for key, value := range set.Metadata() {
+		metadata[key] = value
+	}
+	plain := maps.Clone(metadata)
+	for _, name := range set.Names() {
+		ref, _ := set.Lookup(name)
+		values, err := ref.ReadF32(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := gguf.Tensor{Name: name, DType: dtype.F32, Shape: ref.Shape, Data: dtype.BytesOf(values)}
+		one := x
+		if row := ir.Shape(ref.Shape[1:]).Elems(); len(ref.Shape) == 4 && row%32 == 0 && len(values)%256 == 0 {
+			x.DType, x.Data = dtype.Q8_0, gguf.Quantize(dtype.Q8_0, values)
+			one = x
+			x.Shape, one.Shape = []int{len(values) / 256, 256}, []int{ref.Shape[0], row}
+			var shape []int32
+			for _, n := range ref.Shape {
+				shape = append(shape, int32(n))
+			}
+			metadata["comfy.gguf.orig_shape."+name] = shape
+		}
+		said, merged = append(said, x), append(merged, one)
+	}
+	file := func(name string, metadata map[string]any, tensors []gguf.Tensor) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, gguf.Encode(metadata, tensors), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	e := newEngine(t, Options{})
+	want := everything(t, open(t, e, file("said.gguf", metadata, said)))
+	same(t, "rows", everything(t, open(t, e, file("merged.gguf", plain, merged))), want)
 }
 
 // TestPartial opens checkpoints without a part. Using it is an error that names
