@@ -16,7 +16,7 @@ func foreign(start []byte, err error) error {
 	case len(start) == 0:
 		return errors.New("the file is empty; download or copy it again")
 	case bytes.HasPrefix(start, []byte("PK\x03\x04")):
-		return errors.New("this is a zip archive, as PyTorch checkpoints (.ckpt, .pt, .pth, .bin) are: pickles, which can run any code when it is loaded; convert it to safetensors: load it with torch.load(path, weights_only=True) and save its state dict with safetensors.torch.save_file")
+		return errors.New("this is a PyTorch checkpoint (.ckpt, .pt, .pth or .bin: pickled, in a zip archive), which can run any code when it is loaded; convert it to safetensors: load it with torch.load(path, weights_only=True) and save its state dict with safetensors.torch.save_file")
 	case len(start) > 1 && start[0] == 0x80 && start[1] >= 2 && start[1] <= 5:
 		return errors.New("this is a pickle, as old PyTorch checkpoints (.ckpt, .pt, .pth, .bin) are, which can run any code when it is loaded; convert it to safetensors: load it with torch.load(path, weights_only=True) and save its state dict with safetensors.torch.save_file")
 	case bytes.HasPrefix(start, []byte("\x1f\x8b")), bytes.HasPrefix(start, []byte("7z\xbc\xaf")), bytes.HasPrefix(start, []byte("Rar!")):
