@@ -36,10 +36,9 @@ const (
 	// brownianCache is how many intervals keep their values.
 	brownianCache = 45
 
-	// PathStates bounds the states' worth of noise that the path of a stochastic
-	// sampler holds: the intervals that keep their values and those on the way to
-	// the one that is asked for.
-	PathStates = brownianCache + 30
+	// pathStates bounds the values of a path in states: those of the intervals that
+	// keep them and of the way down to a level in the sixth digit.
+	pathStates = brownianCache + 30
 )
 
 // newBrownian returns the path between two noise levels for n values.

@@ -75,7 +75,8 @@ type Noise struct {
 
 // First returns the noise that sampling begins with: one draw for the whole
 // batch or, with indices, as many draws of one latent as the largest index needs.
-func (n Noise) First(shape Shape) []float32 {
+// When the context is cancelled it is not complete.
+func (n Noise) First(ctx context.Context, shape Shape) []float32 {
 	out := make([]float32, shape.Elems())
 	g := NewGenerator(n.Seed)
 	switch {
@@ -85,7 +86,7 @@ func (n Noise) First(shape Shape) []float32 {
 	default:
 		one := shape.Elems() / max(shape[0], 1)
 		draw := make([]float32, one)
-		for i := 0; i <= slices.Max(n.BatchIndex); i++ {
+		for i := 0; i <= slices.Max(n.BatchIndex) && ctx.Err() == nil; i++ {
 			g.Normal(draw)
 			for k, want := range n.BatchIndex {
 				if want == i {

@@ -107,6 +107,11 @@ func TestStepNoise(t *testing.T) {
 			t.Errorf("%s: the source of the noise changes the latents: %v", s, differs)
 		}
 	}
+	for _, s := range samplers {
+		if paths := strings.HasPrefix(s.name, "dpmpp_") && strings.Contains(s.name, "sde"); paths != (States(s.name) > States("euler")) {
+			t.Errorf("%s holds %d states", s.name, States(s.name))
+		}
+	}
 	// On a CUDA device the generator has the seed itself, and each call follows
 	// the one before.
 	shape := Shape{1, 4, 8, 8}
@@ -117,6 +122,18 @@ func TestStepNoise(t *testing.T) {
 		g.Normal(want)
 		same(t, "a step", draw(), want)
 	}
-	same(t, "the first noise", Noise{Seed: 5, Source: CUDA}.First(shape), Randn(5, shape.Elems()))
+	same(t, "the first noise", Noise{Seed: 5, Source: CUDA}.First(t.Context(), shape), Randn(5, shape.Elems()))
+	// A path is drawn by the processor, unless the sampler asks for the source. As
+	// a whole it is one draw.
+	for _, bySource := range []bool{false, true} {
+		source := CPU
+		if bySource {
+			source = CUDA
+		}
+		want := make([]float32, shape.Elems())
+		source.generator(uint64(seedSequence(5, nil, brownianPool))).Normal(want)
+		got := Noise{Seed: 5, Source: CUDA}.path(t.Context(), []float64{9, 3, 1, 0}, shape, bySource)(1, 9)
+		golden.Check(t, fmt.Sprint("a path by the source: ", bySource), got, want, 1e-6)
+	}
 	same(t, "a step on the processor", Noise{Seed: 5}.steps(shape)(), Randn(6, shape.Elems()))
 }

@@ -96,12 +96,12 @@ func (j *Job) run(ctx context.Context, n Network, chosen choice, sigmas []float6
 		return slices.Clone(j.Latents), nil
 	}
 	g := guide{Network: n, job: j, always: chosen.cfgPP}
-	noise := j.Noise.First(j.Shape)
+	noise := j.Noise.First(ctx, j.Shape)
 	s := &state{
 		ctx: ctx, table: j.Table, sigmas: sigmas, denoise: g.denoise,
 		x:     j.noised(noise, sigmas[0]),
 		noise: j.Noise.steps(j.Shape),
-		path:  j.Noise.path(ctx, sigmas, j.Shape, chosen.gpuPath),
+		path:  j.Noise.path(ctx, sigmas, j.Shape, chosen.path == pathBySource),
 		progress: func(step int, denoised []float32) {
 			if j.Progress != nil {
 				j.Progress(step+1, len(sigmas)-1, denoised)
@@ -151,6 +151,9 @@ func (j *Job) check() error {
 	}
 	if b := j.Noise.BatchIndex; b != nil && len(b) != j.Shape[0] {
 		return fmt.Errorf("there are %d batch indices for %d latents", len(b), j.Shape[0])
+	}
+	if b := j.Noise.BatchIndex; len(b) > 0 && slices.Min(b) < 0 {
+		return fmt.Errorf("a batch index of %d: expected none below 0", slices.Min(b))
 	}
 	if j.Steps < 1 {
 		return fmt.Errorf("%d steps: expected at least 1", j.Steps)

@@ -21,9 +21,18 @@ type choice struct {
 	randomInpaint bool
 	// cfgPP asks for what is denoised without the prompt, at any guidance.
 	cfgPP bool
-	// gpuPath makes the path of the noise where the model runs.
-	gpuPath bool
+	// path says which device draws the path of noise that a sampler follows.
+	path pathOrigin
 }
+
+// A pathOrigin is the device that draws a path of noise.
+type pathOrigin int
+
+const (
+	noPath       pathOrigin = iota
+	pathByCPU               // the processor, wherever the model runs
+	pathBySource            // the source of the noise of steps
+)
 
 // samplers are those of ComfyUI, in the order in which its users see them.
 var samplers = []choice{
@@ -42,16 +51,16 @@ var samplers = []choice{
 	{name: "dpm_adaptive", sampler: dpmAdaptive},
 	{name: "dpmpp_2s_ancestral", sampler: dpmpp2sAncestral},
 	{name: "dpmpp_2s_ancestral_cfg_pp", sampler: dpmpp2sAncestralCFGPP, cfgPP: true},
-	{name: "dpmpp_sde", sampler: dpmppSDE},
-	{name: "dpmpp_sde_gpu", sampler: dpmppSDE, gpuPath: true},
+	{name: "dpmpp_sde", sampler: dpmppSDE, path: pathByCPU},
+	{name: "dpmpp_sde_gpu", sampler: dpmppSDE, path: pathBySource},
 	{name: "dpmpp_2m", sampler: dpmpp2m},
 	{name: "dpmpp_2m_cfg_pp", sampler: dpmpp2mCFGPP, cfgPP: true},
-	{name: "dpmpp_2m_sde", sampler: dpmpp2mSDE},
-	{name: "dpmpp_2m_sde_gpu", sampler: dpmpp2mSDE, gpuPath: true},
-	{name: "dpmpp_2m_sde_heun", sampler: dpmpp2mSDEHeun},
-	{name: "dpmpp_2m_sde_heun_gpu", sampler: dpmpp2mSDEHeun, gpuPath: true},
-	{name: "dpmpp_3m_sde", sampler: dpmpp3mSDE},
-	{name: "dpmpp_3m_sde_gpu", sampler: dpmpp3mSDE, gpuPath: true},
+	{name: "dpmpp_2m_sde", sampler: dpmpp2mSDE, path: pathByCPU},
+	{name: "dpmpp_2m_sde_gpu", sampler: dpmpp2mSDE, path: pathBySource},
+	{name: "dpmpp_2m_sde_heun", sampler: dpmpp2mSDEHeun, path: pathByCPU},
+	{name: "dpmpp_2m_sde_heun_gpu", sampler: dpmpp2mSDEHeun, path: pathBySource},
+	{name: "dpmpp_3m_sde", sampler: dpmpp3mSDE, path: pathByCPU},
+	{name: "dpmpp_3m_sde_gpu", sampler: dpmpp3mSDE, path: pathBySource},
 	{name: "ddpm", sampler: ddpm},
 	{name: "lcm", sampler: lcm},
 	{name: "ipndm", sampler: ipndm},
@@ -80,6 +89,19 @@ func Samplers() []string {
 		names = append(names, s.name)
 	}
 	return names
+}
+
+// States bounds the states that sampling with a sampler holds at a time: the
+// state, noise, predictions of each condition, what samplers of several steps
+// remember, the values of a path of noise, and the result.
+func States(sampler string) int {
+	const states = 24
+	for _, s := range samplers {
+		if s.name == sampler && s.path != noPath {
+			return states + pathStates
+		}
+	}
+	return states
 }
 
 // A denoiser returns what x is taken for without its noise, with guidance and

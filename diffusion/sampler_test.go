@@ -146,7 +146,7 @@ func TestSamplers(t *testing.T) {
 			st := &state{
 				ctx: t.Context(), table: table, sigmas: sigmas,
 				noise: noise.steps(shape), path: noise.path(t.Context(), sigmas, shape, false),
-				x: sum(term{math.Sqrt(1 + sigmas[0]*sigmas[0]), noise.First(shape)}),
+				x: sum(term{math.Sqrt(1 + sigmas[0]*sigmas[0]), noise.First(t.Context(), shape)}),
 				denoise: func(_ context.Context, x []float32, sigma float64) (guided, uncond []float32, err error) {
 					const a, s = 0.8, 0.3
 					out := make([]float32, len(x))
@@ -360,12 +360,12 @@ func TestManyLevels(t *testing.T) {
 
 func TestBatchIndex(t *testing.T) {
 	shape := Shape{3, 4, 4, 4}
-	all := Noise{Seed: 9, BatchIndex: []int{0, 1, 2}}.First(shape)
-	picked := Noise{Seed: 9, BatchIndex: []int{2, 0}}.First(Shape{2, 4, 4, 4})
+	all := Noise{Seed: 9, BatchIndex: []int{0, 1, 2}}.First(t.Context(), shape)
+	picked := Noise{Seed: 9, BatchIndex: []int{2, 0}}.First(t.Context(), Shape{2, 4, 4, 4})
 	if !slices.Equal(picked[:64], all[128:]) || !slices.Equal(picked[64:], all[:64]) {
 		t.Error("latents do not get the noise of their places in the batch")
 	}
-	if !slices.Equal(Noise{Seed: 9}.First(shape), Randn(9, 3*64)) {
+	if !slices.Equal(Noise{Seed: 9}.First(t.Context(), shape), Randn(9, 3*64)) {
 		t.Error("without indices the whole batch is one draw")
 	}
 }
@@ -384,6 +384,7 @@ func TestErrors(t *testing.T) {
 		"a guidance (cfg) of -Inf":                  func(j *Job) { j.CFG = math.Inf(-1) },
 		"a guidance (cfg) of 1e+300":                func(j *Job) { j.CFG = 1e300 },
 		"are the last of 1.2e+10":                   func(j *Job) { j.Denoise = 1e-9 },
+		"a batch index of -1":                       func(j *Job) { j.Noise.BatchIndex = []int{0, -1} },
 		"there are 1 batch indices for 2 latents":   func(j *Job) { j.Noise.BatchIndex = []int{0} },
 	} {
 		j := job(table)

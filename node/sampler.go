@@ -86,7 +86,7 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 	if latent.Channels != config.UNet.In {
 		return nil, fmt.Errorf("input latent_image: latents of %d channels, the model has %d: encode the picture with the model's own VAE", latent.Channels, config.UNet.In)
 	}
-	if err := c.Need(ctx, samplingStates*latent.values()); err != nil {
+	if err := c.Need(ctx, int64(diffusion.States(c.String("sampler_name")))*latent.values()); err != nil {
 		return nil, err
 	}
 	latent = latent.filled(env.Engine.Planning())
@@ -132,11 +132,6 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 	}
 	return &out, nil
 }
-
-// samplingStates bounds the copies of the latents that sampling holds at a time:
-// the state, noise, predictions of each condition, what samplers of several
-// steps remember, the intervals of a path of noise, and the result.
-const samplingStates = 24 + diffusion.PathStates
 
 // prepareSampling has the first weights of the denoiser brought in. Its extents
 // are the same for all shapes, so a guess of what is not known yet will do.
