@@ -334,6 +334,34 @@ func TestHostileSubgraphs(t *testing.T) {
 	}
 }
 
+// TestWideDrawings has nodes with as many inputs as others ask for.
+func TestWideDrawings(t *testing.T) {
+	const n = 8_000
+	var inputs, outputs, saves, links, ports, hosts, proxies strings.Builder
+	for i := range n {
+		fmt.Fprintf(&inputs, `{"name": "i%d", "type": "A%d", "link": %d}, `, i, i, i)
+		fmt.Fprintf(&outputs, `{"type": "B%d"}, `, i)
+		fmt.Fprintf(&saves, `{"id": "s%d", "type": "Save", "inputs": [{"name": "latent", "type": "C%d", "link": "l%d"}]}, `, i, i, i)
+		fmt.Fprintf(&links, `["l%d", "b", %d, "s%d", 0, "*"], `, i, i, i)
+		fmt.Fprintf(&ports, `{"name": "p%d", "linkIds": [1, 2, 3]}, `, i)
+		fmt.Fprintf(&hosts, `{"id": %d, "type": "sub", "inputs": [%s], "widgets_values": [1, 2]}, `, i, `{"name": "p1"}`)
+		fmt.Fprintf(&proxies, `["1", "x%d"], `, i)
+	}
+	within(t, func() {
+		drawn(t, drawnRegistry(), saves.String()+`{"id": "b", "type": "Sample", "mode": 4, "inputs": [`+inputs.String()+`{}], "outputs": [`+outputs.String()+`{}]}`, `, "links": [`+links.String()+`null]`)
+	})
+	within(t, func() {
+		_, err := Parse([]byte(`{"nodes": [`+hosts.String()+`{"id": "x", "type": "Save"}], "definitions": {"subgraphs": [{"id": "sub", "inputs": [`+ports.String()+`{}], "nodes": []}]}}`), drawnRegistry())
+		if err == nil || !strings.Contains(err.Error(), "more than 2,000,000 inputs") {
+			t.Errorf("got %v", err)
+		}
+	})
+	within(t, func() {
+		drawn(t, drawnRegistry(), `{"id": 5, "type": "outer", "properties": {"proxyWidgets": [`+proxies.String()+`1]}, "widgets_values": [`+strings.Repeat("1, ", n)+`1]}, {"id": 6, "type": "Save"}`,
+			`, "definitions": {"subgraphs": [{"id": "outer", "nodes": [{"id": 1, "type": "inner"}]}, {"id": "inner", "inputs": [`+ports.String()+`{}], "nodes": []}]}`)
+	})
+}
+
 // TestLongDrawings has reroutes and bypassed nodes in chains, each of which many
 // nodes ask.
 func TestLongDrawings(t *testing.T) {
