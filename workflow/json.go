@@ -45,7 +45,7 @@ func parseJSON(data []byte) (v any, twice []string, err error) {
 	if len(data) > maxBytes {
 		return nil, nil, fmt.Errorf("the file has %s bytes, a workflow has at most %s", count(len(data)), count(maxBytes))
 	}
-	if format := format(data); format != "" && !looksLikeJSON(data) {
+	if format := Format(data); format != "" && !looksLikeJSON(data) {
 		return nil, nil, errors.New("this is " + format)
 	}
 	data = replaceNaN(decodeText(data))
