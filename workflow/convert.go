@@ -286,6 +286,13 @@ func (d *drawing) follow(at place) (next place, src source, more bool) {
 		return d.back(at.instance, in.link, kind)
 	}
 	switch {
+	case n.class == "PrimitiveNode": // in any mode
+		if v, ok := at.promoted[widget{n.id, ""}]; ok {
+			return place{}, source{v, true, true}, false
+		}
+		if w := list(n.widgets); len(w) > 0 {
+			return place{}, source{w[0], true, true}, false
+		}
 	case n.mode == modeMuted:
 	case n.mode == modeBypassed:
 		if slot := n.bypass(at.slot, at.kind); slot >= 0 {
@@ -295,13 +302,6 @@ func (d *drawing) follow(at place) (next place, src source, more bool) {
 		inner := at.inner[n]
 		if at.slot < len(inner.outputs) && len(inner.outputs[at.slot].links) > 0 {
 			return d.back(inner, inner.outputs[at.slot].links[0], at.kind)
-		}
-	case n.class == "PrimitiveNode":
-		if v, ok := at.promoted[widget{n.id, ""}]; ok {
-			return place{}, source{v, true, true}, false
-		}
-		if w := list(n.widgets); len(w) > 0 {
-			return place{}, source{w[0], true, true}, false
 		}
 	case n.class == "GetNode":
 		if set := at.variables[n.variable()]; set != nil {

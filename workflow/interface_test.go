@@ -203,7 +203,7 @@ func TestVirtualNodes(t *testing.T) {
 		{"id": 3, "type": "ReroutePrimitive|pysssss", "inputs": [{"name": "value", "type": "*", "link": 2}], "outputs": [{"type": "*"}]},
 		{"id": 4, "type": "Reroute", "inputs": [{"name": "", "type": "*", "link": 3}], "outputs": [{"type": "LATENT"}]},
 		{"id": 5, "type": "Save", "inputs": [{"name": "latent", "type": "LATENT", "link": 4}, {"name": "name", "type": "STRING", "link": 6, "widget": {"name": "name"}}], "widgets_values": ["own"]},
-		{"id": 6, "type": "PrimitiveNode", "outputs": [{"type": "STRING"}], "widgets_values": ["given", "fixed", ""]},
+		{"id": 6, "type": "PrimitiveNode", "mode": 2, "outputs": [{"type": "STRING"}], "widgets_values": ["given", "fixed", ""]},
 		{"id": 7, "type": "Reroute", "inputs": [{"link": 6}], "outputs": [{"type": "*"}]},
 		{"id": 8, "type": "MarkdownNote", "widgets_values": ["x"]}, {"id": 9, "type": "Note", "mode": 4}`,
 		`, "links": [[1, 1, 1, 2, 0, "*"], [2, 2, 0, 3, 0, "*"], [3, 3, 0, 4, 0, "*"], [4, 4, 0, 5, 0, "*"], [6, 6, 0, 5, 1, "STRING"], null]`)
