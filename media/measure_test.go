@@ -17,14 +17,16 @@ import (
 // goldens are the pictures among the goldens.
 func goldens(t testing.TB) []string {
 	t.Helper()
-	all, err := filepath.Glob(filepath.Join(golden.Dir(), "images*.*"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out []string
-	for _, path := range all {
-		if !strings.HasSuffix(path, ".py") && !strings.HasSuffix(path, ".safetensors") {
-			out = append(out, path)
+	for _, pattern := range []string{"images*.*", "loading*.*"} {
+		all, err := filepath.Glob(filepath.Join(golden.Dir(), pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range all {
+			if !strings.HasSuffix(path, ".py") && !strings.HasSuffix(path, ".safetensors") {
+				out = append(out, path)
+			}
 		}
 	}
 	if len(out) < 8 {

@@ -88,7 +88,7 @@ func encode(t testing.TB, m *Image, texts []Text) []byte {
 
 // decode reads a picture from memory.
 func decode(t testing.TB, data []byte) (*Image, *Mask, error) {
-	return newFile(t.Context(), bytes.NewReader(data), int64(len(data))).decode(0)
+	return newFile(t.Context(), bytes.NewReader(data), int64(len(data))).decode(decoding{})
 }
 
 func TestEncodePNG(t *testing.T) {
@@ -269,20 +269,32 @@ func TestLoadErrors(t *testing.T) {
 
 // TestOrientations turns a picture of 2×3 distinct pixels in all ways.
 func TestOrientations(t *testing.T) {
-	m := NewImage(1, 2, 3, 1, nil)
-	for i := range m.Pix() {
-		m.values[i] = float32(i)
-	}
 	// EXIF 2.32, table of tag 274: where row 0 and column 0 are.
-	want := map[int][]float32{
+	want := map[int][]uint8{
 		1: {0, 1, 2, 3, 4, 5}, 2: {2, 1, 0, 5, 4, 3}, 3: {5, 4, 3, 2, 1, 0}, 4: {3, 4, 5, 0, 1, 2},
 		5: {0, 3, 1, 4, 2, 5}, 6: {3, 0, 4, 1, 5, 2}, 7: {5, 2, 4, 1, 3, 0}, 8: {2, 5, 1, 4, 0, 3},
 	}
 	for o, w := range want {
-		got := m.oriented(o)
-		for i := range w {
-			if got.Pix()[i] != w[i] {
-				t.Errorf("orientation %d gives %v, want %v", o, got.Pix(), w)
+		info := Info{Width: 3, Height: 2, Frames: 1}
+		if o >= 5 {
+			info.Width, info.Height = 2, 3
+		}
+		b := newBatch(info, o, true)
+		err := b.add(t.Context(), 3, 2, func(y int, dst []uint8) {
+			for x := range 3 {
+				v := uint8(3*y + x)
+				setPixel(dst[4*x:], v, v, v, v)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.mask.bytes; !slices.Equal(got, w) {
+			t.Errorf("orientation %d gives %v, want %v", o, got, w)
+		}
+		for i, v := range w {
+			if b.image.bytes[3*i] != v {
+				t.Errorf("orientation %d gives the colours %v", o, b.image.bytes)
 				break
 			}
 		}
@@ -337,7 +349,7 @@ func FuzzDecode(f *testing.F) {
 		if len(data) > 1<<16 {
 			return
 		}
-		m, mask, err := newFile(t.Context(), bytes.NewReader(data), int64(len(data))).decode(1 << 24)
+		m, mask, err := newFile(t.Context(), bytes.NewReader(data), int64(len(data))).decode(decoding{limit: 1 << 24})
 		if err != nil {
 			return
 		}
