@@ -127,7 +127,7 @@ func (f *file) apng(b *batch) (head apngHead, frames []apngFrame, err error) {
 			}
 		case "fdAT":
 			if n := len(frames); n > 0 && c.n >= 4 {
-				frames[n-1].data = append(frames[n-1].data, chunk{c.kind, c.at + 4, c.n - 4})
+				frames[n-1].data = append(frames[n-1].data, chunk{kind: c.kind, at: c.at + 4, n: c.n - 4})
 			}
 		}
 		return err == nil

@@ -240,45 +240,45 @@ func (d directory) next() int64 {
 // sizes are the bytes of a value by its type.
 var sizes = [...]int64{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
-// find returns the type of a tag's values and where they are.
-func (d directory) find(tag uint16) (kind uint16, at, n int64, ok bool) {
-	for i := range int64(d.entries) {
-		entry := d.at + 2 + 12*i
-		b, err := d.file.peek(entry, 12)
-		if err != nil {
-			return 0, 0, 0, false
-		}
-		if d.order.Uint16(b) != tag {
-			continue
-		}
-		kind := d.order.Uint16(b[2:])
-		if int(kind) >= len(sizes) || kind == 0 {
-			return 0, 0, 0, false
-		}
-		n := sizes[kind] * int64(d.order.Uint32(b[4:]))
-		if n <= 4 {
-			return kind, entry + 8, n, true
-		}
-		return kind, int64(d.order.Uint32(b[8:])), n, true
+// entry returns the tag of an entry, the type of its values and where they are.
+func (d directory) entry(i int) (tag, kind uint16, at, n int64, ok bool) {
+	entry := d.at + 2 + 12*int64(i)
+	b, err := d.file.peek(entry, 12)
+	if err != nil {
+		return 0, 0, 0, 0, false
 	}
-	return 0, 0, 0, false
+	tag, kind = d.order.Uint16(b), d.order.Uint16(b[2:])
+	if int(kind) >= len(sizes) {
+		kind = 0
+	}
+	n = sizes[kind] * int64(d.order.Uint32(b[4:]))
+	if n <= 4 {
+		return tag, kind, entry + 8, n, true
+	}
+	return tag, kind, int64(d.order.Uint32(b[8:])), n, true
 }
 
 // number returns the first value of a tag.
 func (d directory) number(tag uint16) (int64, bool) {
-	kind, at, n, ok := d.find(tag)
-	if !ok || n == 0 || sizes[kind] > 4 {
-		return 0, false
+	for i := range d.entries {
+		found, kind, at, n, ok := d.entry(i)
+		if !ok {
+			break
+		}
+		if found != tag || n == 0 || sizes[kind] > 4 {
+			continue
+		}
+		b, err := d.file.peek(at, int(sizes[kind]))
+		if err != nil {
+			break
+		}
+		switch len(b) {
+		case 1:
+			return int64(b[0]), true
+		case 2:
+			return int64(d.order.Uint16(b)), true
+		}
+		return int64(d.order.Uint32(b)), true
 	}
-	b, err := d.file.peek(at, int(sizes[kind]))
-	if err != nil {
-		return 0, false
-	}
-	switch len(b) {
-	case 1:
-		return int64(b[0]), true
-	case 2:
-		return int64(d.order.Uint16(b)), true
-	}
-	return int64(d.order.Uint32(b)), true
+	return 0, false
 }

@@ -92,8 +92,10 @@ func (f *file) measure() (Info, error) {
 		err = f.measureBMP(&info)
 	case "tiff":
 		err = f.measureTIFF(&info)
-	default:
+	case "":
 		return Info{}, fault.New(fault.Workflow, "this is no picture of a known format: PNG, JPEG, WebP, BMP, TIFF or GIF")
+	default:
+		return Info{}, fault.New(fault.Workflow, "this is %s, which cannot be read: expected PNG, JPEG, WebP, BMP, TIFF or GIF", names[info.Format])
 	}
 	if err != nil {
 		return Info{}, fmt.Errorf("%s: %w", info.Format, err)

@@ -8,8 +8,10 @@
     made: loading_la.png loading_bit.png loading_16_rgb.png loading_16_rgba.png loading_16_la.png loading_cmyk.jpg loading_grey.jpg
     made: loading_mpo.jpg loading_pages.tif loading_sizes.tif loading_rgba.tif loading_rgba.bmp loading_v4.bmp loading_xmp.jpg loading_xmp.png
     made: loading_raw_exif.png loading_exif_animated.webp loading_interlaced.png loading_420.jpg
+    made: loading_saved.webp loading_saved.png loading_comment.jpg
 """
 
+import json
 import os
 import shutil
 import struct
@@ -23,6 +25,7 @@ from comfy.cli_args import args
 
 args.cpu = True
 import folder_paths
+import utils.install_util  # before nodes, whose folder has another module of that name
 import nodes
 import numpy as np
 import torch
@@ -195,6 +198,25 @@ info = PngImagePlugin.PngInfo()
 body = exif.tobytes()
 info.add_text("Raw profile type exif", "\nexif\n%8d\n%s\n" % (len(body), body.hex()), zip=True)
 plain[0].save(path("raw_exif.png"), pnginfo=info)
+
+# As ComfyUI saves animations, and as other programs keep workflows in a JPEG.
+from comfy_extras.nodes_images import SaveAnimatedPNG, SaveAnimatedWEBP
+
+batch = torch.from_numpy(np.stack([np.array(p) for p in plain])).float() / 255
+prompt, extra = {"3": {"class_type": "é"}}, {"workflow": {"nodes": [{"id": 3, "title": "日本"}]}}
+with tempfile.TemporaryDirectory() as folder:
+    folder_paths.set_output_directory(folder)
+    save = SaveAnimatedWEBP()
+    save.output_dir = folder
+    save.save_images(batch, 8.0, "saved", True, 80, "default", prompt=prompt, extra_pnginfo=extra)
+    save = SaveAnimatedPNG()
+    save.output_dir = folder
+    save.save_images(batch, 8.0, 4, "saved", prompt=prompt, extra_pnginfo=extra)
+    for name in os.listdir(folder):
+        shutil.copy(os.path.join(folder, name), path("saved" + os.path.splitext(name)[1]))
+exif = Image.Exif()
+exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + json.dumps({"prompt": json.dumps(prompt), **extra}).encode("utf-16-be")
+big.save(path("comment.jpg"), quality=90, exif=exif)
 
 out = {}
 with tempfile.TemporaryDirectory() as folder:
