@@ -119,13 +119,16 @@ func (f *file) format() string {
 		return ""
 	}
 	for _, m := range []struct{ format, magic string }{
-		{"png", pngMagic}, {"jpeg", "\xff\xd8\xff"}, {"gif", "GIF87a"}, {"gif", "GIF89a"}, {"bmp", "BM"},
+		{"png", pngMagic}, {"jpeg", "\xff\xd8\xff"}, {"gif", "GIF87a"}, {"gif", "GIF89a"},
 		{"tiff", "II*\x00"}, {"tiff", "MM\x00*"}, {"webm", "\x1a\x45\xdf\xa3"}, {"psd", "8BPS"},
 		{"jxl", "\xff\x0a"}, {"jxl", "\x00\x00\x00\x0cJXL "},
 	} {
 		if bytes.HasPrefix(head, []byte(m.magic)) {
 			return m.format
 		}
+	}
+	if len(head) == 12 && string(head[:2]) == "BM" && string(head[6:10]) == "\x00\x00\x00\x00" {
+		return "bmp"
 	}
 	if len(head) == 12 && string(head[:4]) == "RIFF" && string(head[8:]) == "WEBP" {
 		return "webp"
