@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"io"
 	"math"
 
@@ -42,8 +43,11 @@ func (i Info) Size() int64 {
 // Memory returns the most bytes of memory that Load takes, with its result.
 func (i Info) Memory() int64 {
 	const buffers = 1 << 20
-	return sum(i.Size(), saturate(i.perPixel, i.pixels()), buffers)
+	return sum(i.Size(), saturate(i.perPixel, padded(i.Width), padded(i.Height)), buffers)
 }
+
+// padded returns a side as decoders round it up, to whole blocks.
+func padded(side int) int64 { return (int64(side) + 31) / 32 * 32 }
 
 func (i Info) pixels() int64 { return saturate(int64(i.Width), int64(i.Height)) }
 
@@ -130,12 +134,15 @@ func (f *file) measurePNG(info *Info) error {
 			}
 			info.Width, info.Height = int(binary.BigEndian.Uint32(head)), int(binary.BigEndian.Uint32(head[4:]))
 			colour = head[9]
-			info.perPixel = pngBytes(head[8], colour)
+			info.perPixel = pngBytes(head[8], colour, head[12] != 0)
 			info.opacity = colour >= 4
 			found = nil
 		case "tRNS":
 			info.opacity = info.opacity || colour == 3
 			info.keyed = colour == 0 || colour == 2
+			if colour == 0 { // decoded with opacity
+				info.perPixel *= 4
+			}
 		case "acTL":
 			if n, err := f.peek(c.at, 4); err == nil && !data {
 				claimed = binary.BigEndian.Uint32(n)
@@ -160,8 +167,9 @@ func (f *file) measurePNG(info *Info) error {
 
 var errNoHeader = errors.New("the file has no header")
 
-// pngBytes returns the bytes a pixel of what a PNG is decoded to.
-func pngBytes(depth, colour uint8) int64 {
+// pngBytes returns the bytes a pixel of what a PNG is decoded to, twice those of
+// an interlaced one, whose passes are decoded first.
+func pngBytes(depth, colour uint8, interlaced bool) int64 {
 	n := int64(4) // as RGBA
 	if colour == 0 || colour == 3 {
 		n = 1
@@ -169,24 +177,41 @@ func pngBytes(depth, colour uint8) int64 {
 	if depth == 16 {
 		n *= 2
 	}
+	if interlaced {
+		n *= 2
+	}
 	return n
 }
 
 func (f *file) measureJPEG(info *Info) error {
 	found := errNoHeader
+	coded := true // as brightness and colour differences
 	err := f.segments(func(marker byte, at, n int64) bool {
+		const adobe = "Adobe"
+		if marker == 0xee && n >= 12 { // of Adobe, which says how colours are coded
+			if head, err := f.peek(at, 12); err == nil && string(head[:len(adobe)]) == adobe {
+				coded = head[11] != 0
+			}
+		}
 		if marker < 0xc0 || marker > 0xcf || marker == 0xc4 || marker == 0xc8 || marker == 0xcc {
 			return true
 		}
-		head, err := f.peek(at, 6)
-		if err != nil {
-			found = err
+		head, err := f.peek(at, int(min(n, 15)))
+		if err != nil || len(head) < 6 {
+			found = errors.Join(errCut, err)
 			return false
 		}
 		info.Height, info.Width = int(binary.BigEndian.Uint16(head[1:])), int(binary.BigEndian.Uint16(head[3:]))
-		info.perPixel = int64(head[5])
+		channels := int64(head[5])
+		info.perPixel = channels
+		if len(head) == 15 && head[6] == 'R' && head[9] == 'G' && head[12] == 'B' {
+			coded = false
+		}
+		if channels > 3 || channels == 3 && !coded { // converted
+			info.perPixel += 4
+		}
 		if marker == 0xc2 { // the coefficients of a progressive one are kept as int32
-			info.perPixel *= 5
+			info.perPixel += 4 * channels
 		}
 		found = nil
 		return false
@@ -250,9 +275,20 @@ func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 
 // measureTIFF counts the pages that have the size of the first.
 func (f *file) measureTIFF(info *Info) error {
-	if err := f.measureBy(info, tiff.DecodeConfig, 8); err != nil {
+	// The picture, and its bytes as they grow, which may all be in one strip.
+	const grown = 5
+	perPixel := int64(4 + 4*grown)
+	err := f.measureBy(info, func(r io.Reader) (image.Config, error) {
+		config, err := tiff.DecodeConfig(r)
+		if m := config.ColorModel; m == color.Gray16Model || m == color.RGBA64Model || m == color.NRGBA64Model {
+			perPixel *= 2
+		}
+		return config, err
+	}, 0)
+	if err != nil {
 		return err
 	}
+	info.perPixel = perPixel
 	pages, err := f.pages()
 	info.Frames = max(len(pages), 1)
 	return err
