@@ -18,9 +18,9 @@ import (
 	"github.com/weir-run/weir/fault"
 )
 
-// perByte bounds the pixels that a header claims: no format packs more into a
-// byte of the file, but for pictures of a single colour.
-const perByte = 8 << 10
+// perByte bounds the pixels that a header claims: PNG, GIF, JPEG and BMP pack no
+// more into a byte of the file. WebP and TIFF do, of a single colour.
+const perByte = 16 << 10
 
 // Load reads a picture as ComfyUI's LoadImage does: PNG, JPEG, WebP, BMP, TIFF
 // or GIF, turned as its EXIF data says. Those of an animation, and the pages of
@@ -82,7 +82,7 @@ func (f *file) decode(d decoding) (*Image, *Mask, error) {
 	if n := info.Memory(); d.limit > 0 && n > d.limit {
 		return nil, nil, fault.New(fault.Memory, "%d pictures of %d×%d pixels take %d MiB to read, and %d MiB are left for them", info.Frames, info.Width, info.Height, n>>20, d.limit>>20)
 	}
-	if info.pixels() > saturate(perByte, f.size) {
+	if info.pixels() > saturate(perByte, f.size) && info.Format != "webp" && info.Format != "tiff" {
 		return nil, nil, fault.New(fault.Workflow, "the picture claims %d×%d pixels in a file of %d bytes: it is broken", info.Width, info.Height, f.size)
 	}
 	o, err := f.orientation(info.Format)

@@ -1,6 +1,10 @@
 package media
 
 import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/png"
 	"math"
 	"path/filepath"
 	"strings"
@@ -83,5 +87,31 @@ func same(t *testing.T, what string, got, want []float32, limit float64) {
 	}
 	if wrong > 0 {
 		t.Errorf("%s: %d of %d values differ, value %d is %v, want %v", what, wrong, len(got), first, got[first]*255, want[first])
+	}
+}
+
+// TestCutPictures cuts files off: each is an error or a picture, as far as it
+// is there.
+func TestCutPictures(t *testing.T) {
+	for _, path := range goldens(t) {
+		data := readFile(t, path)
+		for at := 0; at < len(data); at += 1 + len(data)/20 {
+			m, _, err := decode(t, data[:at])
+			if err == nil && (m.Batch < 1 || len(m.Pix()) != 3*m.Batch*m.Height*m.Width) {
+				t.Errorf("%s cut at %d is %d of %d×%d", path, at, m.Batch, m.Width, m.Height)
+			}
+		}
+	}
+}
+
+// TestPlainPictures reads large pictures of one colour, which take few bytes.
+func TestPlainPictures(t *testing.T) {
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewPaletted(image.Rect(0, 0, 8000, 2000), color.Palette{color.White, color.Black})); err != nil {
+		t.Fatal(err)
+	}
+	m, _, err := decode(t, b.Bytes())
+	if err != nil || m.Width != 8000 || m.Height != 2000 {
+		t.Errorf("%d bytes: %v", b.Len(), err)
 	}
 }

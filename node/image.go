@@ -87,9 +87,9 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		}
 		return fingerprint(path)
 	}
-	// measured returns the path of the picture and what its headers say, when
-	// there is memory for it.
-	measured := func(ctx context.Context, c *workflow.Call) (string, media.Info, error) {
+	// measured returns the path of the picture and what its headers say, of an
+	// animation or of its first picture alone, when there is memory for it.
+	measured := func(ctx context.Context, c *workflow.Call, first bool) (string, media.Info, error) {
 		path, err := env.Folders.FindInput(c.String("image"))
 		if err != nil {
 			return "", media.Info{}, err
@@ -97,6 +97,9 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		info, err := media.Measure(ctx, path)
 		if err != nil {
 			return "", media.Info{}, err
+		}
+		if first {
+			info.Frames = 1
 		}
 		return path, info, c.Need(ctx, info.Memory())
 	}
@@ -107,7 +110,7 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		Outputs:     workflow.Outputs(workflow.TypeImage, workflow.TypeMask),
 		Changed:     changed,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			path, info, err := measured(ctx, c)
+			path, info, err := measured(ctx, c, false)
 			if err != nil {
 				return nil, err
 			}
@@ -132,7 +135,7 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		Outputs:     workflow.Outputs(workflow.TypeMask),
 		Changed:     changed,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			path, info, err := measured(ctx, c)
+			path, info, err := measured(ctx, c, true)
 			if err != nil {
 				return nil, err
 			}
