@@ -134,6 +134,9 @@ func (f *file) tiffFrames(b *batch) error {
 	if head[0] == 'M' {
 		order = binary.BigEndian
 	}
+	if len(pages) < b.image.Batch {
+		return errCut
+	}
 	for _, page := range pages[:b.image.Batch] {
 		order.PutUint32(head[4:], uint32(page))
 		picture, err := inBackground(f.ctx, func() (image.Image, error) { return tiff.Decode(&headed{f.all(), head}) })

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/image/tiff"
+
 	"github.com/weir-run/weir/internal/golden"
 )
 
@@ -113,5 +115,20 @@ func TestPlainPictures(t *testing.T) {
 	m, _, err := decode(t, b.Bytes())
 	if err != nil || m.Width != 8000 || m.Height != 2000 {
 		t.Errorf("%d bytes: %v", b.Len(), err)
+	}
+}
+
+// TestOverlappingHeaders gives a TIFF whose directory lies within its header.
+func TestOverlappingHeaders(t *testing.T) {
+	var b bytes.Buffer
+	if err := tiff.Encode(&b, image.NewGray(image.Rect(0, 0, 4, 4)), nil); err != nil {
+		t.Fatal(err)
+	}
+	for at := range 16 {
+		data := bytes.Clone(b.Bytes())
+		data[4], data[5], data[6], data[7] = uint8(at), 0, 0, 0
+		if _, _, err := decode(t, data); err == nil {
+			t.Errorf("a directory at %d was read", at)
+		}
 	}
 }
