@@ -6,8 +6,8 @@ var mutants = []mutant{
 	{"a slice begins at the wrong element", "plan/window.go", "w.offset += from * w.strides[axis]", "w.offset += from", "plan"},
 	{"only the first operand is fused", "plan/fuse.go", "&& commutative(op.Steps[0].Func)", "&& false", "plan"},
 	{"nothing moves behind what is small", "plan/fuse.go", "].out.of) / 8", "].out.of) / 1000000", "plan"},
-	{"no result is written over an operand", "plan/inplace.go", "if lastUse[arg.of] == t &&", "if false &&", "plan"},
-	{"an operand is overwritten that is needed later", "plan/inplace.go", "if lastUse[arg.of] == t &&", "if", "plan"},
+	{"no result is written over an operand", "plan/inplace.go", "if lastUse[arg.of] == t &&", "if lastUse[arg.of] == t && false &&", "plan"},
+	{"an operand is overwritten that is needed later", "plan/inplace.go", "if lastUse[arg.of] == t &&", "if lastUse[arg.of] >= t &&", "plan"},
 	{"the second packing order is unused", "plan/arena.go", "packInOrder(order); n < size", "packInOrder(order); n < 0", "plan"},
 	{"the largest gap is taken", "plan/arena.go", "best < 0 || gap < bestGap", "best < 0 || gap > bestGap", "plan internal/peaks"},
 	{"attention costs nothing", "plan/cost.go", "return 2 * keys *", "return 0 * keys *", "plan"},
@@ -45,6 +45,10 @@ var mutants = []mutant{
 
 	{"SDXL is told no sizes", "pipeline/model.go", "sizes = append(sizes, c.Sizes[:]...)", "sizes = append(sizes, 0, 0, 0, 0, 0, 0)", "node"},
 	{"LoRAs share extents with the checkpoint", "pipeline/part.go", "Group: fileOf", "Group: nil", "pipeline"},
+	{"the denoiser has the sides exchanged", "pipeline/model.go", "m.config.UNet, n, shape[2], shape[3], tokens)\n", "m.config.UNet, n, shape[3], shape[2], tokens)\n", "pipeline"},
+	{"the decoder has the sides exchanged", "pipeline/vae.go", "sd.Decode(s.Sub(v.prefix), v.config, 1, height, width)", "sd.Decode(s.Sub(v.prefix), v.config, 1, width, height)", "pipeline"},
+	{"the encoder has the sides exchanged", "pipeline/vae.go", "sd.Encode(s.Sub(v.prefix), v.config, 1, height, width)", "sd.Encode(s.Sub(v.prefix), v.config, 1, width, height)", "pipeline"},
+	{"upscalers have the sides exchanged", "pipeline/upscale.go", "esrgan.Upscale(s, u.config, 1, height, width)", "esrgan.Upscale(s, u.config, 1, width, height)", "pipeline"},
 	{"latents keep the autoencoder's scale", "pipeline/model.go", "out[i] = v/m.config.Scale + m.config.Shift", "out[i] = v", "pipeline node"},
 	{"a condition gets the text of another", "pipeline/model.go", "c := conds[i/batch]", "c := conds[0]", "pipeline node"},
 
