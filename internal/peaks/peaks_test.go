@@ -273,3 +273,61 @@ func TestMoved(t *testing.T) {
 	}
 	compare(t, "moved.txt", rows)
 }
+
+// TestMovedByPasses runs passes of a real program on a device that only counts.
+// A model that fits is moved once, to the byte; of one that does not, each pass
+// moves what it does not keep, and no policy could keep more than the memory
+// holds.
+func TestMovedByPasses(t *testing.T) {
+	all := networks(t)
+	n := all[slices.IndexFunc(all, func(n network) bool { return n.name == "SD 1.5 UNet 768×512" })]
+	p := n.program(t)
+	weights := p.WeightBytes()
+	var largest int64
+	for _, e := range p.Extents {
+		largest = max(largest, e.Bytes)
+	}
+	for _, share := range []float64{1, 0.75, 0.5, 0.25} {
+		room := int64(share * float64(weights))
+		pg, s := schedule(t, p, room+p.Arena, 2*weights)
+		var moved, streamed int64
+		const passes = 12
+		for i := range passes {
+			before := pg.Stats().VRAM.Moved
+			pass, err := pg.Begin(t.Context(), s, p.Arena)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for use := range p.Ops {
+				if err := pass.Acquire(t.Context(), use); err != nil {
+					t.Fatal(err)
+				}
+				pass.Release(use)
+			}
+			pass.End()
+			peak, took := pg.Stats().VRAM.Peak, pg.Stats().VRAM.Moved-before
+			top, _ := s.Split()
+			if peak > room+p.Arena {
+				t.Errorf("with room for %.2f of the weights the peak is %d of %d", share, peak, room+p.Arena)
+			}
+			if top.Kept+top.Streamed != weights || top.Kept > room {
+				t.Errorf("with room for %d bytes %+v are kept of %d", room, top, weights)
+			}
+			switch {
+			case i == 0 && took < weights-largest:
+				t.Errorf("the first pass moves %d bytes, the weights are %d", took, weights)
+			case i > 3: // the room for streaming is chosen by then
+				moved, streamed = moved+took, streamed+top.Streamed
+			}
+		}
+		if got := pg.Stats(); share == 1 && (got.VRAM.Moved != weights || got.RAM.Moved != weights || got.VRAM.Evictions != 0) {
+			t.Errorf("a model that fits is moved by %d bytes to VRAM and %d to RAM, its weights are %d", got.VRAM.Moved, got.RAM.Moved, weights)
+		}
+		// At the end of the last pass up to the room for streaming is on its way
+		// for one that does not come.
+		if slack := room - (weights - streamed/(passes-4)); moved > streamed+max(slack, 0)+largest {
+			t.Errorf("with room for %.2f of the weights %d passes move %d bytes, %d are not kept", share, passes-4, moved, streamed)
+		}
+		t.Logf("with room for %.2f of the weights %d passes move %d bytes, %d are not kept", share, passes-4, moved, streamed)
+	}
+}
