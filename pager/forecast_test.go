@@ -134,6 +134,7 @@ func TestRoomForStreamingIsChosen(t *testing.T) {
 		for i := range s.times {
 			s.times[i] = 0.01
 		}
+		s.give = s.evenly(s.times)
 		s.passes, p.vram.rate = passes, 12500 // an extent takes as long as eight uses
 		p.mu.Unlock()
 		pass, err := p.Begin(t.Context(), s, 0)

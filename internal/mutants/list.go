@@ -29,7 +29,7 @@ var mutants = []mutant{
 	{"both tiers keep the same", "pager/policy.go", "n = ps.giveUpLocked(t, n, room)", "ps.giveUpLocked(t, n, room)", "pager"},
 	{"what is given up is in order", "pager/schedule.go", "middle := (low + high) / 2", "middle := low", "pager"},
 	{"a prefetch takes all memory", "pager/loader.go", "bytes > t.Budget/4", "bytes > t.Budget", "pager"},
-	{"every pass is taken to be repeated", "pager/pass.go", "return coming == nil || coming == ps.sched", "return true", "pager"},
+	{"every pass is taken to be repeated", "pager/pass.go", "return coming == nil || coming == ps.sched", "return coming == nil || coming == ps.sched || true", "pager"},
 	{"nothing is brought in ahead", "pager/loader.go", "t.staff = 1\n", "t.staff = 0\n", "pager pipeline"},
 	{"pages are not dropped", "pager/policy.go", "part.Source.(Mapped).Drop(part.Offset, part.Bytes)", "_ = part", "pager run"},
 	{"a pass begins without room for a use", "pager/pass.go", "return all+largest <= t.Budget", "return all <= t.Budget", "pager"},
