@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // A Token is a token with the weight that the prompt gives it.
@@ -24,6 +26,9 @@ const ChunkLength = 77
 // end of a chunk rather than moved to the next one as a whole.
 const keepTogether = 8
 
+// MaxVectors is how many vectors the embeddings of a prompt may have.
+const MaxVectors = 64 * (ChunkLength - 2)
+
 // A Finder returns the vectors of the textual inversion embedding of a name,
 // or false if there is none.
 type Finder func(name string) (vectors [][]float32, ok bool)
@@ -38,7 +43,7 @@ func (c *CLIP) Chunks(ctx context.Context, prompt string, pad int32, find Finder
 	if err != nil {
 		return nil, nil, err
 	}
-	b := chunker{pad: pad}
+	b, embedded := chunker{pad: pad}, 0
 	b.open()
 	for _, s := range segments {
 		for _, text := range splitEmbeddings(s.Text) {
@@ -50,6 +55,9 @@ func (c *CLIP) Chunks(ctx context.Context, prompt string, pad int32, find Finder
 				vectors, rest, ok := lookup(named, find)
 				if !ok {
 					missing = append(missing, named)
+				}
+				if embedded += len(vectors); embedded > MaxVectors {
+					return nil, nil, fault.New(fault.Workflow, "the embeddings of the prompt have more than %d vectors", MaxVectors)
 				}
 				b.add(tokensOf(vectors, s.Weight))
 				text = rest
