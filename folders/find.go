@@ -64,6 +64,9 @@ func isAbsolute(name string) bool {
 
 // find returns the path of the file of that name in the first folder that has it.
 func find(folders []string, name string) (string, error) {
+	if len(name) > maxName {
+		return "", fmt.Errorf("%w: %s has %d bytes, expected at most %d", ErrNotFound, quote(name), len(name), maxName)
+	}
 	var searched []string
 	for _, folder := range folders {
 		candidate, err := Within(folder, name)
@@ -95,6 +98,9 @@ func find(folders []string, name string) (string, error) {
 
 // maxListed is how many folders a message lists.
 const maxListed = 20
+
+// maxName is the length in bytes of the longest name that systems take for a path.
+const maxName = 4096
 
 // absent is why there is no file at a path at which there is nothing.
 const absent = "no such file"

@@ -113,15 +113,9 @@ func (r *Roots) Folders(category string) []string {
 	return slices.Clone(r.categories[canonical(category)])
 }
 
-// maxName is the length in bytes of the longest name that systems take for a path.
-const maxName = 4096
-
 // Within returns the path of the file called name in folder. Slashes and backslashes both separate the parts of a name,
 // as workflows come from all systems. A name that is absolute or leads out of the folder is an error.
 func Within(folder, name string) (string, error) {
-	if len(name) > maxName {
-		return "", fmt.Errorf("%s is no name of a file in %s: it has %d bytes, expected at most %d", quote(name), folder, len(name), maxName)
-	}
 	local := filepath.FromSlash(strings.ReplaceAll(name, `\`, "/"))
 	if name == "" || !filepath.IsLocal(local) || strings.ContainsRune(name, 0) {
 		return "", fmt.Errorf("%s is no name of a file in %s: it must be a relative path that stays in that folder", quote(name), folder)
