@@ -292,7 +292,11 @@ func TestInspectPNG(t *testing.T) {
 		if tt.prompt != "" {
 			texts = append(texts, media.Text{Key: "prompt", Value: tt.prompt})
 		}
-		if err := media.WritePNG(path, media.NewImage(1, 2, 2, 3, nil), texts); err != nil {
+		var data bytes.Buffer
+		if err := media.EncodePNG(t.Context(), &data, media.NewImage(1, 2, 2, 3, nil), texts); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data.Bytes(), 0o666); err != nil {
 			t.Fatal(err)
 		}
 		var r report
