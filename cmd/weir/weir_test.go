@@ -79,6 +79,24 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestNoise runs a sampler whose steps add noise and one whose do not.
+func TestNoise(t *testing.T) {
+	dir := t.TempDir()
+	picture := func(sampler, noise string) []float32 {
+		out := must(t, "run", emojiFlow, "--root", repo, "--output", dir, "--set", "KSampler.steps=3", "--set", "KSampler.sampler_name="+sampler, "--noise", noise)
+		return pixels(t, strings.TrimSpace(out))
+	}
+	if slices.Equal(picture("euler_ancestral", "cpu"), picture("euler_ancestral", "cuda")) {
+		t.Error("euler_ancestral: the noise of a CUDA device changes nothing")
+	}
+	if !slices.Equal(picture("dpmpp_2m", "cpu"), picture("dpmpp_2m", "cuda")) {
+		t.Error("dpmpp_2m: the noise of a CUDA device changes the picture")
+	}
+	if !slices.Equal(picture("lcm", "cuda"), picture("lcm", "cuda:43008")) {
+		t.Error("lcm: two cards that run more threads than the picture has latent values differ")
+	}
+}
+
 func TestRunErrors(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
@@ -128,6 +146,8 @@ func TestExitStatus(t *testing.T) {
 		"inspect " + goldens + "no.safetensors": {6, "no.safetensors"},
 		"run " + goldens + "ldm.py":             {3, "ldm.py"},
 		"run " + goldens + "no.json":            {6, "no.json"},
+		"run --noise gpu " + emojiFlow:          {2, "expected cpu, cuda or cuda:THREADS"},
+		"generate -c x -p y --noise cuda:7":     {2, "threads that the card runs at once"},
 		"run --set x " + emojiFlow:              {2, "NODE.INPUT=VALUE"},
 		"generate":                              {2, "--checkpoint"},
 	} {
