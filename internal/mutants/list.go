@@ -19,7 +19,7 @@ var mutants = []mutant{
 	{"regions read weights for nothing", "plan/chunk.go", "int64(r.pieces(step)-1) * r.weights", "0 * r.weights", "plan internal/peaks"},
 	{"norms are not computed twice", "plan/region.go", "op.Kind == ir.LayerNorm || op.Kind == ir.RMSNorm\n", "false\n", "plan"},
 	{"pieces are not aligned", "plan/region.go", "r.grain = lcm(r.grain, lcm(elems, n)/n)", "_ = n", "plan"},
-	{"rows are taken for whole values", "plan/axes.go", "return end < made[len(rows):].Elems()", "return true", "plan"},
+	{"columns are taken for rows", "plan/axes.go", " || n > 1 && w.strides[e] != strides[d]", "", "plan"},
 
 	{"the room for streaming is never chosen", "pager/policy.go", "if s.passes == 0 ||", "if true ||", "pager"},
 	{"the room for streaming is never chosen again", "pager/policy.go", "if change := room - s.room[i]; !known &&", "if change := room - s.room[i]; true || !known &&", "pager"},
