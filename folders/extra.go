@@ -2,14 +2,12 @@ package folders
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
-	"regexp"
-	"runtime"
 	"strings"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v3"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/regular"
 )
 
@@ -25,11 +23,11 @@ type addition struct {
 // LoadExtra adds the folders that the file at path names, in the format of ComfyUI's extra_model_paths.yaml: sections of
 // any name, each with a base_path, with is_default when its folders are to be searched before the others, and for each
 // category one path or several, a line each. Relative paths are relative to base_path, and that to the file's own folder.
-// A leading ~ and environment variables are expanded. When there is an error, nothing is added.
+// In base_path a leading ~ and environment variables are expanded. When there is an error, nothing is added.
 func (r *Roots) LoadExtra(path string) error {
 	text, err := regular.Read(path, maxExtra)
 	if err != nil {
-		return err
+		return fault.Mark(fault.IO, err)
 	}
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
@@ -37,7 +35,7 @@ func (r *Roots) LoadExtra(path string) error {
 	}
 	additions, err := parseExtra(text, dir)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fault.New(fault.IO, "%s: %w", path, err)
 	}
 	for _, a := range additions {
 		r.add(a.category, a.folder, a.first)
@@ -45,89 +43,77 @@ func (r *Roots) LoadExtra(path string) error {
 	return nil
 }
 
-// parseExtra reads the text of such a file that lies in dir.
+// parseExtra reads the text of an extra_model_paths.yaml that lies in dir.
 func parseExtra(text []byte, dir string) ([]addition, error) {
-	var sections yaml.MapSlice // keeps the order, which is the order of search
-	if err := yaml.UnmarshalWithOptions(text, &sections, yaml.UseOrderedMap()); err != nil {
-		return nil, fmt.Errorf("expected sections of model folders: %s", yaml.FormatError(err, false, false))
+	root, err := parseYAML(text)
+	if root == nil || err != nil {
+		return nil, err
+	}
+	if root.Kind != yaml.MappingNode {
+		return nil, wrong(root, "expected sections of model folders")
+	}
+	m := mappings{left: maxMerged}
+	sections, err := m.entries(root)
+	if err != nil {
+		return nil, err
 	}
 	var all []addition
 	for _, s := range sections {
-		if s.Value == nil {
+		value := target(s.value)
+		if isNull(value) || isEmpty(value) {
 			continue // all of its lines are comments
 		}
-		entries, ok := s.Value.(yaml.MapSlice)
-		if !ok {
-			return nil, fmt.Errorf("section %v: expected base_path and categories, found %v", s.Key, s.Value)
+		if value.Kind != yaml.MappingNode {
+			return nil, fmt.Errorf("section %s: %w", quote(s.key), wrong(value, "expected base_path and categories"))
 		}
-		additions, err := parseSection(entries, dir)
+		entries, err := m.entries(value)
+		if err == nil {
+			all, err = section(all, entries, dir)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("section %v: %w", s.Key, err)
+			return nil, fmt.Errorf("section %s: %w", quote(s.key), err)
 		}
-		all = append(all, additions...)
 	}
 	return all, nil
 }
 
-func parseSection(entries yaml.MapSlice, dir string) ([]addition, error) {
+// section appends the folders of a section.
+func section(all []addition, entries []entry, dir string) ([]addition, error) {
 	base, first := dir, false
-	var categories yaml.MapSlice
+	var categories []entry
 	for _, e := range entries {
-		var ok bool
-		switch e.Key {
+		value := target(e.value)
+		switch e.key {
 		case "base_path":
-			var p string
-			if p, ok = e.Value.(string); !ok {
-				return nil, fmt.Errorf("base_path: expected a path, found %v", e.Value)
+			if !isString(value) {
+				return nil, fmt.Errorf("base_path: %w", wrong(value, "expected a path"))
 			}
-			base = under(dir, p)
+			base = under(dir, expand(value.Value))
 		case "is_default":
-			if first, ok = e.Value.(bool); !ok {
-				return nil, fmt.Errorf("is_default: expected true or false, found %v", e.Value)
-			}
+			first = truth(value)
 		default:
 			categories = append(categories, e)
 		}
 	}
-	var all []addition
 	for _, c := range categories {
-		paths, ok := c.Value.(string)
-		if !ok {
-			return nil, fmt.Errorf("%v: expected a path, or several on a line each, found %v", c.Key, c.Value)
+		value := target(c.value)
+		if !isString(value) {
+			return nil, fmt.Errorf("%s: %w", quote(c.key), wrong(value, "expected a path, or several on a line each"))
 		}
-		for line := range strings.Lines(paths) {
-			if line = strings.TrimSpace(line); line != "" {
-				all = append(all, addition{fmt.Sprint(c.Key), under(base, line), first})
+		for line := range strings.SplitSeq(value.Value, "\n") {
+			if line != "" {
+				all = append(all, addition{c.key, under(base, line), first})
 			}
 		}
 	}
 	return all, nil
 }
 
-// under returns the path, expanded, relative to base unless it is absolute.
+// under returns the path relative to base unless it is absolute.
 func under(base, path string) string {
-	path = filepath.FromSlash(expand(path))
+	path = filepath.FromSlash(path)
 	if filepath.IsAbs(path) {
 		return filepath.Clean(path)
 	}
 	return filepath.Join(base, path)
-}
-
-// variable matches an environment variable in a path as the system's shell writes it.
-var variable = regexp.MustCompile(map[bool]string{
-	false: `\$\{\w+\}|\$\w+`,
-	true:  `\$\{\w+\}|\$\w+|%\w+%`,
-}[runtime.GOOS == "windows"])
-
-// expand replaces a leading ~ and the environment variables that are set. Others stay as they are.
-func expand(path string) string {
-	if home, err := os.UserHomeDir(); err == nil && (path == "~" || strings.HasPrefix(path, "~/") || strings.HasPrefix(path, `~\`)) {
-		path = home + path[1:]
-	}
-	return variable.ReplaceAllStringFunc(path, func(v string) string {
-		if value, ok := os.LookupEnv(strings.Trim(v, "${}%")); ok {
-			return value
-		}
-		return v
-	})
 }

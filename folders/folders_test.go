@@ -163,11 +163,20 @@ a1111:
 empty:
     # base_path: x
 first:
-    loras: ~/loras
     is_default: true
-    clip: $WEIR_TEST_SHARED/clip
     mine: x/y
-    vae: $WEIR_TEST_UNSET/vae
+    vae: $WEIR_TEST_SHARED/vae
+home:
+    base_path: ~/
+    is_default: yes
+    loras: loras
+shared:
+    is_default: 1
+    base_path: $WEIR_TEST_SHARED
+    clip: clip
+unset:
+    base_path: $WEIR_TEST_UNSET
+    clip: c
 `
 	if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
 		t.Fatal(err)
@@ -179,9 +188,9 @@ first:
 	for category, want := range map[string][]string{
 		"checkpoints":   {join("root/models/checkpoints"), join(shared, "webui/models/Stable-diffusion")},
 		"loras":         {join(home, "loras"), join("root/models/loras"), join(shared, "webui/models/Lora"), join(shared, "webui/models/LyCORIS")},
-		"text_encoders": {join(shared, "clip"), join("root/models/text_encoders"), join("root/models/clip")},
+		"text_encoders": {join(shared, "clip"), join("root/models/text_encoders"), join("root/models/clip"), join(dir, "$WEIR_TEST_UNSET/c")},
 		"mine":          {join(dir, "x/y")},
-		"vae":           {join(dir, "$WEIR_TEST_UNSET/vae"), join("root/models/vae")},
+		"vae":           {join(dir, "$WEIR_TEST_SHARED/vae"), join("root/models/vae")},
 		"embeddings":    {join("root/models/embeddings")},
 	} {
 		if diff := cmp.Diff(want, r.Folders(category)); diff != "" {
@@ -205,13 +214,21 @@ first:
 func TestLoadExtraErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "extra.yaml")
 	for _, c := range []struct{ text, want string }{
-		{"a", "expected sections of model folders: [1:1] string was used where mapping is expected"},
-		{"a: [", "expected sections of model folders: [1:4] sequence end token ']' not found"},
-		{"a: 5", "section a: expected base_path and categories, found 5"},
-		{"a: {base_path: 5}", "section a: base_path: expected a path, found 5"},
-		{"a: {is_default: x}", "section a: is_default: expected true or false, found x"},
-		{"a: {loras: [x, y]}", "section a: loras: expected a path, or several on a line each, found [x y]"},
-		{"ok: {vae: x}\na: {loras: 1}", "section a: loras: expected a path, or several on a line each, found 1"},
+		{"a", `line 1: expected sections of model folders, found "a"`},
+		{"\na: [", "line 2: did not find expected node content"},
+		{"a: 5", `section "a": line 1: expected base_path and categories, found "5"`},
+		{"\na: {base_path: 5}", `section "a": base_path: line 2: expected a path, found "5"`},
+		{"a: {base_path: }", `section "a": base_path: line 1: expected a path, found nothing`},
+		{"a: {loras: [x, y]}", `section "a": "loras": line 1: expected a path, or several on a line each, found a sequence`},
+		{"ok: {vae: x}\na: {loras: 1}", `section "a": "loras": line 2: expected a path, or several on a line each, found "1"`},
+		{"a:\n\tvae: x", "line 2: found character that cannot start any token"},
+		{"a: {vae: *x}", "unknown anchor 'x' referenced"},
+		{"a: {<<: [x]}", `section "a": line 1: expected a mapping to merge, found "x"`},
+		{"a: {vae: x}\n---\nb: {vae: x}", "line 2: expected a single document, found another one"},
+		{"? [x]\n: y", "line 1: expected a name and a colon, found a sequence"},
+		{"a: {vae: !!binary aGk=}", `section "a": "vae": line 1: expected a path, or several on a line each, found a value with the tag "!!binary"`},
+		{"a: {vae: \"\\e[2J\", 5: 5}", `section "a": "5": line 1: expected a path, or several on a line each, found "5"`},
+		{"\"\\e[2J" + strings.Repeat("x", 300) + "\": 5", `section "\x1b[2J` + strings.Repeat("x", 196) + `…": line 1: expected base_path and categories, found "5"`},
 		{strings.Repeat("#", maxExtra+1), "the file has 1048577 bytes, expected at most 1048576"},
 	} {
 		if err := os.WriteFile(file, []byte(c.text), 0o666); err != nil {
@@ -234,6 +251,8 @@ func FuzzExtra(f *testing.F) {
 	f.Add("a:\n  base_path: x\n  is_default: true\n  loras: |\n    m/L\n    m/K\n")
 	f.Add("a: &x {b: *x}\n")
 	f.Add("? [a]\n: {b: c}\n")
+	f.Add("a: &a {loras: x}\nb: {<<: [*a, *a], is_default: 0x0, loras: |\n y}\n")
+	f.Add("a: {base_path: ~/${HOME}/$x, vae: !!str 5, clip: &c '\\e', more: *c}\n--- ...\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		dir := t.TempDir()
 		additions, err := parseExtra([]byte(text), dir)

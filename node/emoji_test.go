@@ -295,7 +295,7 @@ func TestProblemsAreReportedTogether(t *testing.T) {
 func TestErrorsOfRuns(t *testing.T) {
 	b := newBench(t, pipeline.Options{})
 	for want, sets := range map[string][]string{
-		"embedding":                   {"Prompt.text=embedding:face"},
+		"the weight +Inf":             {"Prompt.text=a (red:inf) apple"},
 		"stays in that folder":        {"9.filename_prefix=../../x"},
 		"MiB are needed for pictures": {"4.width=16384", "4.height=16384", "4.batch_size=4096"},
 	} {

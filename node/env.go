@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/pipeline"
+	"github.com/weir-run/weir/tokenizer"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -22,6 +24,7 @@ func Registry(env *Env) *workflow.Registry {
 	for _, register := range []func(*workflow.Registry, *Env){
 		registerLoaders, registerParts, registerText, registerConditioning, registerLatents,
 		registerSamplers, registerVAE, registerImages, registerUpscale, registerSave,
+		registerPrimitives,
 	} {
 		register(reg, env)
 	}
@@ -51,6 +54,30 @@ func (e *Env) changed(input, category string) func(context.Context, *workflow.Ca
 			return "", err
 		}
 		return fingerprint(path)
+	}
+}
+
+// embeddings returns the fingerprints of the textual inversion embeddings that a
+// prompt names.
+func (e *Env) embeddings(input string) func(context.Context, *workflow.Call) (string, error) {
+	return func(ctx context.Context, c *workflow.Call) (string, error) {
+		var all strings.Builder
+		find := e.Folders.Embeddings()
+		for _, name := range tokenizer.Embeddings(c.String(input)) {
+			if err := ctx.Err(); err != nil {
+				return "", err
+			}
+			path, err := find(name)
+			if err != nil {
+				continue // Encode warns of it
+			}
+			one, err := fingerprint(path)
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintln(&all, name, one)
+		}
+		return all.String(), nil
 	}
 }
 

@@ -23,8 +23,7 @@ func registerSave(reg *workflow.Registry, env *Env) {
 	reg.Register(workflow.Schema{
 		Class: "SaveImage", Name: "Save Image", Category: "image", Output: true,
 		Description: "Saves pictures as PNG files that carry the workflow.",
-		Inputs: []workflow.Input{images, workflow.String("filename_prefix", "ComfyUI").
-			Tip("May name subfolders, and hold %date:yyyy-MM-dd%, %width%, %height%, %year%, %month%, %day%, %hour%, %minute% and %second%.")},
+		Inputs:      []workflow.Input{images, prefix()},
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			m, err := picturesOf(c, "images")
 			if err != nil {
@@ -118,28 +117,28 @@ func nextNumber(dir, base string) (int, error) {
 	return next, nil
 }
 
-var datePattern = regexp.MustCompile(`%date:([^%]*)%`)
+func prefix() workflow.Input {
+	in := workflow.String("filename_prefix", "ComfyUI").
+		Tip("May name subfolders, and hold %width%, %height%, %year%, %month%, %day%, %hour%, %minute%, %second% and %batch_num%; user interfaces fill in %Node.widget% and %date:yyyy-MM-dd%.")
+	in.Warn = func(v any) string {
+		if left := placeholder.FindString(fillIn(strings.ReplaceAll(v.(string), "%batch_num%", ""), 0, 0, time.Time{})); left != "" {
+			return fmt.Sprintf("%q is not filled in and stays in the name", left)
+		}
+		return ""
+	}
+	return in
+}
+
+var placeholder = regexp.MustCompile(`%[\pL_][^%]*%`)
 
 // fillIn replaces what a prefix says in percent signs.
 func fillIn(prefix string, width, height int, now time.Time) string {
 	if !strings.Contains(prefix, "%") {
 		return prefix
 	}
-	prefix = datePattern.ReplaceAllStringFunc(prefix, func(s string) string {
-		return date(datePattern.FindStringSubmatch(s)[1], now)
-	})
 	return strings.NewReplacer(
 		"%width%", strconv.Itoa(width), "%height%", strconv.Itoa(height),
 		"%year%", now.Format("2006"), "%month%", now.Format("01"), "%day%", now.Format("02"),
 		"%hour%", now.Format("15"), "%minute%", now.Format("04"), "%second%", now.Format("05"),
 	).Replace(prefix)
-}
-
-var dateField = regexp.MustCompile(`yyyy|yy|y|MM|M|dd|d|hh|h|mm|m|ss|s`)
-
-// date writes a time by a pattern such as yyyy-MM-dd or hhmmss.
-func date(pattern string, now time.Time) string {
-	layouts := map[string]string{"yyyy": "2006", "yy": "06", "y": "2006", "MM": "01", "M": "1", "dd": "02", "d": "2",
-		"hh": "15", "h": "15", "mm": "04", "m": "4", "ss": "05", "s": "5"}
-	return dateField.ReplaceAllStringFunc(pattern, func(f string) string { return now.Format(layouts[f]) })
 }

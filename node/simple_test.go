@@ -218,10 +218,23 @@ func TestPrefixes(t *testing.T) {
 	now := time.Date(2026, 3, 4, 15, 6, 7, 0, time.UTC)
 	for in, want := range map[string]string{
 		"plain": "plain", "%width%x%height%": "640x480", "%year%-%month%-%day%_%hour%%minute%%second%": "2026-03-04_150607",
-		"%date:yyyy-MM-dd%/%date:hhmmss%": "2026-03-04/150607", "%date:yy.M.d%": "26.3.4", "100%": "100%", "%unknown%": "%unknown%",
+		"%date:yyyy%": "%date:yyyy%", "100%": "100%", "%unknown%": "%unknown%", // for user interfaces
 	} {
 		if got := fillIn(in, 640, 480, now); got != want {
 			t.Errorf("%s is %s, want %s", in, got, want)
+		}
+	}
+}
+
+// TestPlaceholders warns of those that stay in the name.
+func TestPlaceholders(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain": "", "%width%x%height%_%year%%month%%day%%hour%%minute%%second%_%batch_num%": "", "100% of 20%": "",
+		"%KSampler.seed%": "%KSampler.seed%", "a/%date:yyyy%_%width%": "%date:yyyy%", "%model name%": "%model name%",
+	} {
+		got := prefix().Warn(in)
+		if want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", in, got, want)
 		}
 	}
 }

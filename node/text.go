@@ -8,13 +8,14 @@ import (
 )
 
 // registerText registers the nodes that encode prompts.
-func registerText(reg *workflow.Registry, _ *Env) {
+func registerText(reg *workflow.Registry, env *Env) {
 	reg.Register(workflow.Schema{
 		Class: "CLIPTextEncode", Name: "CLIP Text Encode (Prompt)", Category: "conditioning",
-		Description: "Encodes a prompt. (word:1.2) weighs a word.",
+		Description: "Encodes a prompt. (word:1.2) weighs a word, embedding:name is a textual inversion embedding.",
 		Inputs:      []workflow.Input{prompt(), workflow.Link("clip", workflow.TypeClip)},
 		Outputs:     workflow.Outputs(workflow.TypeConditioning),
 		Prepare:     preparing("clip", (*pipeline.CLIP).Prefetch),
+		Changed:     env.embeddings("text"),
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			clip, err := Input[*pipeline.CLIP](c, "clip")
 			if err != nil {
@@ -24,7 +25,7 @@ func registerText(reg *workflow.Registry, _ *Env) {
 			if err := c.Need(ctx, clip.Memory(c.String("text"))); err != nil {
 				return nil, err
 			}
-			text, err := clip.Encode(ctx, c.String("text"))
+			text, err := clip.Encode(ctx, c.String("text"), env.Folders.Embeddings())
 			if err != nil {
 				return nil, err
 			}

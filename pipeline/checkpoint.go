@@ -128,7 +128,7 @@ func newEncoder(p part, metadata map[string]string, prefix string, family sd.Fam
 	if err != nil {
 		return nil, err
 	}
-	e := &encoder{part: p, config: config, prefix: prefix, output: clip.Output{Layer: -1, Norm: true}, pad: tokenizer.CLIPEnd}
+	e := &encoder{part: p, config: config, prefix: prefix, output: clip.Output{Layer: -1, Norm: true}, pad: tokenizer.CLIPEnd, key: [2]string{"clip_l", "clip_g"}[i]}
 	if family == sd.SDXL {
 		// SDXL reads the states before the last layer, unnormalized (Podell et
 		// al. 2023), and OpenCLIP's prompts are filled up with zeros.

@@ -2,10 +2,13 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"math"
 	"slices"
-	"strings"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/lora"
 	"github.com/weir-run/weir/model/nn"
@@ -38,6 +41,7 @@ type encoder struct {
 	// output is the state that models of this family are conditioned on.
 	output clip.Output
 	pad    int32
+	key    string // of its vectors in files of embeddings
 }
 
 // WithLastLayer returns the encoders stopping at a layer counted from the
@@ -56,19 +60,29 @@ func (c *CLIP) Memory(prompt string) (n int64) {
 	return n
 }
 
-// Encode encodes a prompt with its weights. The embeddings of several
-// encoders stand side by side; the pooled output is the last one's.
-func (c *CLIP) Encode(ctx context.Context, prompt string) (Text, error) {
-	if names := tokenizer.Embeddings(prompt); len(names) > 0 {
-		return Text{}, fmt.Errorf("the prompt asks for the embedding %s: textual inversion embeddings are not supported yet; take it out of the prompt",
-			strings.Join(names, ", "))
+// Encode encodes a prompt with its weights and textual inversion embeddings.
+// The features of several encoders stand side by side; the pooled output is the
+// last one's. An embedding that is not there is left out with a warning.
+func (c *CLIP) Encode(ctx context.Context, prompt string, find Embeddings) (Text, error) {
+	// All encoders have their tokens before the first one runs.
+	embeddings := c.encoders[0].engine.newEmbeddings(find)
+	prompts := make([][][]tokenizer.Token, len(c.encoders))
+	for i, e := range c.encoders {
+		chunks, missing, err := e.tokens(ctx, prompt, embeddings)
+		if err != nil {
+			return Text{}, err
+		}
+		prompts[i] = chunks
+		if i == 0 && !e.engine.Planning() {
+			embeddings.warn(missing)
+		}
 	}
 	var all Text
 	for i, e := range c.encoders {
 		if i+1 < len(c.encoders) {
 			c.encoders[i+1].prefetch(c.layer)
 		}
-		text, err := e.encode(ctx, prompt, c.layer)
+		text, err := e.encode(ctx, prompts[i], c.layer)
 		if err != nil {
 			return Text{}, err
 		}
@@ -94,14 +108,41 @@ func beside(a, b Text) Text {
 	return out
 }
 
+// tokens returns the chunks of a prompt for the encoder, and the names of
+// embeddings that are missing.
+func (e *encoder) tokens(ctx context.Context, prompt string, m *embeddings) (chunks [][]tokenizer.Token, missing []string, err error) {
+	chunks, missing, err = tokenizer.NewCLIP().Chunks(ctx, prompt, e.pad, m.finder(ctx, e.key))
+	if err = errors.Join(err, m.err); err != nil {
+		return nil, nil, err
+	}
+	ignored := 0
+	for _, chunk := range chunks {
+		for _, t := range chunk {
+			if math.IsNaN(t.Weight) || math.Abs(t.Weight) > math.MaxFloat32 {
+				return nil, nil, fault.New(fault.Workflow, "the prompt gives a word the weight %v: expected a number that pictures can be made with", t.Weight)
+			}
+			if t.Vector != nil && len(t.Vector) != e.config.Width {
+				ignored = len(t.Vector)
+			}
+		}
+	}
+	if ignored > 0 && !e.engine.Planning() {
+		slog.Warn(fmt.Sprintf("%s: an embedding of the prompt has %d features, expected %d: it is ignored there", e.name, ignored, e.config.Width))
+	}
+	return chunks, missing, nil
+}
+
 // encode runs the encoder on all chunks of a prompt at once.
-func (e *encoder) encode(ctx context.Context, prompt string, layer int) (Text, error) {
-	chunks := tokenizer.NewCLIP().Chunks(prompt, e.pad)
+func (e *encoder) encode(ctx context.Context, chunks [][]tokenizer.Token, layer int) (Text, error) {
 	weighted := slices.ContainsFunc(chunks, func(chunk []tokenizer.Token) bool {
 		return slices.ContainsFunc(chunk, func(t tokenizer.Token) bool { return t.Weight != 1 })
 	})
 	if weighted {
-		chunks = append(chunks, tokenizer.NewCLIP().Chunks("", e.pad)...)
+		empty, _, err := tokenizer.NewCLIP().Chunks(ctx, "", e.pad, nil)
+		if err != nil {
+			return Text{}, err
+		}
+		chunks = append(slices.Clip(chunks), empty...)
 	}
 	hidden, pooled, err := e.run(ctx, chunks, layer)
 	if err != nil {
@@ -136,7 +177,7 @@ func weigh(hidden, empty []float32, chunk []tokenizer.Token, width int) {
 		}
 		for k := range width {
 			i := j*width + k
-			hidden[i] = (hidden[i]-empty[i])*t.Weight + empty[i]
+			hidden[i] = (hidden[i]-empty[i])*float32(t.Weight) + empty[i]
 		}
 	}
 }
@@ -146,35 +187,81 @@ func (e *encoder) run(ctx context.Context, chunks [][]tokenizer.Token, layer int
 	if e.config.Length != tokenizer.ChunkLength {
 		return nil, nil, fmt.Errorf("%s: the text encoder reads %d tokens, expected %d", e.name, e.config.Length, tokenizer.ChunkLength)
 	}
-	var tokens, ends []int32
-	for i, chunk := range chunks {
-		end := -1
-		for j, t := range chunk {
-			if int(t.ID) >= e.config.Vocab {
-				return nil, nil, fmt.Errorf("%s: the text encoder's vocabulary has %d tokens, the prompt has token %d", e.name, e.config.Vocab, t.ID)
-			}
-			tokens = append(tokens, t.ID)
-			if t.ID == tokenizer.CLIPEnd && end < 0 {
-				end = i*tokenizer.ChunkLength + j
-			}
-		}
-		ends = append(ends, int32(end))
-	}
-	key, b := e.network(len(chunks), layer)
+	in := words{embedded: slices.ContainsFunc(chunks, func(chunk []tokenizer.Token) bool { return slices.ContainsFunc(chunk, e.fits) })}
+	key, b := e.network(len(chunks), layer, in.embedded)
 	if e.engine.Planning() {
 		n := len(chunks)
 		return make([]float32, n*tokenizer.ChunkLength*e.config.Width), make([]float32, n*e.pooledWidth()), e.planned(ctx, key, b, 1)
 	}
-	out, err := e.part.run(ctx, key, b, run.Inputs{"tokens": tokens, "ends": ends})
+	for _, chunk := range chunks {
+		if err := e.read(&in, chunk); err != nil {
+			return nil, nil, err
+		}
+	}
+	inputs := run.Inputs{"tokens": in.tokens, "ends": in.ends}
+	if in.embedded {
+		inputs["known"], inputs["vectors"] = in.known, in.vectors
+	}
+	out, err := e.part.run(ctx, key, b, inputs)
 	if err != nil {
 		return nil, nil, err
 	}
 	return out["hidden"], out["pooled"], nil
 }
 
-// network is the encoder of so many chunks, up to a layer counted from the end,
-// or to its own if that is 0.
-func (e *encoder) network(chunks, layer int) (string, build) {
+// words are what the network reads of a prompt.
+type words struct {
+	tokens, ends []int32
+	embedded     bool      // the prompt has vectors of embeddings, and
+	known        []float32 // 1 for each token, 0 for each vector
+	vectors      []float32 // [tokens, Width], 0 for each token
+}
+
+// fits reports whether a token is a vector that the encoder reads.
+func (e *encoder) fits(t tokenizer.Token) bool { return len(t.Vector) == e.config.Width }
+
+// read appends a chunk. A vector that does not fit is left out: what follows
+// moves to the front and a pad comes at the end, as in ComfyUI. The chunk's end
+// is at as many tokens as there are up to the first end token, and vectors.
+func (e *encoder) read(in *words, chunk []tokenizer.Token) error {
+	begin := len(in.tokens)
+	end, ended := begin-1, false
+	for _, t := range chunk {
+		switch {
+		case e.fits(t):
+			end++
+		case t.Vector != nil:
+			continue
+		case int(t.ID) >= e.config.Vocab:
+			return fmt.Errorf("%s: the text encoder's vocabulary has %d tokens, the prompt has token %d", e.name, e.config.Vocab, t.ID)
+		case !ended:
+			end++
+			ended = t.ID == tokenizer.CLIPEnd
+		}
+		e.add(in, t)
+	}
+	for len(in.tokens) < begin+len(chunk) {
+		e.add(in, tokenizer.Token{ID: e.pad})
+	}
+	in.ends = append(in.ends, int32(end))
+	return nil
+}
+
+// add appends a token or a vector.
+func (e *encoder) add(in *words, t tokenizer.Token) {
+	in.tokens = append(in.tokens, t.ID)
+	switch {
+	case !in.embedded:
+	case t.Vector != nil:
+		in.known, in.vectors = append(in.known, 0), append(in.vectors, t.Vector...)
+	default:
+		in.known, in.vectors = append(in.known, 1), append(in.vectors, make([]float32, e.config.Width)...)
+	}
+}
+
+// network is the encoder of so many chunks, with embeddings among them or not,
+// up to a layer counted from the end, or to its own if that is 0.
+func (e *encoder) network(chunks, layer int, embedded bool) (string, build) {
 	output := e.output
 	if layer != 0 {
 		output.Layer = layer
@@ -182,9 +269,13 @@ func (e *encoder) network(chunks, layer int) (string, build) {
 			output = clip.Output{Layer: -1, Norm: true}
 		}
 	}
-	return fmt.Sprint("clip ", chunks, output), func(s nn.Scope) {
-		clip.Text(s.Sub(e.prefix), e.config, chunks, output)
+	return fmt.Sprint("clip ", chunks, output, embedded), func(s nn.Scope) {
+		if embedded {
+			clip.TextEmbedded(s.Sub(e.prefix), e.config, chunks, output)
+		} else {
+			clip.Text(s.Sub(e.prefix), e.config, chunks, output)
+		}
 	}
 }
 
-func (e *encoder) prefetch(layer int) { e.part.prefetch(e.network(1, layer)) }
+func (e *encoder) prefetch(layer int) { e.part.prefetch(e.network(1, layer, false)) }

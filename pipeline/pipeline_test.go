@@ -47,7 +47,7 @@ func open(t *testing.T, e *Engine, path string) *Checkpoint {
 
 func encode(t *testing.T, c *Checkpoint, prompt string) *Cond {
 	t.Helper()
-	text, err := c.CLIP.Encode(t.Context(), prompt)
+	text, err := c.CLIP.Encode(t.Context(), prompt, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -498,7 +498,7 @@ func TestReplacedCheckpoint(t *testing.T) {
 	bias[0] = 1000
 	writeMerged(t, path, base, map[string][]float32{name: bias})
 
-	if _, err := old.CLIP.Encode(t.Context(), "red apple"); err == nil || !strings.Contains(err.Error(), "replaced") {
+	if _, err := old.CLIP.Encode(t.Context(), "red apple", nil); err == nil || !strings.Contains(err.Error(), "replaced") {
 		t.Errorf("the old checkpoint still runs: %v", err)
 	}
 	after := encode(t, open(t, e, path), "red apple")
@@ -511,7 +511,7 @@ func TestCancel(t *testing.T) {
 	c := open(t, newEngine(t, Options{}), emoji)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := c.CLIP.Encode(ctx, "x"); !errors.Is(err, context.Canceled) {
+	if _, err := c.CLIP.Encode(ctx, "x", nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := c.VAE.Encode(ctx, media.NewImage(1, 64, 64, 3, nil), nil); !errors.Is(err, context.Canceled) {

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
@@ -33,9 +34,10 @@ const clipMergeCount = 49408 - 2*256 - 2
 // CLIP is the lower-cased byte pair encoding of OpenAI's CLIP, which Stable
 // Diffusion's text encoders share. It is safe for concurrent use.
 type CLIP struct {
-	ids   map[string]int32
-	ranks map[[2]string]int
-	cache sync.Map // word -> []int32
+	bytes  [256]int32             // the token of each byte within a word
+	merges map[[2]int32]mergeRule // by the pair that is joined
+	cache  sync.Map               // word -> []int32
+	cached atomic.Int32           // how many words, about
 }
 
 // NewCLIP returns the tokenizer. The vocabulary is read once for all callers.
@@ -49,17 +51,21 @@ var NewCLIP = sync.OnceValue(func() *CLIP {
 		panic(err)
 	}
 	lines := strings.Split(string(text), "\n")[1 : 1+clipMergeCount]
-	c := &CLIP{ids: make(map[string]int32, 49408), ranks: make(map[[2]string]int, clipMergeCount)}
-	add := func(token string) { c.ids[token] = int32(len(c.ids)) }
+	c := &CLIP{merges: make(map[[2]int32]mergeRule, clipMergeCount)}
+	ids := make(map[string]int32, 49408)
+	add := func(token string) { ids[token] = int32(len(ids)) }
 	for _, end := range []string{"", endOfWord} {
 		for _, b := range byteOrder() {
 			add(string(byteRunes[b]) + end)
 		}
 	}
+	for b, r := range byteRunes {
+		c.bytes[b] = ids[string(r)]
+	}
 	for rank, line := range lines {
 		left, right, _ := strings.Cut(strings.TrimSpace(line), " ")
-		c.ranks[[2]string{left, right}] = rank
 		add(left + right)
+		c.merges[[2]int32{ids[left], ids[right]}] = mergeRule{int32(rank), ids[left+right]}
 	}
 	return c
 })
@@ -123,52 +129,26 @@ func (c *CLIP) Encode(text string) []int32 {
 	return out
 }
 
-// maxCached is the length in bytes of the longest word that is remembered.
-const maxCached = 64
+// The words that are remembered: how long in bytes and how many.
+const (
+	maxCached   = 64
+	maxCachedOf = 1 << 14
+)
 
-// word encodes one word, by joining the pair with the lowest rank until none
-// is left.
+// word encodes one word. Its time is n log n in the length of the word.
 func (c *CLIP) word(word string) []int32 {
 	if ids, ok := c.cache.Load(word); ok {
 		return ids.([]int32)
 	}
-	parts := make([]string, len(word))
+	ids := make([]int32, len(word))
 	for i := range len(word) {
-		parts[i] = string(byteRunes[word[i]])
+		ids[i] = c.bytes[word[i]]
 	}
-	parts[len(parts)-1] += endOfWord
-	for len(parts) > 1 {
-		best, at := clipMergeCount, -1
-		for i := range len(parts) - 1 {
-			if rank, ok := c.ranks[[2]string{parts[i], parts[i+1]}]; ok && rank < best {
-				best, at = rank, i
-			}
-		}
-		if at < 0 {
-			break
-		}
-		parts = joinPair(parts, parts[at], parts[at+1])
-	}
-	ids := make([]int32, len(parts))
-	for i, p := range parts {
-		ids[i] = c.ids[p]
-	}
-	if len(word) <= maxCached {
+	ids[len(ids)-1] += 256 // the same byte at the end of a word
+	ids = c.merge(ids)
+	if len(word) <= maxCached && c.cached.Load() < maxCachedOf {
+		c.cached.Add(1)
 		c.cache.Store(word, ids)
 	}
 	return ids
-}
-
-// joinPair joins every left that is followed by right.
-func joinPair(parts []string, left, right string) []string {
-	out := parts[:0]
-	for i := 0; i < len(parts); i++ {
-		if i+1 < len(parts) && parts[i] == left && parts[i+1] == right {
-			out = append(out, left+right)
-			i++
-		} else {
-			out = append(out, parts[i])
-		}
-	}
-	return out
 }

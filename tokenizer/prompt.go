@@ -1,177 +1,148 @@
 package tokenizer
 
 import (
-	"strconv"
 	"strings"
-)
 
-// A Token is a token with the weight that the prompt gives it.
-type Token struct {
-	ID     int32
-	Weight float32
-}
+	"github.com/weir-run/weir/fault"
+)
 
 // A Segment is a piece of a prompt with one weight.
 type Segment struct {
 	Text   string
-	Weight float32
+	Weight float64
 }
 
-// embedding is what the names of textual inversion embeddings begin with in a
-// prompt.
-const embedding = "embedding:"
+// MaxPrompt is the length in bytes of the longest prompt that is read.
+const MaxPrompt = 1 << 18
+
+// maxNesting is how deep parentheses may be nested. ComfyUI fails at about the
+// same depth.
+const maxNesting = 1000
 
 // ParseWeights cuts a prompt into segments by its parentheses: (text) weighs
 // 1.1 times what is around it, (text:1.3) weighs 1.3, nested ones multiply or
-// replace from the outside in, and \( and \) are plain characters.
-func ParseWeights(prompt string) []Segment {
+// replace from the outside in, and \( and \) are plain characters. Its time is
+// linear in the length of the prompt.
+func ParseWeights(prompt string) ([]Segment, error) {
+	if len(prompt) > MaxPrompt {
+		return nil, fault.New(fault.Workflow, "the prompt has %d bytes, expected at most %d", len(prompt), MaxPrompt)
+	}
 	// Escaped parentheses become control characters while nesting is read.
 	escaped := strings.NewReplacer(`\)`, "\x00\x01", `\(`, "\x00\x02").Replace(prompt)
 	plain := strings.NewReplacer("\x00\x01", ")", "\x00\x02", "(")
-	segments := weigh(nil, escaped, 1, 0)
-	for i := range segments {
-		segments[i].Text = plain.Replace(segments[i].Text)
+	w := weigher{text: escaped, closing: closings(escaped)}
+	if err := w.prompt(); err != nil {
+		return nil, err
 	}
-	return segments
+	for i := range w.segments {
+		w.segments[i].Text = plain.Replace(w.segments[i].Text)
+	}
+	return w.segments, nil
 }
 
-// maxNesting bounds the depth of parentheses; deeper ones are text.
-const maxNesting = 256
-
-func weigh(out []Segment, text string, weight float64, depth int) []Segment {
-	for _, item := range splitParentheses(text) {
-		if depth == maxNesting || len(item) < 2 || item[0] != '(' || item[len(item)-1] != ')' {
-			out = append(out, Segment{item, float32(weight)})
-			continue
-		}
-		inner, w := item[1:len(item)-1], weight*1.1
-		if colon := strings.LastIndexByte(inner, ':'); colon > 0 {
-			if f, err := strconv.ParseFloat(strings.TrimSpace(inner[colon+1:]), 64); err == nil {
-				inner, w = inner[:colon], f
-			}
-		}
-		out = weigh(out, inner, w, depth+1)
-	}
-	return out
-}
-
-// splitParentheses cuts text into its outermost parenthesized parts and what
-// is between them. A parenthesis without a partner stays in the text.
-func splitParentheses(text string) []string {
-	var out []string
-	begin, level := 0, 0
-	cut := func(end int) {
-		if end > begin {
-			out = append(out, text[begin:end])
-		}
-		begin = end
-	}
+// closings returns the place of the parenthesis that closes each one, by the
+// place of the one that opens, for those that are closed.
+func closings(text string) map[int]int {
+	at := map[int]int{}
+	var open []int
 	for i := range len(text) {
-		switch text[i] {
+		switch {
+		case text[i] == '(':
+			open = append(open, i)
+		case text[i] == ')' && len(open) > 0:
+			at[open[len(open)-1]] = i
+			open = open[:len(open)-1]
+		}
+	}
+	return at
+}
+
+// A weigher cuts a text into segments.
+type weigher struct {
+	text     string
+	closing  map[int]int
+	segments []Segment
+}
+
+// prompt cuts the whole text. A parenthesis that closes none takes the meaning
+// of the next one that opens, as in ComfyUI.
+func (w *weigher) prompt() error {
+	begin, level := 0, 0
+	for i := range len(w.text) {
+		switch w.text[i] {
 		case '(':
 			if level == 0 {
-				cut(i)
+				w.add(begin, i, 1)
+				begin = i
 			}
 			level++
 		case ')':
 			level--
 			if level == 0 {
-				cut(i + 1)
+				if err := w.item(begin, i+1, 1, 0); err != nil {
+					return err
+				}
+				begin = i + 1
 			}
 		}
 	}
-	cut(len(text))
-	return out
+	return w.item(begin, len(w.text), 1, 0)
 }
 
-// ChunkLength is the number of tokens that CLIP reads at once, start and end
-// included.
-const ChunkLength = 77
-
-// keepTogether is the number of tokens from which on a segment is cut at the
-// end of a chunk rather than moved to the next one as a whole.
-const keepTogether = 8
-
-// Chunks encodes a prompt with its weights as ComfyUI does: chunks of 77
-// tokens, each with a start and an end token, the last one (and those that a
-// short segment did not fit in) filled up with pad. There is at least one.
-func (c *CLIP) Chunks(prompt string, pad int32) [][]Token {
-	b := chunker{pad: pad}
-	b.open()
-	for _, s := range ParseWeights(prompt) {
-		for _, text := range splitEmbeddings(s.Text) {
-			b.add(c.Encode(text), s.Weight)
-		}
-	}
-	b.close()
-	return b.chunks
-}
-
-type chunker struct {
-	pad    int32
-	chunks [][]Token
-	chunk  []Token
-}
-
-func (b *chunker) open() {
-	b.chunk = append(make([]Token, 0, ChunkLength), Token{CLIPStart, 1})
-}
-
-func (b *chunker) close() {
-	b.chunk = append(b.chunk, Token{CLIPEnd, 1})
-	for len(b.chunk) < ChunkLength {
-		b.chunk = append(b.chunk, Token{b.pad, 1})
-	}
-	b.chunks = append(b.chunks, b.chunk)
-}
-
-// add appends the tokens of a segment, opening chunks as they are needed.
-func (b *chunker) add(ids []int32, weight float32) {
-	large := len(ids) >= keepTogether
-	for len(ids) > 0 {
-		n := len(ids)
-		if room := ChunkLength - 1 - len(b.chunk); n > room {
-			n = 0
-			if large {
-				n = room
-			}
-		}
-		for _, id := range ids[:n] {
-			b.chunk = append(b.chunk, Token{id, weight})
-		}
-		if ids = ids[n:]; len(ids) > 0 {
-			b.close()
-			b.open()
-		}
+// add appends a segment of text as it is.
+func (w *weigher) add(begin, end int, weight float64) {
+	if begin < end {
+		w.segments = append(w.segments, Segment{w.text[begin:end], weight})
 	}
 }
 
-// Embeddings returns the names of the textual inversion embeddings that a
-// prompt asks for.
-func Embeddings(prompt string) []string {
-	var names []string
-	for _, s := range ParseWeights(prompt) {
-		for _, text := range splitEmbeddings(s.Text) {
-			if name, ok := strings.CutPrefix(text, embedding); ok {
-				name, _, _ = strings.Cut(strings.TrimSpace(name), " ")
-				names = append(names, strings.TrimRight(name, ","))
-			}
+// item appends what begins at an outermost parenthesis: what stands between
+// parentheses with its own weight, other text as it is.
+func (w *weigher) item(begin, end int, weight float64, depth int) error {
+	if end-begin < 2 || w.text[begin] != '(' || w.text[end-1] != ')' {
+		w.add(begin, end, weight)
+		return nil
+	}
+	if depth == maxNesting {
+		return fault.New(fault.Workflow, "the prompt nests parentheses deeper than %d", maxNesting)
+	}
+	begin, end, weight = begin+1, end-1, weight*1.1
+	if colon := w.colon(begin, end); colon > begin {
+		if f, ok := parseFloat(w.text[colon+1 : end]); ok {
+			end, weight = colon, f
 		}
 	}
-	return names
+	return w.inner(begin, end, weight, depth+1)
 }
 
-// splitEmbeddings cuts a text before each embedding that begins a word.
-func splitEmbeddings(text string) []string {
-	var out []string
-	text = strings.ReplaceAll(text, "\n"+embedding, " "+embedding)
-	for i, part := range strings.Split(text, " "+embedding) {
-		if i > 0 {
-			part = embedding + part
-		}
-		if part != "" {
-			out = append(out, part)
-		}
+// colon returns the place of the last colon with no parenthesis behind it, or
+// -1.
+func (w *weigher) colon(begin, end int) int {
+	i := strings.LastIndexAny(w.text[begin:end], ":()")
+	if i < 0 || w.text[begin+i] != ':' {
+		return -1
 	}
-	return out
+	return begin + i
+}
+
+// inner cuts a text in which no parenthesis closes that did not open there. The
+// first that is not closed begins an item up to the end.
+func (w *weigher) inner(begin, end int, weight float64, depth int) error {
+	for i := begin; i < end; i++ {
+		if w.text[i] != '(' {
+			continue
+		}
+		w.add(begin, i, weight)
+		closing, closed := w.closing[i]
+		begin = end
+		if closed && closing < end {
+			begin = closing + 1
+		}
+		if err := w.item(i, begin, weight, depth); err != nil {
+			return err
+		}
+		i = begin - 1
+	}
+	w.add(begin, end, weight)
+	return nil
 }

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,11 +46,12 @@ func Check(g *Graph, reg *Registry) (*Job, error) {
 	}
 	order, needed := c.order()
 	job := &Job{Graph: g}
+	job.warn(g.oddities...)
 	job.refuse(c.problems...) // cycles
 	steps := map[string]*step{}
 	broken := map[string]bool{}
 	for _, n := range g.Nodes {
-		s, problems, warnings := c.node(n)
+		s, problems, warnings := c.node(n, needed[n.ID])
 		job.warn(warnings...)
 		if needed[n.ID] {
 			job.refuse(problems...)
@@ -155,11 +157,20 @@ func (c *checker) isOutput(n *Node) bool {
 }
 
 type checker struct {
-	graph    *Graph
-	reg      *Registry
-	nodes    map[string]*Node
-	problems []Problem
-	hints    map[string]string // by class that reg lacks
+	graph           *Graph
+	reg             *Registry
+	nodes           map[string]*Node
+	problems        []Problem
+	hints           map[string]string // by class that reg lacks
+	looked          map[lookup]error  // what Check of inputs said
+	failed          int               // of those
+	refused, warned int               // problems and warnings that have a text
+}
+
+// A lookup is a value of an input whose Check may look at a disk.
+type lookup struct {
+	in    *Input
+	value any
 }
 
 // order returns the nodes that output nodes need, each after those it uses, in
@@ -247,7 +258,7 @@ func (c *checker) noOutput() []Problem {
 	var problems []Problem
 	for _, n := range c.graph.Nodes {
 		if c.reg.Lookup(n.Class) == nil && len(problems) < maxProblems {
-			_, p, _ := c.node(n)
+			_, p, _ := c.node(n, true)
 			problems = append(problems, p...)
 		}
 	}
@@ -260,11 +271,21 @@ func (c *checker) noOutput() []Problem {
 	return append(problems, Problem{Message: "no node makes an output; add one of: " + strings.Join(outputs, ", ")})
 }
 
-// node checks one node and types its inputs.
-func (c *checker) node(n *Node) (s *step, problems, warnings []Problem) {
-	problem := func(input, format string, args ...any) Problem {
+// node checks one node and types its inputs. More problems than are kept have no
+// text, which may be long in the making.
+func (c *checker) node(n *Node, needed bool) (s *step, problems, warnings []Problem) {
+	tell := func(told *int, input, format string, args ...any) Problem {
+		if *told++; *told > maxProblems {
+			return Problem{Node: n.ID, Class: n.Class, Input: input}
+		}
 		return Problem{n.ID, n.Class, input, fmt.Sprintf(format, args...)}
 	}
+	told := &c.warned
+	if needed {
+		told = &c.refused
+	}
+	problem := func(input, format string, args ...any) Problem { return tell(told, input, format, args...) }
+	warning := func(input, format string, args ...any) Problem { return tell(&c.warned, input, format, args...) }
 	schema := c.reg.Lookup(n.Class)
 	if schema == nil {
 		return nil, []Problem{problem("", "%s", c.unknown(n.Class))}, nil
@@ -290,7 +311,12 @@ func (c *checker) node(n *Node) (s *step, problems, warnings []Problem) {
 		} else if !in.Type.Widget() {
 			err = fmt.Errorf("expected a link to a node that outputs %s, found %s", in.Type, kind(arg))
 		} else {
-			s.values[in.Name], err = in.typed(arg)
+			s.values[in.Name], err = c.typed(in, arg)
+			if err == nil && in.Warn != nil {
+				if text := in.Warn(s.values[in.Name]); text != "" {
+					warnings = append(warnings, warning(in.Name, "%s", text))
+				}
+			}
 		}
 		if err != nil {
 			problems = append(problems, problem(in.Name, "%v", err))
@@ -302,13 +328,52 @@ func (c *checker) node(n *Node) (s *step, problems, warnings []Problem) {
 			continue
 		}
 		if ignored++; ignored <= maxTold {
-			warnings = append(warnings, problem(a.Name, "the class has no such input; %sit is ignored", closest(a.Name, schema.names())))
+			warnings = append(warnings, warning(a.Name, "the class has no such input; %vit is ignored", &nearest{a.Name, schema}))
 		}
 	}
 	if ignored > maxTold {
-		warnings = append(warnings, problem("", "%s more inputs that the class does not have are ignored", count(ignored-maxTold)))
+		warnings = append(warnings, warning("", "%s more inputs that the class does not have are ignored", count(ignored-maxTold)))
 	}
 	return s, problems, warnings
+}
+
+// A nearest is the hint at the inputs of a class that are most like a name, which
+// is looked for when it is told.
+type nearest struct {
+	name   string
+	schema *Schema
+}
+
+func (n *nearest) String() string { return closest(n.name, n.schema.names()) }
+
+// typed types a value. What an input's own Check says is remembered, and when it
+// has refused a thousand values the others are not looked for.
+func (c *checker) typed(in *Input, arg any) (any, error) {
+	if in.Check == nil {
+		return in.typed(arg)
+	}
+	value, err := in.convert(arg)
+	if err != nil {
+		return nil, err
+	}
+	if c.looked == nil {
+		c.looked = map[lookup]error{}
+	}
+	key := lookup{in, value}
+	err, known := c.looked[key]
+	if !known {
+		if c.failed >= maxProblems {
+			return nil, errors.New("not looked for: too much else is missing")
+		}
+		if err = in.checkRange(value); err == nil {
+			err = in.Check(value)
+		}
+		if err != nil {
+			c.failed++
+		}
+		c.looked[key] = err
+	}
+	return value, err
 }
 
 // unknown explains that there is no such class.

@@ -332,9 +332,10 @@ func isControl(v any) bool {
 	return ok && slices.Contains([]string{"fixed", "increment", "decrement", "randomize", "increment-wrap"}, s)
 }
 
-// number returns the text of a JSON number as JavaScript writes it.
+// number returns the text of a JSON number as JavaScript writes it, but for
+// integers that it would round.
 func number(n json.Number) string {
-	if _, err := n.Int64(); err == nil {
+	if !strings.ContainsAny(n.String(), ".eE") {
 		return n.String()
 	}
 	f, err := n.Float64()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // A Graph is a workflow: nodes whose inputs are values or outputs of other
@@ -20,6 +22,8 @@ type Graph struct {
 	texts, seeds []written
 	drawn        []label
 	now          time.Time
+	// oddities are warnings of the file itself.
+	oddities []Problem
 }
 
 // A Node is one node of a graph.
@@ -96,42 +100,116 @@ func (g *Graph) String() string {
 	return Dumps(graph)
 }
 
-// Parse reads a workflow: ComfyUI's API format (Workflow, Export (API)), a
-// request to its /prompt, or the format of its user interface, which is
-// converted with the schemas of reg. It checks the form of the file alone; what
-// the nodes make of it is for Check. A file that is not a workflow gives an
-// error with the place; nodes with a wrong form give an *Invalid with all of
-// them.
+// Parse reads a workflow: ComfyUI's API format (Workflow, Export (API)), the
+// format of its user interface, which is converted with the schemas of reg, or
+// an object that has one of them as its prompt, output or workflow, such as a
+// request to ComfyUI's server or an entry of its history. It checks the form of
+// the file alone; what the nodes make of it is for Check. A file that is not a
+// workflow gives an error with the place or the name of its format; nodes with a
+// wrong form give an *Invalid with all of them. Errors are of the kind
+// fault.Workflow.
 func Parse(data []byte, reg *Registry) (*Graph, error) {
-	v, err := parseJSON(data)
+	g, err := parse(data, reg)
+	return g, fault.Mark(fault.Workflow, err)
+}
+
+func parse(data []byte, reg *Registry) (*Graph, error) {
+	v, twice, err := parseJSON(data)
 	if err != nil {
 		return nil, fmt.Errorf("not a workflow: %w", err)
 	}
-	top, ok := v.(Object)
-	if !ok {
-		return nil, errors.New("not a workflow: expected a JSON object of nodes, found " + kind(v))
+	graph, source, err := unwrap(v)
+	if err != nil {
+		return nil, fmt.Errorf("not a workflow: %w", err)
 	}
-	var source any
-	if prompt, ok := top.Get("prompt"); ok {
-		source = requestSource(top)
-		if top, ok = prompt.(Object); !ok {
-			return nil, errors.New("not a workflow: \"prompt\" should be an object of nodes, found " + kind(prompt))
-		}
+	var g *Graph
+	if _, ok := graph.Get("nodes"); ok {
+		g, err = convert(graph, reg, time.Now())
+	} else {
+		g, err = parseAPI(graph, source)
 	}
-	if _, ok := top.Get("nodes"); ok {
-		return convert(top, reg, time.Now())
+	if err != nil {
+		return nil, err
 	}
-	return parseAPI(top, source)
+	for _, key := range twice {
+		g.oddities = append(g.oddities, Problem{Message: fmt.Sprintf("the key %s is there twice in one object; the last is taken", quote(key))})
+	}
+	return g, nil
 }
 
-// requestSource returns extra_data.extra_pnginfo.workflow of a request.
-func requestSource(request Object) any {
-	var v any = request
-	for _, key := range []string{"extra_data", "extra_pnginfo", "workflow"} {
-		object, _ := v.(Object)
-		v, _ = object.Get(key)
+// unwrap returns the graph that is in a value, and the workflow as the user
+// interface draws it when that stands beside it.
+func unwrap(v any) (graph Object, source any, err error) {
+	// Wrappers within wrappers end; each is a key or a text with JSON.
+	for range maxWrappers {
+		if text, ok := v.(string); ok {
+			if v, _, err = parseJSON([]byte(text)); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		top, ok := v.(Object)
+		if !ok {
+			return nil, nil, errors.New("expected a JSON object of nodes, found " + kind(v))
+		}
+		key := wrapper(top)
+		if key == "" {
+			return top, source, nil
+		}
+		v, _ = top.Get(key)
+		if entry, ok := v.([]any); ok && len(entry) > 2 { // number, id, prompt, extra data, outputs
+			v = entry[2]
+			if len(entry) > 3 {
+				source = drawingOf(entry[3])
+			}
+		}
+		switch v.(type) {
+		case Object, string:
+		default:
+			return nil, nil, fmt.Errorf("%q should be an object of nodes, found %s", key, kind(v))
+		}
+		if source == nil {
+			source = drawingOf(member(top, "extra_data"))
+		}
+		if beside, ok := member(top, "workflow").(Object); ok && source == nil && key != "workflow" {
+			source = beside
+		}
 	}
-	return v
+	return nil, nil, errors.New("the graph is wrapped too often")
+}
+
+const maxWrappers = 8
+
+// wrapper returns the key under which an object has a graph, "" when it is one.
+func wrapper(top Object) string {
+	if _, ok := top.Get("nodes"); ok {
+		return ""
+	}
+	for _, key := range []string{"prompt", "output", "workflow"} {
+		v, ok := top.Get(key)
+		if o, isObject := v.(Object); isObject {
+			_, isNode := o.Get("class_type")
+			ok = !isNode
+		}
+		if ok {
+			return key
+		}
+	}
+	if len(top) == 1 { // the history of one prompt, by its id
+		if entry, ok := top[0].Value.(Object); ok {
+			if _, ok := member(entry, "prompt").([]any); ok {
+				return top[0].Key
+			}
+		}
+	}
+	return ""
+}
+
+// drawingOf returns extra_pnginfo.workflow of extra data.
+func drawingOf(extra any) any {
+	o, _ := extra.(Object)
+	info, _ := member(o, "extra_pnginfo").(Object)
+	return member(info, "workflow")
 }
 
 func parseAPI(top Object, source any) (*Graph, error) {

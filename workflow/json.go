@@ -36,28 +36,35 @@ const (
 	maxDepth = 100
 )
 
-// parseJSON reads one JSON value. It keeps numbers as they are written and the
-// order of keys, and refuses an object with the same key twice. Numbers that
-// JSON does not know, which Python writes as NaN and Infinity, become null.
-func parseJSON(data []byte) (any, error) {
+// parseJSON reads one JSON value in UTF-8 or UTF-16. It keeps numbers as they are
+// written and the order of keys. Of a key that an object has twice it takes the
+// last value, as Python and JavaScript do, and returns the first such keys.
+// Numbers that JSON does not know, which Python writes as NaN and Infinity,
+// become null.
+func parseJSON(data []byte) (v any, twice []string, err error) {
 	if len(data) > maxBytes {
-		return nil, fmt.Errorf("the file has %d bytes, a workflow has at most %d", len(data), maxBytes)
+		return nil, nil, fmt.Errorf("the file has %s bytes, a workflow has at most %s", count(len(data)), count(maxBytes))
 	}
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	data = replaceNaN(data)
-	d := json.NewDecoder(bytes.NewReader(data))
+	if format := format(data); format != "" && !looksLikeJSON(data) {
+		return nil, nil, errors.New("this is " + format)
+	}
+	data = replaceNaN(decodeText(data))
+	d := jsonReader{Decoder: json.NewDecoder(bytes.NewReader(data))}
 	d.UseNumber()
-	v, err := readValue(d, 0)
+	v, err = d.value(0)
 	if err == nil {
 		if _, more := d.Token(); more != io.EOF {
 			err = errors.New("there is more after the end of the JSON value")
 		}
 	}
 	if err == nil {
-		return v, nil
+		return v, d.twice, nil
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errors.New("the file ends early")
+		if len(bytes.TrimSpace(data)) == 0 {
+			err = errors.New("the file is empty")
+		}
 	}
 	offset := d.InputOffset()
 	if syntax := new(json.SyntaxError); errors.As(err, &syntax) {
@@ -66,10 +73,23 @@ func parseJSON(data []byte) (any, error) {
 	before := data[:offset]
 	line := 1 + bytes.Count(before, []byte("\n"))
 	column := len(before) - bytes.LastIndexByte(before, '\n')
-	return nil, fmt.Errorf("line %d column %d: %w", line, column, err)
+	return nil, nil, fmt.Errorf("line %d column %d: %w", line, column, err)
 }
 
-func readValue(d *json.Decoder, depth int) (any, error) {
+// looksLikeJSON reports whether a file begins as JSON values do that may be
+// workflows, whatever is wrong with it later.
+func looksLikeJSON(data []byte) bool {
+	text := bytes.TrimSpace(decodeText(data[:min(len(data), 4096)]))
+	return len(text) > 0 && (text[0] == '{' || text[0] == '[' || text[0] == '"')
+}
+
+// A jsonReader notes keys that are there twice.
+type jsonReader struct {
+	*json.Decoder
+	twice []string
+}
+
+func (d *jsonReader) value(depth int) (any, error) {
 	token, err := d.Token()
 	if err != nil {
 		return nil, err
@@ -84,7 +104,7 @@ func readValue(d *json.Decoder, depth int) (any, error) {
 	if delim == '[' {
 		list := []any{}
 		for d.More() {
-			v, err := readValue(d, depth+1)
+			v, err := d.value(depth + 1)
 			if err != nil {
 				return nil, err
 			}
@@ -93,7 +113,7 @@ func readValue(d *json.Decoder, depth int) (any, error) {
 		_, err := d.Token()
 		return list, err
 	}
-	object, seen := Object{}, map[string]bool{}
+	object, places := Object{}, map[string]int{}
 	for d.More() {
 		key, err := d.Token()
 		if err != nil {
@@ -103,14 +123,18 @@ func readValue(d *json.Decoder, depth int) (any, error) {
 		if !ok {
 			return nil, fmt.Errorf("the key %v is not a string", key)
 		}
-		if seen[name] {
-			return nil, fmt.Errorf("the key %q is there twice in one object", name)
-		}
-		seen[name] = true
-		v, err := readValue(d, depth+1)
+		v, err := d.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
+		if at, ok := places[name]; ok {
+			object[at].Value = v
+			if len(d.twice) < maxTold {
+				d.twice = append(d.twice, name)
+			}
+			continue
+		}
+		places[name] = len(object)
 		object = append(object, Member{name, v})
 	}
 	_, err = d.Token()

@@ -167,6 +167,9 @@ func (e *NodeError) Unwrap() error { return e.Err }
 // maxFile is longer than any name of a file.
 const maxFile = 255
 
+// maxCompared bounds the pairs of characters that are compared for a hint.
+const maxCompared = 100 << 20
+
 // closest returns a question that names the candidates most like a name, with a
 // space after it, or nothing.
 func closest(name string, candidates []string) string {
@@ -175,9 +178,13 @@ func closest(name string, candidates []string) string {
 		distance int
 	}
 	var close []scored
+	work := 0
 	for _, c := range candidates {
 		if len(name) > maxFile || len(c) > maxFile {
 			continue // no name of a file, and slow to compare
+		}
+		if work += len(name) * len(c); work > maxCompared {
+			break
 		}
 		d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(c))
 		if d <= max(2, len(name)/3) {

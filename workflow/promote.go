@@ -46,7 +46,7 @@ func (d *drawing) promote(i *instance) {
 	}
 	proxies, _ := host.properties.Get("proxyWidgets")
 	if text, ok := proxies.(string); ok {
-		proxies, _ = parseJSON([]byte(text))
+		proxies, _, _ = parseJSON([]byte(text))
 	}
 	for k, v := range list(proxies) {
 		if k < len(values) && values[k] != nil {

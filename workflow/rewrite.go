@@ -102,7 +102,31 @@ func (g *Graph) overwrite(n *Node, input, text string) {
 	}
 }
 
-var comment = regexp.MustCompile(`/\*[\s\S]*?\*/|//[^\n\r\x{2028}\x{2029}]*`)
+// uncomment takes out /* comments */ and those after //.
+func uncomment(s string) string {
+	if !strings.Contains(s, "/*") && !strings.Contains(s, "//") {
+		return s
+	}
+	var out strings.Builder
+	last := strings.LastIndex(s, "*/")
+	for i := 0; i < len(s); {
+		rest := s[i:]
+		switch {
+		case strings.HasPrefix(rest, "/*") && i+2 <= last:
+			i += 2 + strings.Index(rest[2:], "*/") + 2
+		case strings.HasPrefix(rest, "//"):
+			end := strings.IndexAny(rest, "\n\r\u2028\u2029")
+			if end < 0 {
+				return out.String()
+			}
+			i += end
+		default:
+			out.WriteByte(s[i])
+			i++
+		}
+	}
+	return out.String()
+}
 
 var unescape = strings.NewReplacer(`\{`, "{", `\}`, "}", `\|`, "|")
 
@@ -112,7 +136,7 @@ const maxChoices = 100
 // choose takes the comments out of a prompt and one of each {a|b|c}, which may
 // hold others. \{, \} and \| stand for the characters themselves.
 func choose(prompt string, random *rand.PCG, depth int) string {
-	prompt = comment.ReplaceAllString(prompt, "")
+	prompt = uncomment(prompt)
 	if depth > maxChoices || !strings.ContainsAny(prompt, `\{`) {
 		return unescape.Replace(prompt)
 	}
@@ -228,6 +252,10 @@ func (n *names) fill(text string, now time.Time) string {
 		return unsafe.ReplaceAllString(value, "_")
 	})
 }
+
+// FillDates replaces %date:pattern% in the name of a file, as the user interface
+// does it.
+func FillDates(text string, now time.Time) string { return newNames(nil).fill(text, now) }
 
 var dateField = regexp.MustCompile(`dd?|MM?|hh?|mm?|ss?|yyy?y?`)
 

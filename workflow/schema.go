@@ -92,6 +92,8 @@ type Input struct {
 	// Check replaces the test of a COMBO's value against its options, or adds
 	// to the tests of another value.
 	Check func(value any) error
+	// Warn returns what is odd about a value and no error, or "".
+	Warn func(value any) string
 	// Extra holds what else ComfyUI's interface wants to know of an input.
 	Extra map[string]any
 }

@@ -63,6 +63,9 @@ func (in *Input) convert(v any) (any, error) {
 			return map[bool]int64{false: 0, true: 1}[b], nil
 		}
 		i, ok := parseInteger(text)
+		if f, err := strconv.ParseFloat(strings.TrimSpace(text), 64); !ok && err == nil && !math.IsInf(f, 0) && !math.IsNaN(f) {
+			return nil, fmt.Errorf("%s is no integer of 64 bits", clip(text))
+		}
 		if !ok {
 			return nil, wrong
 		}
@@ -122,10 +125,14 @@ func parseInteger(text string) (any, bool) {
 		return u, true
 	}
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsNaN(f) || math.Abs(f) >= 1<<63 {
-		return nil, false
+	switch {
+	case err != nil || math.IsNaN(f):
+	case math.Abs(f) < 1<<63:
+		return int64(f), true
+	case f > 0 && f < 1<<64:
+		return uint64(f), true
 	}
-	return int64(f), true
+	return nil, false
 }
 
 func (in *Input) checkRange(value any) error {
@@ -167,7 +174,18 @@ func (in *Input) option(value string) (any, error) {
 			return o, nil
 		}
 	}
-	return nil, fmt.Errorf("%s is not available; %s", quote(value), near(value, options))
+	return nil, &unavailable{value, options}
+}
+
+// unavailable is the error of a choice that a COMBO does not have. It looks for
+// the nearest only when it is told.
+type unavailable struct {
+	value   string
+	options []string
+}
+
+func (e *unavailable) Error() string {
+	return fmt.Sprintf("%s is not available; %s", quote(e.value), near(e.value, e.options))
 }
 
 // linked checks a value that came over a link into an input that could also be

@@ -161,7 +161,7 @@ func (b *stepBench) times(ctx context.Context, engine *pipeline.Engine) ([]float
 	if err := c.Whole(); err != nil {
 		return nil, err
 	}
-	text, err := c.CLIP.Encode(ctx, "a photograph")
+	text, err := c.CLIP.Encode(ctx, "a photograph", nil)
 	if err != nil {
 		return nil, err
 	}

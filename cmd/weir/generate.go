@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -169,7 +170,7 @@ func (r *request) graph(file func(category, name string) string) *workflow.Graph
 		upscaler := link(add("UpscaleModelLoader", workflow.Arg{Name: "model_name", Value: file("upscale_models", r.upscale)}), 0)
 		image = link(add("ImageUpscaleWithModel", workflow.Arg{Name: "upscale_model", Value: upscaler}, workflow.Arg{Name: "image", Value: image}), 0)
 	}
-	add("SaveImage", workflow.Arg{Name: "filename_prefix", Value: r.prefix}, workflow.Arg{Name: "images", Value: image})
+	add("SaveImage", workflow.Arg{Name: "filename_prefix", Value: workflow.FillDates(r.prefix, time.Now())}, workflow.Arg{Name: "images", Value: image})
 	return &g
 }
 

@@ -168,7 +168,7 @@ func (c *child) do(ctx context.Context, a Act) ([]float32, error) {
 	switch a.Op {
 	case "encode":
 		var err error
-		c.text, err = m.CLIP.Encode(ctx, a.Prompt)
+		c.text, err = m.CLIP.Encode(ctx, a.Prompt, nil)
 		return c.text.Embed, err
 	case "lora":
 		l, err := c.engine.LoRA(a.File)

@@ -111,11 +111,32 @@ type Output struct {
 // the state that o names, and pooled[batch,Projected], the last layer's
 // normalized state at the end tokens, projected if there is a projection.
 func Text(s nn.Scope, c Config, batch int, o Output) {
+	encode(s, c, batch, o, tokens(s, c, batch))
+}
+
+// TextEmbedded builds the encoder of a text with vectors of textual inversion
+// embeddings (Gal et al. 2022) among its tokens. It has two more inputs:
+// known[batch,Length,1], which is 1 for a token and 0 for a vector, and
+// vectors[batch,Length,Width], which are 0 for a token.
+func TextEmbedded(s nn.Scope, c Config, batch int, o Output) {
 	g := s.Graph()
-	tokens := g.Input("tokens", dtype.I32, batch, c.Length)
+	known := g.Input("known", dtype.F32, batch, c.Length, 1)
+	vectors := g.Input("vectors", dtype.F32, batch, c.Length, c.Width)
+	encode(s, c, batch, o, g.Add(g.Mul(tokens(s, c, batch), known), vectors))
+}
+
+// tokens looks up the vectors of the tokens.
+func tokens(s nn.Scope, c Config, batch int) ir.Value {
+	g := s.Graph()
+	return g.Embedding(g.Input("tokens", dtype.I32, batch, c.Length), s.Weight(c.names.tokens, c.Vocab, c.Width))
+}
+
+// encode builds the encoder behind the vectors of the text.
+func encode(s nn.Scope, c Config, batch int, o Output, words ir.Value) {
+	g := s.Graph()
 	ends := g.Input("ends", dtype.I32, batch)
 
-	x := g.Add(g.Embedding(tokens, s.Weight(c.names.tokens, c.Vocab, c.Width)), s.Weight(c.names.positions, c.Length, c.Width))
+	x := g.Add(words, s.Weight(c.names.positions, c.Length, c.Width))
 	states := []ir.Value{x}
 	for i := range c.Layers {
 		x = layer(s, c, c.names.layer(i), x)

@@ -1,17 +1,12 @@
-"""Tokens and prompt weights from the reference implementations.
+"""Tokens from transformers' CLIPTokenizer with the vocabulary of the package.
 
-    python testdata/golden/tokenizer.py COMFYUI
+    python testdata/golden/tokenizer.py
     made: tokenizer.json
-
-COMFYUI is a checkout of ComfyUI, whose prompt weight parser is run; the tokens
-come from transformers' CLIPTokenizer with the vocabulary of the package.
 """
 
 import gzip
 import json
 import os
-import random
-import sys
 import tempfile
 
 from transformers import CLIPTokenizer
@@ -26,12 +21,6 @@ TEXTS = [
     "e\u0301 decomposed", "masterpiece, best quality, 1girl, solo, (looking at viewer:1.2)", "a" * 300, "\u00a0non\u2003breaking\u3000space",
     "½ ² ⅷ Ⅷ ①", "don’t “quote” — dash …", "'s 't alone ' s", "\x00\x01control\x7f", "https://example.com/?q=a&b=c",
 ]
-WEIGHTS = [
-    "", "plain", "(up)", "((up up))", "(a:1.3)", "a (b:0.5) c", "(a (b:1.5) c)", "((a:1.2):0.8)", r"\(escaped\) (and \(this\):1.4)",
-    "unbalanced (open", "unbalanced) close", ")(", "(a)(b)", "(a:b:1.2)", "(:1.2)", "(a:)", "(a: 1.5 )", "(a:-1)", "()", "(())", "x ) (y) z",
-    "(a:1e-1)", "a:1.2", "(deep (deeper (deepest)))", "((two) words (here:2))", "(a,\n b:1.25)",
-]
-
 
 def vocabulary(folder):
     """Writes vocab.json and merges.txt as transformers wants them."""
@@ -46,24 +35,13 @@ def vocabulary(folder):
         f.write("#version: 0.2\n" + "\n".join(lines) + "\n")
 
 
-def main(comfyui):
-    namespace = {}
-    source = open(os.path.join(comfyui, "comfy/sd1_clip.py"), encoding="utf-8").read()
-    begin = source.index("def parse_parentheses")
-    end = source.index("\ndef ", source.index("def unescape_important") + 1) if "\ndef " in source[source.index("def unescape_important") + 1 :] else len(source)
-    exec(source[begin:end], namespace)
-    rng = random.Random(7)
-    prompts = WEIGHTS + ["".join(rng.choice(["(", ")", "a", "b ", ":", "1.2", "\\(", ",", "cat"]) for _ in range(rng.randint(1, 24))) for _ in range(300)]
-    weights = []
-    for p in prompts:
-        parsed = namespace["token_weights"](namespace["escape_important"](p), 1.0)
-        weights.append({"prompt": p, "segments": [[namespace["unescape_important"](t), w] for t, w in parsed]})
+def main():
     with tempfile.TemporaryDirectory() as folder:
         vocabulary(folder)
         tok = CLIPTokenizer(os.path.join(folder, "vocab.json"), os.path.join(folder, "merges.txt"))
         tokens = [{"text": t, "ids": tok(t)["input_ids"][1:-1]} for t in TEXTS]
     with open(os.path.join(here, "tokenizer.json"), "w") as f:
-        json.dump({"tokens": tokens, "weights": weights}, f, indent=0, ensure_ascii=True)
+        json.dump({"tokens": tokens}, f, indent=0, ensure_ascii=True)
 
 
-main(sys.argv[1])
+main()
