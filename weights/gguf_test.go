@@ -142,7 +142,7 @@ var badGGUF = []struct {
 	}, `metadata "key": arrays within arrays, more than 8 deep`},
 	{"alignment 24", func(c *cells) { c.pair = join("general.alignment", d(4), d(24)) }, `an alignment of "24" bytes, expected a power of 2`},
 	{"alignment 0", func(c *cells) { c.pair = join("general.alignment", d(4), d(0)) }, `an alignment of "0" bytes`},
-	{"alignment in words", func(c *cells) { c.pair = join("general.alignment", d(8), "32") }, `an alignment of "32" bytes, expected a power of 2 as a number`},
+	{"alignment in words", func(c *cells) { c.pair = join("general.alignment", d(8), "32") }, `an alignment of type 8, expected a number of 32 bits`},
 	{"alignment as an array", func(c *cells) {
 		c.pair = join("general.alignment", d(4), d(64))
 		c.tensor = join("a", d(1), q(128), d(8), q(32))
