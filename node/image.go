@@ -97,7 +97,7 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 			return nil, nil, err
 		}
 		if err := c.Need(ctx, info.Memory()); err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("%s, %d×%d pixels: %w", path, info.Width, info.Height, err)
 		}
 		if env.Engine.Planning() {
 			m := media.PlanBytes(info.Frames, info.Height, info.Width, 3)
