@@ -217,9 +217,11 @@ func (p *Pager) follow() {
 	p.giving.Lock()
 	defer p.giving.Unlock()
 	memory, err := p.options.Host()
-	info := p.dev.Info()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// Memory is given back under the lock: what is free and what buffers take
+	// must be of the same moment.
+	info := p.dev.Info()
 	if p.options.Mode != Dynamic { // the system looks after the host's memory
 		p.ram.total, p.ram.Budget = math.MaxInt64, math.MaxInt64/2
 	} else if err == nil {

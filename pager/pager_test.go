@@ -864,6 +864,39 @@ func TestBudgetsAreFollowed(t *testing.T) {
 	}
 }
 
+// watched is a device that sees when it is asked how much of it is free.
+type watched struct {
+	*fake
+	asked func()
+}
+
+func (d watched) Info() device.Info {
+	d.asked()
+	return d.fake.Info()
+}
+
+// TestFreeMemoryIsReadUnderTheLock has the device's free memory read while none
+// can be given back: otherwise what is freed in between counts for nobody, and a
+// budget shrinks for no reason.
+func TestFreeMemoryIsReadUnderTheLock(t *testing.T) {
+	d := watched{&fake{total: 1000, ram: 1000}, func() {}}
+	p := New(&d, Options{Host: d.host})
+	defer p.Close()
+	asked := 0
+	d.asked = func() {
+		asked++
+		if p.mu.TryLock() {
+			p.mu.Unlock()
+			t.Error("the free memory is read without the lock")
+		}
+	}
+	p.follow()
+	d.asked = func() {}
+	if asked == 0 {
+		t.Error("the free memory is not read")
+	}
+}
+
 func TestSignature(t *testing.T) {
 	d := &fake{total: 1000}
 	p := d.pager(t, Options{})

@@ -23,7 +23,7 @@ type lifetime struct {
 }
 
 // placeValues gives every activation its place in the arena.
-func placeValues(s *schedule) *arena {
+func placeValues(s *draft) *arena {
 	home := shareMemory(s)
 	lives := lifetimes(s, home)
 	a := &arena{offsets: make([]int64, len(s.values)), lowerBound: lowerBound(lives, len(s.ops))}
@@ -39,7 +39,7 @@ func placeValues(s *schedule) *arena {
 
 // lifetimes returns how long each home of values is in use. Inputs are there
 // from the beginning and outputs to the end.
-func lifetimes(s *schedule, home []ir.Value) []*lifetime {
+func lifetimes(s *draft, home []ir.Value) []*lifetime {
 	of := make([]*lifetime, len(s.values))
 	var lives []*lifetime
 	touch := func(v ir.Value, t int) {

@@ -70,3 +70,17 @@ func mostAtOnce(lives []*lifetime, n int) int64 {
 	}
 	return most
 }
+
+// TestPackLifetimesInTwoOrders has lifetimes that the greatest first do not
+// pack well: the last and largest finds the one of one unit in its way. In the
+// order in which they begin they take what is live at once.
+func TestPackLifetimesInTwoOrders(t *testing.T) {
+	lives := []*lifetime{
+		{from: 1, to: 3, size: 3 * Align}, {from: 3, to: 5, size: 3 * Align},
+		{from: 5, to: 7, size: Align}, {from: 6, to: 9, size: 4 * Align},
+	}
+	bound := lowerBound(lives, 10)
+	if got := packLifetimes(lives, bound); got != 6*Align || bound != 6*Align {
+		t.Errorf("the lifetimes take %d bytes and the bound is %d, want %d", got, bound, 6*Align)
+	}
+}

@@ -9,9 +9,9 @@ import (
 
 // placeWithin gives every activation its place in an arena of at most limit
 // bytes, where 0 is no limit. If they do not fit as they are, regions of the
-// schedule are made in pieces. When nothing helps, the result is the smallest
+// draft are made in pieces. When nothing helps, the result is the smallest
 // arena that was found.
-func placeWithin(s *schedule, limit int64) (*schedule, *arena) {
+func placeWithin(s *draft, limit int64) (*draft, *arena) {
 	best, a := s, placeValues(s)
 	if limit == 0 {
 		return best, a
@@ -30,7 +30,7 @@ func placeWithin(s *schedule, limit int64) (*schedule, *arena) {
 	return best, a
 }
 
-// chunk makes regions of a schedule in pieces, until at most limit bytes are
+// chunk makes regions of a draft in pieces, until at most limit bytes are
 // live at once or nothing helps any more. It begins where most is live, as
 // "AutoChunk" (Zhao et al. 2024) does.
 //
@@ -38,8 +38,8 @@ func placeWithin(s *schedule, limit int64) (*schedule, *arena) {
 // are small enough it takes the one whose pieces read the fewest bytes of
 // weights in all. Since what runs whole moves before the pieces, where it can be
 // part of another region, it looks again until it finds none.
-func chunk(s *schedule, limit int64) *schedule {
-	s = &schedule{values: slices.Clip(s.values), ops: s.ops, inputs: s.inputs, outputs: s.outputs}
+func chunk(s *draft, limit int64) *draft {
+	s = &draft{values: slices.Clip(s.values), ops: s.ops, inputs: s.inputs, outputs: s.outputs}
 	for {
 		l := newLiveness(s)
 		cuts := l.regions(limit)
@@ -137,9 +137,9 @@ func less(a, b [3]int64) bool {
 	return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1]), cmp.Compare(a[2], b[2])) < 0
 }
 
-// A liveness is when the values of a schedule, as it is now, are in use.
+// A liveness is when the values of a draft, as it is now, are in use.
 type liveness struct {
-	*schedule
+	*draft
 	// made is the first operation that writes a value, -1 for inputs and
 	// weights, and last the one that reads it last, len(ops) for outputs.
 	made, last []int
@@ -147,9 +147,9 @@ type liveness struct {
 	entering   []int64 // and just before it
 }
 
-func newLiveness(s *schedule) *liveness {
+func newLiveness(s *draft) *liveness {
 	n := len(s.ops)
-	l := &liveness{schedule: &schedule{values: s.values, ops: s.ops, inputs: s.inputs, outputs: s.outputs},
+	l := &liveness{draft: &draft{values: s.values, ops: s.ops, inputs: s.inputs, outputs: s.outputs},
 		made: make([]int, len(s.values)), last: make([]int, len(s.values)), live: make([]int64, n+2), entering: make([]int64, n+2)}
 	for v := range l.made {
 		l.made[v], l.last[v] = -1, -1

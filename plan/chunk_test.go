@@ -47,12 +47,12 @@ func (c *coverage) checkRegions(seed uint64, pieces map[ir.Kind]int, interior *i
 		}
 	}()
 	m := randomGraph(seed)
-	s, err := lower(halve(dropDead(m.g)))
-	if err != nil {
+	comp := newCompilation(m.g, Options{})
+	placing := passNamed("arena")
+	if err := comp.run(passes[:placing]); err != nil {
 		return err
 	}
-	order := weightOrder(s)
-	fuse(s)
+	s := comp.draft
 	for range 20 {
 		l := newLiveness(s)
 		r := m.region(l)
@@ -72,11 +72,11 @@ func (c *coverage) checkRegions(seed uint64, pieces map[ir.Kind]int, interior *i
 			pieces[op.Kind]++
 		}
 	}
-	p, err := s.program(m.g.Name, order, placeValues(s), Options{MaxExtent: defaultMaxExtent})
-	if err != nil {
+	comp.arena = placeValues(s)
+	if err := comp.run(passes[placing+1:]); err != nil {
 		return err
 	}
-	return c.compare(m, p)
+	return c.compare(m, comp.program)
 }
 
 // region returns a random region, or nil.
@@ -114,7 +114,7 @@ func TestMeasureIsWhatHappens(t *testing.T) {
 		if slices.Contains(r.forms, inWhole|inPieces) {
 			twice++
 		}
-		s := &schedule{values: l.values, ops: l.ops, inputs: l.inputs, outputs: l.outputs}
+		s := &draft{values: l.values, ops: l.ops, inputs: l.inputs, outputs: l.outputs}
 		s.ops = append(append(append([]*operation{}, l.ops[:r.from]...), r.cut(s, r.step)...), l.ops[r.to:]...)
 		after := newLiveness(s)
 		var most int64
@@ -135,10 +135,20 @@ func TestMeasureIsWhatHappens(t *testing.T) {
 
 func lowered(t *testing.T, g *ir.Graph) *liveness {
 	t.Helper()
-	s, err := lower(halve(dropDead(g)))
-	if err != nil {
+	return newLiveness(compileUntil(t, g, Options{}, "fusion").draft)
+}
+
+// compileUntil runs the passes up to the one that is named.
+func compileUntil(t testing.TB, g *ir.Graph, o Options, last string) *compilation {
+	t.Helper()
+	c := newCompilation(g, o)
+	if err := c.run(passes[:passNamed(last)+1]); err != nil {
 		t.Fatal(err)
 	}
-	fuse(s)
-	return newLiveness(s)
+	return c
+}
+
+// passNamed returns the index of a pass.
+func passNamed(name string) int {
+	return slices.IndexFunc(passes, func(p pass) bool { return p.name == name })
 }

@@ -18,76 +18,65 @@ func Compile(g *ir.Graph, o Options) (*Program, error) {
 	if err := g.Err(); err != nil {
 		return nil, fmt.Errorf("cannot plan: %w", err)
 	}
+	c := newCompilation(g, o)
+	if err := c.run(passes); err != nil {
+		return nil, err
+	}
+	return c.program, nil
+}
+
+// A compilation is a graph on its way to a program. Each pass reads the results
+// of those before it, and replaces one or adds its own.
+type compilation struct {
+	options Options
+	graph   *ir.Graph
+	draft   *draft           // from the pass views on
+	order   [][]ir.Value     // the weights, by first use in the graph
+	arena   *arena           // the places of activations
+	tiles   map[ir.Value]int // rows of a tile, of weights that are cut
+	weights *weightLayout    // the places of weights
+	program *Program         // the result
+}
+
+func newCompilation(g *ir.Graph, o Options) *compilation {
 	if o.MaxExtent == 0 {
 		o.MaxExtent = defaultMaxExtent
 	}
-	s, err := lower(halve(dropDead(g)))
-	if err != nil {
-		return nil, err
-	}
-	order := weightOrder(s)
-	fuse(s)
-	s, a := placeWithin(s, o.Arena)
-	return s.program(g.Name, order, a, o)
+	return &compilation{options: o, graph: g}
 }
 
-// program returns the program of a schedule with its weights in extents.
-func (s *schedule) program(name string, order [][]ir.Value, a *arena, o Options) (*Program, error) {
-	tiles, err := cutRows(s, o.MaxExtent)
-	if err != nil {
-		return nil, fmt.Errorf("cannot plan %s: %w", name, err)
-	}
-	w := packWeights(s, order, tiles, o)
-	p := &Program{
-		Name: name, Ops: make([]Op, len(s.ops)), Extents: w.extents,
-		Arena: a.size, LowerBound: a.lowerBound, Regions: s.regions, Pieces: s.pieces,
-	}
-	for i, op := range s.ops {
-		out := &p.Ops[i]
-		out.Op = op.Op
-		out.In = nil
-		out.Out = s.operand(op.out, a, w)
-		out.Args = make([]Operand, len(op.args))
-		for j, arg := range op.args {
-			out.Args[j] = s.operand(arg, a, w)
+// A pass is a step of a compilation.
+type pass struct {
+	name string
+	run  func(c *compilation) error
+}
+
+// passes are all steps, in order. Dead, gates and fusion may be left out: the
+// program is then slower or larger, and computes the same.
+var passes = []pass{
+	{"dead", func(c *compilation) error { c.graph = dropDead(c.graph); return nil }},
+	{"gates", func(c *compilation) error { c.graph = splitGates(c.graph); return nil }},
+	{"views", func(c *compilation) (err error) { c.draft, err = lower(c.graph); return err }},
+	// Fusion may turn uses around, so the order is taken before it.
+	{"order", func(c *compilation) error { c.order = weightOrder(c.draft); return nil }},
+	{"fusion", func(c *compilation) error { fuse(c.draft); return nil }},
+	// Regions are made in pieces when the arena would be too large.
+	{"arena", func(c *compilation) error { c.draft, c.arena = placeWithin(c.draft, c.options.Arena); return nil }},
+	{"rows", func(c *compilation) (err error) { c.tiles, err = cutRows(c.draft, c.options.MaxExtent); return err }},
+	{"extents", func(c *compilation) error { c.weights = packWeights(c.draft, c.order, c.tiles, c.options); return nil }},
+	{"program", func(c *compilation) error { c.program = c.emit(); return nil }},
+}
+
+// testHookPass is called after each pass, in tests.
+var testHookPass = func(name string, c *compilation) {}
+
+// run runs passes one after another.
+func (c *compilation) run(passes []pass) error {
+	for _, p := range passes {
+		if err := p.run(c); err != nil {
+			return fmt.Errorf("cannot plan %s: %w", c.graph.Name, err)
 		}
-		out.Extents = extentsOf(out.Args)
+		testHookPass(p.name, c)
 	}
-	for _, v := range s.inputs {
-		p.Inputs = append(p.Inputs, s.binding(s.values[v].Name, whole(v, s.values[v].Shape), a))
-	}
-	for _, out := range s.outputs {
-		p.Outputs = append(p.Outputs, s.binding(out.name, out.window, a))
-	}
-	return p, nil
-}
-
-// operand returns the place of a window.
-func (s *schedule) operand(w window, a *arena, l *weightLayout) Operand {
-	info := &s.values[w.of]
-	block, bytes := info.DType.Block()
-	o := Operand{
-		Extent: -1, DType: info.DType, Shape: w.shape, Strides: w.strides,
-		Offset: int64(w.offset/block) * int64(bytes), Skip: w.offset % block,
-	}
-	if info.Kind != ir.Weight {
-		o.Offset += a.offsets[w.of]
-		return o
-	}
-	at := l.at[w.of][0]
-	if tile := l.tileBytes[w.of]; tile > 0 {
-		at = l.at[w.of][o.Offset/tile]
-		o.Offset %= tile
-	}
-	o.Name, o.Extent, o.Part = info.Name, at.extent, at.part
-	return o
-}
-
-// binding returns the place of an input or output.
-func (s *schedule) binding(name string, w window, a *arena) Binding {
-	info := &s.values[w.of]
-	return Binding{
-		Name: name, Offset: a.offsets[w.of], DType: info.DType, Shape: w.shape,
-		Bytes: s.bytes(w.of),
-	}
+	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 // weightOrder returns the weights in the order of their first use, those that
 // an operation is the first to use together.
-func weightOrder(s *schedule) [][]ir.Value {
+func weightOrder(s *draft) [][]ir.Value {
 	seen := make([]bool, len(s.values))
 	var order [][]ir.Value
 	for _, op := range s.ops {
@@ -46,14 +46,14 @@ type weightLayout struct {
 // largest size is cut into the tiles that cutRows has chosen. Weights of
 // different groups share none, so that those of one group have the same extents
 // whatever other groups there are.
-func packWeights(s *schedule, order [][]ir.Value, tiles map[ir.Value]int, o Options) *weightLayout {
+func packWeights(s *draft, order [][]ir.Value, tiles map[ir.Value]int, o Options) *weightLayout {
 	l := &weightLayout{at: map[ir.Value][]place{}, tileBytes: map[ir.Value]int64{}}
 	open := map[string]*packing{}
 	for _, together := range order {
 		for name, weights := range s.grouped(together, o.Group) {
 			p := open[name]
 			if p == nil {
-				p = &packing{weightLayout: l, schedule: s, max: o.MaxExtent}
+				p = &packing{weightLayout: l, draft: s, max: o.MaxExtent}
 				open[name] = p
 			}
 			p.add(weights, tiles)
@@ -67,7 +67,7 @@ func packWeights(s *schedule, order [][]ir.Value, tiles map[ir.Value]int, o Opti
 
 // grouped returns the runs of weights that belong to the same group, with its
 // name.
-func (s *schedule) grouped(weights []ir.Value, group func(weight string) string) iter.Seq2[string, []ir.Value] {
+func (s *draft) grouped(weights []ir.Value, group func(weight string) string) iter.Seq2[string, []ir.Value] {
 	return func(yield func(string, []ir.Value) bool) {
 		if group == nil {
 			yield("", weights)
@@ -89,7 +89,7 @@ func (s *schedule) grouped(weights []ir.Value, group func(weight string) string)
 // A packing is the extent of a group that is being filled.
 type packing struct {
 	*weightLayout
-	*schedule
+	*draft
 	max  int64
 	last int   // the extent, if there is one
 	end  int64 // of its last part

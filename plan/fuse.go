@@ -13,8 +13,8 @@ import (
 //
 // Of two operations that it could be appended to, it goes to the later one,
 // which has the other one's result as an operand.
-func fuse(s *schedule) {
-	f := &fusion{schedule: s, uses: make([]int, len(s.values)), maker: make([]int, len(s.values))}
+func fuse(s *draft) {
+	f := &fusion{draft: s, uses: make([]int, len(s.values)), maker: make([]int, len(s.values))}
 	for v := range f.maker {
 		f.maker[v] = -1
 	}
@@ -36,7 +36,7 @@ func fuse(s *schedule) {
 }
 
 type fusion struct {
-	*schedule
+	*draft
 	uses  []int // windows on each value
 	maker []int // index of the operation that makes each value, or -1
 }

@@ -10,7 +10,7 @@ import "github.com/weir-run/weir/ir"
 // An Elementwise may write over any operand if every window on that operand
 // has the layout of the result. A norm or a softmax may write over its input
 // unless a step reads that too.
-func shareMemory(s *schedule) []ir.Value {
+func shareMemory(s *draft) []ir.Value {
 	home := make([]ir.Value, len(s.values))
 	lastUse := make([]int, len(s.values))
 	for v := range home {
@@ -45,7 +45,7 @@ func shareMemory(s *schedule) []ir.Value {
 
 // mayOverwrite reports whether the result of an operation can be written over
 // the operand v while the operation reads it.
-func (s *schedule) mayOverwrite(op *operation, v ir.Value) bool {
+func (s *draft) mayOverwrite(op *operation, v ir.Value) bool {
 	if s.bytes(v) != s.bytes(op.out.of) || op.out.shape.Elems() != s.values[op.out.of].Shape.Elems() {
 		return false
 	}

@@ -15,7 +15,7 @@ import (
 // needs is as small as the piece.
 type region struct {
 	*liveness
-	from, to int      // operations from..to of the schedule
+	from, to int      // operations from..to of the draft
 	rows     ir.Shape // the last is the dimension that is cut
 	forms    []form   // of each operation
 
@@ -211,8 +211,8 @@ type piece struct {
 }
 
 // cut returns the operations of the region with pieces of so many rows, and
-// adds the values of the pieces to the schedule s.
-func (r *region) cut(s *schedule, step int) []*operation {
+// adds the values of the pieces to the draft s.
+func (r *region) cut(s *draft, step int) []*operation {
 	var ops []*operation
 	for t, op := range r.ops[r.from:r.to] {
 		if r.forms[t]&inWhole != 0 {
@@ -237,7 +237,7 @@ func (r *region) cut(s *schedule, step int) []*operation {
 }
 
 // cut returns operation t as it makes its piece.
-func (p *piece) cut(s *schedule, t int) *operation {
+func (p *piece) cut(s *draft, t int) *operation {
 	op := p.ops[t]
 	cut := &operation{Op: op.Op, args: slices.Clone(op.args), piece: true}
 	for i, w := range op.args {

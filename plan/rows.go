@@ -11,7 +11,7 @@ import (
 // and the operations that use them into one for each tile. It returns the rows
 // of a tile of each such weight. It fails if a weight is used in a way that
 // needs all of it at once.
-func cutRows(s *schedule, maxExtent int64) (map[ir.Value]int, error) {
+func cutRows(s *draft, maxExtent int64) (map[ir.Value]int, error) {
 	tiles := map[ir.Value]int{}
 	units := map[ir.Value]int{} // rows that must stay together
 	for _, op := range s.ops {
@@ -84,7 +84,7 @@ func rowUnit(op *operation, i int, shape ir.Shape) (unit int, ok bool) {
 }
 
 // cut returns an operation for each tile of the weight that op uses.
-func (s *schedule) cut(op *operation, rows int) []*operation {
+func (s *draft) cut(op *operation, rows int) []*operation {
 	w := op.args[1]
 	first := w.offset / (w.shape.Elems() / w.shape[0]) // row of the weight
 	var ops []*operation

@@ -8,19 +8,21 @@ import (
 	"github.com/weir-run/weir/ir"
 )
 
-// A unet builds the denoiser of Stable Diffusion 1.5: the same operations and
-// sizes as the model has, under names of its own.
+// A unet builds a denoiser of the structure of Stable Diffusion 1.5, under
+// names of its own.
 type unet struct {
 	*ir.Graph
-	emb, context ir.Value
-	skips        []ir.Value
-	n            int // blocks
+	groups, heads int
+	lora          bool // whether projections to queries and gates have a side path
+	emb, context  ir.Value
+	skips         []ir.Value
+	n             int // blocks
 }
 
-// unetGraph returns the graph for a batch of latents of the given height and
-// width.
+// unetGraph returns the denoiser of Stable Diffusion 1.5, with the operations
+// and sizes of the model, for a batch of latents of the given height and width.
 func unetGraph(batch, height, width int) *ir.Graph {
-	u := &unet{Graph: ir.New("unet")}
+	u := &unet{Graph: ir.New("unet"), groups: 32, heads: 8}
 	x := u.Input("x", dtype.F32, batch, 4, height, width)
 	t := u.Input("t", dtype.F32, batch)
 	u.context = u.Input("context", dtype.F32, batch, 77, 768)
@@ -57,6 +59,26 @@ func unetGraph(batch, height, width int) *ir.Graph {
 	return u.Graph
 }
 
+// tinyGraph returns a denoiser of two resolutions and a few features, for a
+// latent that is not square, with a LoRA and an operation that nothing needs.
+func tinyGraph() *ir.Graph {
+	u := &unet{Graph: ir.New("tiny"), groups: 4, heads: 2, lora: true}
+	x := u.Input("x", dtype.F32, 1, 4, 6, 4)
+	t := u.Input("t", dtype.F32, 1)
+	u.context = u.Input("context", dtype.F32, 1, 5, 12)
+	u.emb = u.SiLU(u.linear("time", u.Sinusoid(t, 8, 10000), 16))
+	x = u.conv("in", x, 8, 3, 1)
+	skip := u.stage(x, 8, false)
+	x = u.conv("down", skip, 8, 3, 2)
+	x = u.stage(x, 16, true)
+	u.linear("unused", u.Reduce(x, ir.Mean, 2, 3), 4)
+	s := u.Shape(skip)
+	x = u.conv("up", u.Resample(x, ir.Nearest, s[2], s[3]), 8, 3, 1)
+	x = u.stage(u.Concat(1, x, skip), 8, false)
+	u.Output("eps", u.conv("out", u.SiLU(u.norm("out.norm", x)), 4, 3, 1))
+	return u.Graph
+}
+
 func (u *unet) stage(x ir.Value, c int, attend bool) ir.Value {
 	u.n++
 	x = u.resBlock(fmt.Sprintf("block%d.0", u.n), x, c)
@@ -86,7 +108,7 @@ func (u *unet) transformer(name string, x ir.Value) ir.Value {
 	y := u.layerNorm(name+".norm1", h)
 	h = u.Add(u.attention(name+".attn1", y, y), h)
 	h = u.Add(u.attention(name+".attn2", u.layerNorm(name+".norm2", h), u.context), h)
-	p := u.Split(u.linear(name+".ff1", u.layerNorm(name+".norm3", h), 8*c), -1, 2)
+	p := u.Split(u.adapted(name+".ff1", u.layerNorm(name+".norm3", h), 8*c), -1, 2)
 	h = u.Add(u.linear(name+".ff2", u.Mul(p[0], u.GELU(p[1])), c), h)
 	h = u.Permute(u.linear(name+".out", h, c), 0, 2, 1)
 	return u.Add(u.Reshape(h, s...), x)
@@ -94,8 +116,8 @@ func (u *unet) transformer(name string, x ir.Value) ir.Value {
 
 func (u *unet) attention(name string, x, context ir.Value) ir.Value {
 	c := u.Shape(x)[2]
-	q, k, v := u.linear(name+".q", x, c), u.linear(name+".k", context, c), u.linear(name+".v", context, c)
-	return u.linear(name+".out", u.Attention(q, k, v, ir.AttentionOptions{Heads: 8}), c)
+	q, k, v := u.adapted(name+".q", x, c), u.linear(name+".k", context, c), u.linear(name+".v", context, c)
+	return u.linear(name+".out", u.Attention(q, k, v, ir.AttentionOptions{Heads: u.heads}), c)
 }
 
 func (u *unet) weight(name string, shape ...int) ir.Value {
@@ -112,9 +134,22 @@ func (u *unet) linear(name string, x ir.Value, n int) ir.Value {
 	return u.Linear(x, u.weight(name+".weight", n, s[len(s)-1]), u.weight(name+".bias", n))
 }
 
+// adapted returns a linear layer, with the side path of a LoRA of rank 2 if the
+// model has one: xWᵀ + s·(xAᵀ)Bᵀ, where s is an input.
+func (u *unet) adapted(name string, x ir.Value, n int) ir.Value {
+	y := u.linear(name, x, n)
+	if !u.lora {
+		return y
+	}
+	s := u.Shape(x)
+	side := u.Linear(x, u.weight("lora:"+name+".a", 2, s[len(s)-1]), ir.None)
+	side = u.Linear(side, u.weight("lora:"+name+".b", n, 2), ir.None)
+	return u.Add(y, u.Mul(side, u.Input("strength", dtype.F32, 1)))
+}
+
 func (u *unet) norm(name string, x ir.Value) ir.Value {
 	c := u.Shape(x)[1]
-	return u.GroupNorm(x, u.weight(name+".weight", c), u.weight(name+".bias", c), 32, 1e-5)
+	return u.GroupNorm(x, u.weight(name+".weight", c), u.weight(name+".bias", c), u.groups, 1e-5)
 }
 
 func (u *unet) layerNorm(name string, x ir.Value) ir.Value {

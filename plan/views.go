@@ -8,45 +8,13 @@ import (
 	"github.com/weir-run/weir/ir"
 )
 
-// A schedule is a graph whose views have become windows on the values that
-// they look at. The passes between a graph and a Program work on it.
-type schedule struct {
-	values  []ir.ValueInfo // those of the graph, then those that passes add
-	ops     []*operation
-	inputs  []ir.Value
-	outputs []output
-
-	regions, pieces int // how many regions there are, and the most pieces of one
-}
-
-// An operation is an ir.Op with windows for operands. Operands of Elementwise
-// and of steps have the shape of the result.
-type operation struct {
-	ir.Op // In is not used
-	out   window
-	args  []window
-	piece bool // whether it makes a piece of what a region makes
-}
-
-// An output is a result of the program: a window on all of an activation.
-type output struct {
-	name   string
-	window window
-}
-
-// bytes returns the size of a value.
-func (s *schedule) bytes(v ir.Value) int64 {
-	info := &s.values[v]
-	return info.DType.Bytes(int64(info.Shape.Elems()))
-}
-
 // lower turns the views of a graph into windows, and inserts copies where an
 // operation needs another layout or where strides cannot express a view.
-func lower(g *ir.Graph) (*schedule, error) {
+func lower(g *ir.Graph) (*draft, error) {
 	l := &lowering{
-		schedule: &schedule{values: slices.Clone(g.Values), ops: make([]*operation, 0, len(g.Ops))},
-		windows:  make([]window, len(g.Values)),
-		copies:   map[ir.Value]window{},
+		draft:   &draft{values: slices.Clone(g.Values), ops: make([]*operation, 0, len(g.Ops))},
+		windows: make([]window, len(g.Values)),
+		copies:  map[ir.Value]window{},
 	}
 	for v, info := range g.Values {
 		if info.Kind != ir.Activation {
@@ -60,7 +28,7 @@ func lower(g *ir.Graph) (*schedule, error) {
 		op := &g.Ops[i]
 		for _, v := range op.In {
 			if l.windows[v].of == ir.None {
-				return nil, fmt.Errorf("cannot plan %s: %s %s uses a value before it is made", g.Name, op.Kind, op.Name)
+				return nil, fmt.Errorf("%s %s uses a value before it is made", op.Kind, op.Name)
 			}
 		}
 		if op.Kind.IsView() {
@@ -68,24 +36,24 @@ func lower(g *ir.Graph) (*schedule, error) {
 			continue
 		}
 		if err := l.add(op, g.Shape(op.Out)); err != nil {
-			return nil, fmt.Errorf("cannot plan %s: %w", g.Name, err)
+			return nil, err
 		}
 	}
 	for _, out := range g.Outputs {
 		w := l.windows[out.Value]
 		if w.of == ir.None {
-			return nil, fmt.Errorf("cannot plan %s: nothing makes the output %s", g.Name, out.Name)
+			return nil, fmt.Errorf("nothing makes the output %s", out.Name)
 		}
 		if l.values[w.of].Kind != ir.Activation || w.shape.Elems() != l.values[w.of].Shape.Elems() || !w.contiguous() {
 			w = l.copy(out.Value, out.Name)
 		}
 		l.outputs = append(l.outputs, output{out.Name, w.canonical()})
 	}
-	return l.schedule, nil
+	return l.draft, nil
 }
 
 type lowering struct {
-	*schedule
+	*draft
 	windows []window            // by value of the graph
 	copies  map[ir.Value]window // contiguous copies of values that are not
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/weir-run/weir/ir"
 )
 
-// halve makes two linear operations of one whose result is only used in two
+// splitGates makes two linear operations of one whose result is only used in two
 // parts, each with its rows of the weight: the projection of a gated unit,
 // a·gelu(b). Then the activation and the gate fuse into the two, and the whole
 // projection, often the largest value of a model, never exists. A side path
 // that is added to the projection is cut with it.
-func halve(g *ir.Graph) *ir.Graph {
-	h := &halving{
+func splitGates(g *ir.Graph) *ir.Graph {
+	h := &gateSplit{
 		Graph:  &ir.Graph{Name: g.Name, Values: slices.Clone(g.Values), Outputs: g.Outputs, Ops: make([]ir.Op, 0, len(g.Ops))},
-		halves: map[ir.Value]*parts{},
+		halves: map[ir.Value]*halves{},
 	}
 	h.find(g)
 	if len(h.halves) == 0 {
@@ -37,19 +37,19 @@ func halve(g *ir.Graph) *ir.Graph {
 	return h.Graph
 }
 
-type halving struct {
+type gateSplit struct {
 	*ir.Graph
-	halves map[ir.Value]*parts // of values that are cut
+	halves map[ir.Value]*halves // of values that are cut
 }
 
-// A parts is the two halves of the last dimension of a value.
-type parts struct {
+// The halves of a value are those of its last dimension.
+type halves struct {
 	value [2]ir.Value
 	ends  [3]int // the first from ends[0] to ends[1], the second to ends[2]
 }
 
 // find fills the halves.
-func (h *halving) find(g *ir.Graph) {
+func (h *gateSplit) find(g *ir.Graph) {
 	uses, maker := make([]int, len(g.Values)), make([]*ir.Op, len(g.Values))
 	cuts := map[ir.Value][]*ir.Op{}
 	for i := range g.Ops {
@@ -75,7 +75,7 @@ func (h *halving) find(g *ir.Graph) {
 			c[0], c[1] = c[1], c[0]
 		}
 		shape := g.Shape(v)
-		p := &parts{[2]ir.Value{c[0].Out, c[1].Out}, [3]int{0, c[0].Attrs.To, shape[len(shape)-1]}}
+		p := &halves{[2]ir.Value{c[0].Out, c[1].Out}, [3]int{0, c[0].Attrs.To, shape[len(shape)-1]}}
 		if c[0].Attrs.From == 0 && c[1].Attrs.From == p.ends[1] && c[1].Attrs.To == p.ends[2] {
 			h.cut(maker, uses, v, p)
 		}
@@ -84,7 +84,7 @@ func (h *halving) find(g *ir.Graph) {
 
 // canCut reports whether a value is that of a linear operation, or of an
 // elementwise one on a linear one that only it uses.
-func (h *halving) canCut(maker []*ir.Op, uses []int, v ir.Value) bool {
+func (h *gateSplit) canCut(maker []*ir.Op, uses []int, v ir.Value) bool {
 	op := maker[v]
 	if op == nil || h.halves[v] != nil {
 		return false
@@ -99,14 +99,14 @@ func (h *halving) canCut(maker []*ir.Op, uses []int, v ir.Value) bool {
 
 // cut records the halves of a value, and of those that it is made of if
 // nothing else uses them.
-func (h *halving) cut(maker []*ir.Op, uses []int, v ir.Value, p *parts) {
+func (h *gateSplit) cut(maker []*ir.Op, uses []int, v ir.Value, p *halves) {
 	h.halves[v] = p
 	if maker[v].Kind != ir.Elementwise {
 		return
 	}
 	for _, in := range maker[v].In {
 		if uses[in] == 1 && h.Shape(in).Equal(h.Shape(v)) && h.canCut(maker, uses, in) {
-			q := &parts{ends: p.ends}
+			q := &halves{ends: p.ends}
 			for k := range q.value {
 				q.value[k] = h.half(in, len(h.Shape(in))-1, p, k)
 			}
@@ -116,7 +116,7 @@ func (h *halving) cut(maker []*ir.Op, uses []int, v ir.Value, p *parts) {
 }
 
 // half adds a value for half k of dimension axis of v.
-func (h *halving) half(v ir.Value, axis int, p *parts, k int) ir.Value {
+func (h *gateSplit) half(v ir.Value, axis int, p *halves, k int) ir.Value {
 	shape := slices.Clone(h.Shape(v))
 	shape[axis] = p.ends[k+1] - p.ends[k]
 	h.Values = append(h.Values, ir.ValueInfo{Kind: ir.Activation, Name: h.Values[v].Name, DType: dtype.F32, Shape: shape})
@@ -124,7 +124,7 @@ func (h *halving) half(v ir.Value, axis int, p *parts, k int) ir.Value {
 }
 
 // slice appends the view that is half k of dimension axis of v.
-func (h *halving) slice(name string, v ir.Value, axis int, p *parts, k int) ir.Value {
+func (h *gateSplit) slice(name string, v ir.Value, axis int, p *halves, k int) ir.Value {
 	out := h.half(v, axis, p, k)
 	h.Ops = append(h.Ops, ir.Op{
 		Kind: ir.Slice, Name: name, In: []ir.Value{v}, Out: out,
@@ -134,7 +134,7 @@ func (h *halving) slice(name string, v ir.Value, axis int, p *parts, k int) ir.V
 }
 
 // emitHalf appends the operation that makes half k of the result of op.
-func (h *halving) emitHalf(op *ir.Op, k int) {
+func (h *gateSplit) emitHalf(op *ir.Op, k int) {
 	p := h.halves[op.Out]
 	half := *op
 	half.Out = p.value[k]
