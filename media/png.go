@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/regular"
 	"github.com/weir-run/weir/resample"
 )
@@ -130,7 +131,7 @@ func ReadText(path string) ([]Text, error) {
 	defer f.Close()
 	texts, err := readText(f)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fault.New(fault.Workflow, "%s: %w", path, err)
 	}
 	return texts, nil
 }
