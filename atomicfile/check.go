@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 
 	"github.com/shirou/gopsutil/v4/disk"
 
@@ -16,6 +18,10 @@ import (
 // nothing behind. Folders that are missing could be made too. A size of 0 asks
 // for no free space.
 func Check(path string, size int64) error {
+	// A path that is too long shows at once, before its folders are looked at.
+	if _, err := os.Lstat(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+		return shortened(err)
+	}
 	folder, missing, err := deepest(filepath.Dir(path))
 	if err != nil {
 		return err
@@ -23,7 +29,7 @@ func Check(path string, size int64) error {
 	// A name that is too long shows in a folder that is there.
 	for _, name := range append(missing, filepath.Base(path)) {
 		if _, err := os.Lstat(filepath.Join(folder, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return shortened(err)
 		}
 	}
 	f, err := New(folder)
@@ -37,6 +43,16 @@ func Check(path string, size int64) error {
 		return fault.New(fault.IO, "%s: %.1f MiB are to be written and %.1f MiB are free", folder, mib(uint64(size)), mib(usage.Free))
 	}
 	return nil
+}
+
+// shortened cuts the path of an error to a length that can be read.
+func shortened(err error) error {
+	const most = 200
+	var at *fs.PathError
+	if !errors.As(err, &at) || len(at.Path) <= most {
+		return err
+	}
+	return &fs.PathError{Op: at.Op, Path: strings.ToValidUTF8(at.Path[:most], "") + "…", Err: at.Err}
 }
 
 func mib(n uint64) float64 { return float64(n) / (1 << 20) }
@@ -56,7 +72,7 @@ func deepest(dir string) (folder string, missing []string, err error) {
 		_, link := os.Lstat(dir)
 		parent := filepath.Dir(dir)
 		if link == nil || parent == dir {
-			return "", nil, err
+			return "", nil, shortened(err)
 		}
 		missing = append(missing, filepath.Base(dir))
 		dir = parent

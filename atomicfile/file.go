@@ -215,7 +215,7 @@ func (f *File) Close() error {
 }
 
 // flush brings a file to the disk. Errors such as a full one may show only then.
-func flush(f *os.File) error {
+var flush = func(f *os.File) error {
 	if err := f.Sync(); err != nil && !unsupported(err) {
 		return err
 	}

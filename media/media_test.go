@@ -3,11 +3,16 @@ package media
 import (
 	"bytes"
 	"compress/zlib"
+	"context"
 	"encoding/binary"
+	"errors"
 	"image/png"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,60 +76,107 @@ func TestBytesAreNumPys(t *testing.T) {
 	}
 }
 
-func TestWritePNG(t *testing.T) {
-	m := NewImage(2, 3, 5, 3, nil)
-	for i := range m.Pix() {
-		m.values[i] = float32(i%256) / 255
-	}
-	path := filepath.Join(t.TempDir(), "x.png")
-	texts := []Text{{"prompt", `{"1": "x"}`}, {"workflow", "{}"}}
-	if err := WritePNG(path, m, texts); err != nil {
+// encode returns a picture as a PNG.
+func encode(t testing.TB, m *Image, texts []Text) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := EncodePNG(t.Context(), &b, m, texts); err != nil {
 		t.Fatal(err)
 	}
-	got, mask, err := Load(t.Context(), path, 0)
-	if err != nil || mask != nil {
-		t.Fatal(err, mask)
-	}
-	for i, v := range got.Pix() {
-		if v != float32(resample.ToByte(m.Pix()[i]))/255 {
-			t.Fatalf("value %d is %v, want %v", i, v, m.Pix()[i])
+	return b.Bytes()
+}
+
+// decode reads a picture from memory.
+func decode(t testing.TB, data []byte) (*Image, *Mask, error) {
+	return newFile(t.Context(), bytes.NewReader(data), int64(len(data))).decode(0)
+}
+
+func TestEncodePNG(t *testing.T) {
+	for _, channels := range []int{3, 4} {
+		m := NewImage(2, 3, 5, channels, nil)
+		for i := range m.Pix() {
+			m.values[i] = float32(i*7%256) / 255
 		}
-	}
-	read, err := ReadText(path)
-	if err != nil || len(read) != 2 || read[0] != texts[0] || read[1] != texts[1] {
-		t.Errorf("read the texts %v, %v", read, err)
-	}
-	// The standard library checks every sum.
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := png.Decode(bytes.NewReader(data)); err != nil {
-		t.Error(err)
-	}
-	files, err := os.ReadDir(filepath.Dir(path))
-	if err != nil || len(files) != 1 {
-		t.Errorf("there are the files %v, %v", files, err)
+		texts := []Text{{"prompt", `{"1": "x"}`}, {"workflow", "{}"}}
+		data := encode(t, m, texts)
+		got, mask, err := decode(t, data)
+		if err != nil || (mask != nil) != (channels == 4) {
+			t.Fatal(err, mask)
+		}
+		for i := range 3 * 5 {
+			for c := range channels {
+				v := float32(0)
+				if c < 3 {
+					v = got.Pix()[3*i+c]
+				} else {
+					v = 1 - mask.Pix()[i]
+				}
+				if want := float32(resample.ToByte(m.Pix()[channels*i+c])) / 255; math.Abs(float64(v-want)) > 1e-6 {
+					t.Fatalf("channel %d of pixel %d is %v, want %v", c, i, v, want)
+				}
+			}
+		}
+		read, err := readText(bytes.NewReader(data))
+		if err != nil || !slices.Equal(read, texts) {
+			t.Errorf("read the texts %v, %v", read, err)
+		}
+		// The standard library checks every sum.
+		if _, err := png.Decode(bytes.NewReader(data)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
-func TestWriteErrors(t *testing.T) {
+// TestEncodePNGTakesLittle encodes a picture without its size of memory.
+func TestEncodePNGTakesLittle(t *testing.T) {
+	m := NewImage(1, 1500, 1000, 3, nil)
+	for i := range m.Pix() {
+		m.values[i] = float32(i%251) / 255
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if err := EncodePNG(t.Context(), io.Discard, m, nil); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 2<<20 {
+		t.Errorf("it took %d bytes", took)
+	}
+}
+
+// full is a disk that has room for n bytes.
+type full struct{ n int }
+
+var errFull = errors.New("the disk is full")
+
+func (f *full) Write(p []byte) (int, error) {
+	if f.n -= len(p); f.n < 0 {
+		return 0, errFull
+	}
+	return len(p), nil
+}
+
+func TestEncodePNGErrors(t *testing.T) {
 	m := NewImage(1, 2, 2, 3, nil)
-	dir := t.TempDir()
 	for want, f := range map[string]func() error{
-		"only ASCII":   func() error { return WritePNG(filepath.Join(dir, "a.png"), m, []Text{{"prompt", "é"}}) },
-		"1 to 79":      func() error { return WritePNG(filepath.Join(dir, "a.png"), m, []Text{{"", "x"}}) },
-		"1 channels":   func() error { return WritePNG(filepath.Join(dir, "a.png"), NewImage(1, 2, 2, 1, nil), nil) },
-		"no such file": func() error { return WritePNG(filepath.Join(dir, "none", "a.png"), m, nil) },
-		"file exists":  func() error { return WritePNG(dir, m, nil) },
+		"only ASCII": func() error { return EncodePNG(t.Context(), io.Discard, m, []Text{{"prompt", "é"}}) },
+		"1 to 79":    func() error { return EncodePNG(t.Context(), io.Discard, m, []Text{{"", "x"}}) },
+		"1 channels": func() error { return EncodePNG(t.Context(), io.Discard, NewImage(1, 2, 2, 1, nil), nil) },
 	} {
 		if err := f(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	files, err := os.ReadDir(dir)
-	if err != nil || len(files) != 0 {
-		t.Errorf("the failures left %v, %v", files, err)
+	texts := []Text{{"prompt", "{}"}}
+	for n := range len(encode(t, m, texts)) {
+		if err := EncodePNG(t.Context(), &full{n}, m, texts); !errors.Is(err, errFull) {
+			t.Errorf("a disk of %d bytes: %v", n, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := EncodePNG(ctx, io.Discard, m, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -3,15 +3,15 @@ package media
 import (
 	"bytes"
 	"compress/zlib"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"image"
+	"image/color"
 	"image/png"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/weir-run/weir/fault"
@@ -23,58 +23,98 @@ import (
 // made it.
 type Text struct{ Key, Value string }
 
-// WritePNG writes the first picture of a batch as a PNG with 8 bits a channel
-// and with texts, in their order, as ComfyUI does. The file appears whole or
-// not at all.
-func WritePNG(path string, m *Image, texts []Text) error {
-	data, err := EncodePNG(m, texts)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return writeFile(path, data)
-}
-
-// writeFile writes under a temporary name and renames.
-func writeFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".weir-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	// CreateTemp's files are for their owner alone; pictures are for all.
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
-}
-
-// EncodePNG returns the first picture of a batch as a PNG with texts.
-func EncodePNG(m *Image, texts []Text) ([]byte, error) {
+// EncodePNG writes the first picture of a batch as a PNG with 8 bits a channel
+// and with texts, in their order, as ComfyUI does. It takes memory for a few
+// rows, and stops with an error when ctx ends.
+func EncodePNG(ctx context.Context, w io.Writer, m *Image, texts []Text) error {
 	if m.Batch < 1 || m.Channels < 3 || m.Channels > 4 {
-		return nil, fmt.Errorf("a picture of %d channels cannot be a PNG: expected 3 or 4", m.Channels)
+		return fmt.Errorf("a picture of %d channels cannot be a PNG: expected 3 or 4", m.Channels)
 	}
 	for _, t := range texts {
 		if err := t.check(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	var b bytes.Buffer
 	encoder := png.Encoder{CompressionLevel: png.DefaultCompression}
-	if err := encoder.Encode(&b, rgba(m)); err != nil {
-		return nil, err
+	return encoder.Encode(&pngWriter{ctx: ctx, w: w, texts: texts}, newRows(m))
+}
+
+// A pngWriter writes texts behind the header of a PNG, where Pillow has them,
+// until its context ends.
+type pngWriter struct {
+	ctx   context.Context
+	w     io.Writer
+	texts []Text
+	n     int // bytes of the header that are written
+}
+
+func (p *pngWriter) Write(b []byte) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
 	}
-	data := b.Bytes()
-	// Texts stand behind the header, as Pillow writes them.
 	const header = len(pngMagic) + 12 + 13
-	out := append([]byte{}, data[:header]...)
-	for _, t := range texts {
-		out = appendChunk(out, "tEXt", append([]byte(t.Key+"\x00"), t.Value...))
+	head := min(len(b), header-p.n)
+	if head == 0 {
+		return p.w.Write(b)
 	}
-	return append(out, data[header:]...), nil
+	n, err := p.w.Write(b[:head])
+	if p.n += n; err != nil || p.n < header {
+		return n, err
+	}
+	for _, t := range p.texts {
+		if _, err := p.w.Write(appendChunk(nil, "tEXt", append([]byte(t.Key+"\x00"), t.Value...))); err != nil {
+			return n, err
+		}
+	}
+	rest, err := p.w.Write(b[head:])
+	return n + rest, err
+}
+
+// rows are the bytes of a picture, made a row at a time as they are asked for.
+// They are those of ComfyUI: values are cut to 0..1 and, times 255, to whole
+// numbers.
+type rows struct {
+	m      *Image
+	y      int // the row that is made
+	values []float32
+	bytes  []uint8
+	pixel  opaque
+}
+
+func newRows(m *Image) *rows {
+	n := m.Width * m.Channels
+	return &rows{m: m, y: -1, values: make([]float32, n), bytes: make([]uint8, n)}
+}
+
+func (r *rows) ColorModel() color.Model { return color.NRGBAModel }
+
+func (r *rows) Bounds() image.Rectangle { return image.Rect(0, 0, r.m.Width, r.m.Height) }
+
+// Opaque reports whether there is no channel of opacity.
+func (r *rows) Opaque() bool { return r.m.Channels == 3 }
+
+// At returns a colour that is valid until the next call.
+func (r *rows) At(x, y int) color.Color {
+	if y != r.y {
+		r.m.Row(r.values, 0, y)
+		for i, v := range r.values {
+			r.bytes[i] = resample.ToByte(v)
+		}
+		r.y = y
+	}
+	if r.m.Channels == 3 {
+		r.pixel = opaque(r.bytes[3*x:])
+		return &r.pixel
+	}
+	b := r.bytes[4*x:][:4]
+	return color.NRGBA{b[0], b[1], b[2], b[3]}
+}
+
+// opaque is a colour without opacity.
+type opaque [3]uint8
+
+func (c *opaque) RGBA() (r, g, b, a uint32) {
+	return uint32(c[0]) * 0x101, uint32(c[1]) * 0x101, uint32(c[2]) * 0x101, 0xffff
 }
 
 // check reports whether a text can be stored as it is. JSON is always ASCII
@@ -89,24 +129,6 @@ func (t Text) check() error {
 		}
 	}
 	return nil
-}
-
-// rgba converts to bytes as ComfyUI does: values are cut to 0..1 and, times
-// 255, to whole numbers.
-func rgba(m *Image) image.Image {
-	out := image.NewNRGBA(image.Rect(0, 0, m.Width, m.Height))
-	row := make([]float32, m.Width*m.Channels)
-	for y := range m.Height {
-		m.Row(row, 0, y)
-		for x := range m.Width {
-			pixel := out.Pix[y*out.Stride+4*x:][:4]
-			pixel[3] = 255
-			for c, v := range row[x*m.Channels:][:m.Channels] {
-				pixel[c] = resample.ToByte(v)
-			}
-		}
-	}
-	return out
 }
 
 const pngMagic = "\x89PNG\r\n\x1a\n"

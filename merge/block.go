@@ -3,6 +3,7 @@ package merge
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -16,18 +17,57 @@ const blockElements = 64 << 10
 // A block is some rows of a weight.
 type block struct {
 	index, from, n int
-	raw            []byte    // in the dtype of the weight
-	values, change []float32 // of the weight, and room for as many of a change
+	values         []float32 // of the weight
+	raw            []byte    // the stored blocks that have them, and their elements
+	stored, change []float32 // and room for the elements of a change
 }
 
-// blockRows returns how many rows a block has.
+// room returns memory for n elements of a change.
+func (b *block) room(n int) []float32 {
+	b.change = slices.Grow(b.change[:0], n)[:n]
+	return b.change
+}
+
+// blockRows returns how many rows a block has, if no rotation needs more.
 func (w *Weight) blockRows() int { return max(1, blockElements/w.columns) }
 
-// each calls visit with all blocks of the rows from..to, with the values of
-// the base in them. It is called by several goroutines, for different blocks.
-func (w *Weight) each(ctx context.Context, from, to int, visit func(b *block) error) error {
+// bounds returns where the blocks begin that have the rows from..to, and the
+// end of the last one. No block ends within rows that a rotation mixes.
+func (w *Weight) bounds(from, to int) []int {
 	rows := w.blockRows()
-	blocks := (to - from + rows - 1) / rows
+	all := []int{w.uncut(from, -1)}
+	for at := all[0]; at < to; {
+		at = w.uncut(min(at+rows, to), 1)
+		all = append(all, at)
+	}
+	return all
+}
+
+// uncut returns the nearest row from row on, upwards or downwards, at which no
+// rotation's rows are cut.
+func (w *Weight) uncut(row, step int) int {
+	cut := func() int {
+		for i := range w.changes {
+			c := &w.changes[i]
+			if first, end := c.span(0, w.height); c.Group > 1 && first < row && row < end {
+				if within := (row - first) % c.Group; within > 0 {
+					return within - max(step, 0)*c.Group
+				}
+			}
+		}
+		return 0
+	}
+	for n := cut(); n != 0; n = cut() {
+		row -= n
+	}
+	return row
+}
+
+// each calls visit with all blocks that have the rows from..to, with the values
+// of the base in them. It is called by several goroutines, for different blocks.
+func (w *Weight) each(ctx context.Context, from, to int, visit func(b *block) error) error {
+	bounds := w.bounds(from, to)
+	blocks := len(bounds) - 1
 	workers := min(w.threads, blocks)
 	errs := make([]error, workers)
 	var next atomic.Int64
@@ -40,7 +80,8 @@ func (w *Weight) each(ctx context.Context, from, to int, visit func(b *block) er
 				if index >= blocks {
 					return
 				}
-				if errs[i] = w.read(ctx, b, index, from, to); errs[i] == nil {
+				b.index, b.from, b.n = index, bounds[index], bounds[index+1]-bounds[index]
+				if errs[i] = w.read(ctx, b); errs[i] == nil {
 					errs[i] = visit(b)
 				}
 			}
@@ -56,20 +97,19 @@ func (w *Weight) each(ctx context.Context, from, to int, visit func(b *block) er
 	return errors.Join(errs...)
 }
 
-// read fills a block with rows of the base.
-func (w *Weight) read(ctx context.Context, b *block, index, from, to int) error {
-	rows := w.blockRows()
-	size := w.columns * w.base.DType.Size()
-	if b.raw == nil {
-		n := min(rows, to-from)
-		b.raw, b.values, b.change = make([]byte, n*size), make([]float32, n*w.columns), make([]float32, n*w.columns)
-	}
-	b.index, b.from = index, from+index*rows
-	b.n = min(rows, to-b.from)
-	b.raw, b.values = b.raw[:b.n*size], b.values[:b.n*w.columns]
-	if err := w.base.ReadAt(ctx, b.raw, int64(b.from*size)); err != nil {
+// read fills a block with rows of the base. Of block-quantized tensors the
+// blocks are read that have them.
+func (w *Weight) read(ctx context.Context, b *block) error {
+	elems, bytes := w.base.DType.Block()
+	first, end := b.from*w.columns, (b.from+b.n)*w.columns
+	skip := first % elems
+	n := (end - first + skip + elems - 1) / elems
+	b.raw = slices.Grow(b.raw[:0], n*bytes)[:n*bytes]
+	if err := w.base.ReadAt(ctx, b.raw, int64(first/elems)*int64(bytes)); err != nil {
 		return err
 	}
-	dtype.ToF32(b.values, b.raw, w.base.DType)
+	b.stored = slices.Grow(b.stored[:0], n*elems)[:n*elems]
+	dtype.ToF32(b.stored, b.raw, w.base.DType)
+	b.values = b.stored[skip : skip+end-first]
 	return nil
 }

@@ -9,25 +9,43 @@ import (
 	"github.com/weir-run/weir/weights"
 )
 
-// A delta is the matrix that a change adds, before scale and strength. It is
-// had in rows, and may be read by several goroutines.
+// A delta is the matrix D that a change adds, before scale and strength, or
+// what takes the weight's place. It is had in rows, and may be read by several
+// goroutines.
 type delta interface {
-	// rows writes n rows, from one on, to dst.
-	rows(ctx context.Context, dst []float32, from, n int) error
+	// rows writes n rows, from one on, to dst. The weight has these rows now.
+	rows(ctx context.Context, dst, weight []float32, from, n int) error
 }
 
 // load reads the factors of a change.
 func (c Change) load(ctx context.Context) (delta, error) {
+	d, err := c.delta(ctx)
+	if err != nil || !c.Transposed {
+		return d, err
+	}
+	m, err := whole(ctx, d)
+	return held{m.transposed()}, err
+}
+
+// delta reads the factors of a change.
+func (c Change) delta(ctx context.Context) (delta, error) {
+	switch c.Product {
+	case lora.Rotation, lora.Butterfly:
+		return c.loadRotation(ctx)
+	}
 	first, err := loadFactor(ctx, c.Set, c.First)
-	if err != nil || c.Product == lora.Single {
+	if err != nil || c.Product == lora.Single || c.Product == lora.Replacement {
 		return first, err
 	}
 	second, err := loadFactor(ctx, c.Set, c.Second)
 	if err != nil {
 		return nil, err
 	}
-	if c.Product == lora.Hadamard {
+	switch c.Product {
+	case lora.Hadamard:
 		return hadamard{first, second}, nil
+	case lora.Generalized:
+		return generalized{first, second.(product)}, nil
 	}
 	return loadKronecker(ctx, first, second)
 }
@@ -66,7 +84,7 @@ func loadFactor(ctx context.Context, set *weights.Set, f lora.Factor) (delta, er
 // A stored delta is a tensor of the file.
 type stored struct{ weights.Ref }
 
-func (s stored) rows(ctx context.Context, dst []float32, from, n int) error {
+func (s stored) rows(ctx context.Context, dst, _ []float32, from, n int) error {
 	size := int64(s.DType.Size())
 	raw := make([]byte, int64(len(dst))*size)
 	if err := s.ReadAt(ctx, raw, int64(from)*int64(len(dst)/n)*size); err != nil {
@@ -79,7 +97,7 @@ func (s stored) rows(ctx context.Context, dst []float32, from, n int) error {
 // A product is that of two matrices.
 type product struct{ a, b matrix }
 
-func (p product) rows(_ context.Context, dst []float32, from, n int) error {
+func (p product) rows(_ context.Context, dst, _ []float32, from, n int) error {
 	multiply(dst, p.a.values[from*p.a.columns:][:n*p.a.columns], p.b, n)
 	return nil
 }
@@ -87,12 +105,12 @@ func (p product) rows(_ context.Context, dst []float32, from, n int) error {
 // A hadamard is the product of the elements of two deltas.
 type hadamard struct{ first, second delta }
 
-func (h hadamard) rows(ctx context.Context, dst []float32, from, n int) error {
+func (h hadamard) rows(ctx context.Context, dst, weight []float32, from, n int) error {
 	second := make([]float32, len(dst))
-	if err := h.second.rows(ctx, second, from, n); err != nil {
+	if err := h.second.rows(ctx, second, weight, from, n); err != nil {
 		return err
 	}
-	if err := h.first.rows(ctx, dst, from, n); err != nil {
+	if err := h.first.rows(ctx, dst, weight, from, n); err != nil {
 		return err
 	}
 	for i, v := range second {
@@ -113,7 +131,7 @@ func loadKronecker(ctx context.Context, first, second delta) (delta, error) {
 	return kronecker{a, b}, err
 }
 
-func (k kronecker) rows(_ context.Context, dst []float32, from, n int) error {
+func (k kronecker) rows(_ context.Context, dst, _ []float32, from, n int) error {
 	for i := from; i < from+n; i++ {
 		row := k.second.row(i % k.second.height())
 		for _, x := range k.first.row(i / k.second.height()) {
@@ -124,4 +142,43 @@ func (k kronecker) rows(_ context.Context, dst []float32, from, n int) error {
 		}
 	}
 	return nil
+}
+
+// A held delta is a matrix in memory.
+type held struct{ matrix }
+
+func (h held) rows(_ context.Context, dst, _ []float32, from, n int) error {
+	copy(dst, h.values[from*h.columns:][:n*h.columns])
+	return nil
+}
+
+// A generalized delta is another one and the product of the weight W[N,K·taps]
+// with a matrix of K×K: of each tap of the kernel by itself.
+type generalized struct {
+	delta
+	second product
+}
+
+func (g generalized) rows(ctx context.Context, dst, weight []float32, from, n int) error {
+	if err := g.delta.rows(ctx, dst, weight, from, n); err != nil {
+		return err
+	}
+	a, b := g.second.a, g.second.b
+	k := b.columns
+	taps := len(dst) / n / k
+	row, inner, add := make([]float32, k), make([]float32, a.columns), make([]float32, k)
+	for i := range n {
+		for tap := range taps {
+			w, d := weight[i*k*taps+tap:], dst[i*k*taps+tap:]
+			for j := range k {
+				row[j] = w[j*taps]
+			}
+			multiply(inner, row, a, 1)
+			multiply(add, inner, b, 1)
+			for j, v := range add {
+				d[j*taps] += v
+			}
+		}
+	}
+	return ctx.Err()
 }

@@ -5,18 +5,27 @@ import (
 	"math"
 )
 
+// epsilon is added to lengths that dora_scale is divided by, as ComfyUI does:
+// the distance of the float32 numbers above 1.
+const epsilon = 0x1p-23
+
 // scaleRows gives rows of the weight plus the change the lengths of a DoRA,
 // and moves the weight towards that by the strength.
 func (c loaded) scaleRows(values, change []float32, from, rows int) {
 	columns := len(values) / rows
 	for i := range rows {
 		v, d := values[i*columns:][:columns], change[i*columns:][:columns]
-		var square float64
+		var before, after float64
 		for j := range d {
+			before += float64(v[j]) * float64(v[j])
 			d[j] = v[j] + c.Scale*d[j]
-			square += float64(d[j]) * float64(d[j])
+			after += float64(d[j]) * float64(d[j])
 		}
-		by := float32(ratio(c.lengths[from+i], square))
+		length := float64(c.lengths[from+i])
+		by := float32(ratio(length, after))
+		if c.Before {
+			by = float32(length / (math.Sqrt(before) + epsilon))
+		}
 		for j, x := range d {
 			v[j] += c.Strength * (x*by - v[j])
 		}
@@ -36,11 +45,11 @@ func (c loaded) scaleColumns(values, change []float32, rows int) {
 
 // ratio returns by what a vector is multiplied to become so long. One of zeros
 // has no direction and stays what it is.
-func ratio(length float32, square float64) float64 {
+func ratio(length, square float64) float64 {
 	if square == 0 {
 		return 0
 	}
-	return float64(length) / math.Sqrt(square)
+	return length / math.Sqrt(square)
 }
 
 // norms are what DoRAs of columns multiply those by, for which the whole
@@ -85,7 +94,7 @@ func (w *Weight) lengths(ctx context.Context, i int, changes []loaded) ([]float3
 			square += x
 		}
 		for j := range kernel {
-			by[k*kernel+j] = float32(ratio(length, square))
+			by[k*kernel+j] = float32(float64(length) / (math.Sqrt(square) + epsilon))
 		}
 	}
 	w.norms.known[i] = by
@@ -96,22 +105,20 @@ func (w *Weight) lengths(ctx context.Context, i int, changes []loaded) ([]float3
 // weight with all changes but the last, plus the last one's delta.
 func (w *Weight) columnSquares(ctx context.Context, changes []loaded) ([]float64, error) {
 	last := changes[len(changes)-1]
-	from, to := last.From, last.From+last.Rows
-	if last.Rows == 0 {
-		from, to = 0, w.base.Shape[0]
-	}
-	parts := make([][]float64, (to-from+w.blockRows()-1)/w.blockRows())
+	from, to := last.span(0, w.height)
+	parts := make([][]float64, len(w.bounds(from, to))-1)
 	err := w.each(ctx, from, to, func(b *block) error {
 		if err := b.apply(ctx, changes[:len(changes)-1]); err != nil {
 			return err
 		}
-		change := b.change[:len(b.values)]
-		if err := last.rows(ctx, change, b.from-from, b.n); err != nil {
+		rows, from, values := b.under(last.Change)
+		change := b.room(len(values))
+		if err := last.rows(ctx, change, values, from, rows); err != nil {
 			return err
 		}
 		part := make([]float64, w.columns)
-		for i := range b.n {
-			v, d := b.values[i*w.columns:][:w.columns], change[i*w.columns:][:w.columns]
+		for i := range rows {
+			v, d := values[i*w.columns:][:w.columns], change[i*w.columns:][:w.columns]
 			for j := range part {
 				x := float64(v[j] + last.Scale*d[j])
 				part[j] += x * x

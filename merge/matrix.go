@@ -30,17 +30,10 @@ func loadMatrix(ctx context.Context, set *weights.Set, name string) (matrix, err
 	return matrix{len(values) / ref.Shape[0], values}, nil
 }
 
-// whole returns all rows of a factor.
+// whole returns all rows of a delta that does not depend on the weight.
 func whole(ctx context.Context, d delta) (matrix, error) {
-	var m matrix
-	height := 0
-	switch d := d.(type) {
-	case product:
-		m.columns, height = d.b.columns, d.a.height()
-	case stored:
-		height = d.Shape[0]
-		m.columns = int(d.Elements()) / height
-	}
+	height, columns := size(d)
+	m := matrix{columns: columns}
 	m.values = make([]float32, height*m.columns)
 	rows := max(1, blockElements/m.columns)
 	for from := 0; from < height; from += rows {
@@ -48,11 +41,26 @@ func whole(ctx context.Context, d delta) (matrix, error) {
 			return m, err
 		}
 		n := min(rows, height-from)
-		if err := d.rows(ctx, m.values[from*m.columns:][:n*m.columns], from, n); err != nil {
+		if err := d.rows(ctx, m.values[from*m.columns:][:n*m.columns], nil, from, n); err != nil {
 			return m, err
 		}
 	}
 	return m, nil
+}
+
+// size returns the rows and columns of a delta.
+func size(d delta) (rows, columns int) {
+	switch d := d.(type) {
+	case product:
+		return d.a.height(), d.b.columns
+	case stored:
+		return d.Shape[0], int(d.Elements()) / d.Shape[0]
+	case hadamard:
+		return size(d.first)
+	case kronecker:
+		return d.first.height() * d.second.height(), d.first.columns * d.second.columns
+	}
+	return 0, 0
 }
 
 // transposed returns the matrix with rows and columns exchanged.

@@ -24,13 +24,27 @@ type Change struct {
 	Strength float32
 }
 
+// DType returns the dtype in which a tensor of dt is kept once something is
+// merged into it: its own, or F16 for block-quantized ones. To quantize again
+// would round most of a small change away, and F16 holds every dequantized
+// value more exactly than the blocks did.
+func DType(dt dtype.DType) dtype.DType {
+	if dt.IsQuantized() {
+		return dtype.F16
+	}
+	return dt
+}
+
 // A Weight is a tensor of a checkpoint with changes merged into it. It has the
-// tensor's dtype and shape. It may be read by several goroutines.
+// tensor's shape, and the dtype that DType returns. It may be read by several
+// goroutines.
 type Weight struct {
 	base    weights.Ref
+	dtype   dtype.DType
 	changes []Change
 	threads int
 	columns int // of the matrix that the weight is: the elements of a row
+	height  int // its rows
 	norms   norms
 }
 
@@ -41,12 +55,19 @@ func New(base weights.Ref, changes []Change, threads int) *Weight {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	w := &Weight{base: base, changes: changes, threads: threads, columns: 1, norms: newNorms()}
-	for _, n := range base.Shape[min(1, len(base.Shape)):] {
-		w.columns *= n
+	w := &Weight{base: base, dtype: DType(base.DType), changes: changes, threads: threads, columns: 1, height: 1, norms: newNorms()}
+	for i, n := range base.Shape {
+		if i == 0 {
+			w.height = n
+		} else {
+			w.columns *= n
+		}
 	}
 	return w
 }
+
+// Bytes returns the size of the merged tensor.
+func (w *Weight) Bytes() int64 { return w.dtype.Bytes(w.base.Elements()) }
 
 // Signature tells what is merged from anything else that may be merged into
 // the same tensor.
@@ -77,8 +98,8 @@ func (w *Weight) Files() []*weights.File {
 // ReadAt fills p with the bytes of the merged tensor from off on, which must
 // lie within it. Errors name the file and the tensor.
 func (w *Weight) ReadAt(ctx context.Context, p []byte, off int64) error {
-	if off < 0 || off > w.base.Length || int64(len(p)) > w.base.Length-off {
-		return fmt.Errorf("%v: bytes %d to %d are outside its %d bytes", w.base, off, off+int64(len(p)), w.base.Length)
+	if off < 0 || off > w.Bytes() || int64(len(p)) > w.Bytes()-off {
+		return fmt.Errorf("%v: bytes %d to %d are outside its %d bytes", w.base, off, off+int64(len(p)), w.Bytes())
 	}
 	if len(p) == 0 {
 		return ctx.Err()
@@ -87,19 +108,22 @@ func (w *Weight) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if err != nil {
 		return err
 	}
-	size := int64(w.columns * w.base.DType.Size())
+	size := int64(w.columns * w.dtype.Size())
 	from, to := off/size, (off+int64(len(p))+size-1)/size
 	return w.each(ctx, int(from), int(to), func(b *block) error {
 		if err := b.apply(ctx, loaded); err != nil {
 			return err
 		}
-		dtype.FromF32(b.raw, b.values, w.base.DType)
-		// The first and the last row may be wanted in part.
-		if at := int64(b.from)*size - off; at >= 0 {
-			copy(p[at:], b.raw)
-		} else {
-			copy(p, b.raw[-at:])
+		// A block may begin before the bytes that are wanted, and end behind them.
+		at := int64(b.from)*size - off
+		first, end := max(-at, 0), min(int64(b.n)*size, int64(len(p))-at)
+		if first%size == 0 && end%size == 0 {
+			dtype.FromF32(p[at+first:at+end], b.values[first/size*int64(w.columns):end/size*int64(w.columns)], w.dtype)
+			return nil
 		}
+		raw := make([]byte, int64(b.n)*size)
+		dtype.FromF32(raw, b.values, w.dtype)
+		copy(p[at+first:at+end], raw[first:end])
 		return nil
 	})
 }
@@ -127,8 +151,8 @@ func (w *Weight) load(ctx context.Context) ([]loaded, error) {
 type loaded struct {
 	*Change
 	delta
-	// lengths are, for a DoRA of rows, what each is to become as long as and, for
-	// one of columns, what each is multiplied by.
+	// lengths are those of a DoRA of rows or, of columns, what each is multiplied
+	// by.
 	lengths []float32
 }
 
@@ -139,11 +163,13 @@ func (b *block) apply(ctx context.Context, changes []loaded) error {
 		if rows == 0 {
 			continue
 		}
-		change := b.change[:len(values)]
-		if err := c.rows(ctx, change, from, rows); err != nil {
+		change := b.room(len(values))
+		if err := c.rows(ctx, change, values, from, rows); err != nil {
 			return err
 		}
 		switch {
+		case c.Product == lora.Replacement:
+			copy(values, change)
 		case c.Magnitude == "":
 			for j, v := range change {
 				values[j] += c.Strength * c.Scale * v
@@ -160,13 +186,18 @@ func (b *block) apply(ctx context.Context, changes []loaded) error {
 // under returns how many rows of a change are in the block, the first of them,
 // and the values of the weight there.
 func (b *block) under(c *Change) (rows, from int, values []float32) {
-	first, end := b.from, b.from+b.n
-	if c.Rows > 0 {
-		first, end = max(first, c.From), min(end, c.From+c.Rows)
-	}
+	first, end := c.span(b.from, b.from+b.n)
 	if first >= end {
 		return 0, 0, nil
 	}
 	columns := len(b.values) / b.n
 	return end - first, first - c.From, b.values[(first-b.from)*columns : (end-b.from)*columns]
+}
+
+// span returns the rows among from..to that the change is on.
+func (c *Change) span(from, to int) (int, int) {
+	if c.Rows > 0 {
+		return max(from, c.From), min(to, c.From+c.Rows)
+	}
+	return from, to
 }

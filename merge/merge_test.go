@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/internal/gguf"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/clip"
@@ -43,7 +44,7 @@ func (s source) Scalar(name string) (float32, error) {
 }
 
 // write writes tensors to a file and opens it.
-func write(t *testing.T, tensors ...weights.Tensor) *weights.Set {
+func write(t testing.TB, tensors ...weights.Tensor) *weights.Set {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "file.safetensors")
 	if err := weights.Write(t.Context(), path, nil, tensors); err != nil {
@@ -59,7 +60,7 @@ func write(t *testing.T, tensors ...weights.Tensor) *weights.Set {
 
 // unet returns the tiny UNet of the goldens with its weights in a dtype, and
 // what else makes it a checkpoint.
-func unet(t *testing.T, dt dtype.DType) *weights.Set {
+func unet(t testing.TB, dt dtype.DType) *weights.Set {
 	t.Helper()
 	var tensors []weights.Tensor
 	for name, prefix := range map[string]string{"unet_sd15": sd.UNetPrefix, "vae": sd.VAEPrefix, "clip_l": sd.ClipLSD1} {
@@ -100,7 +101,7 @@ func cases(t *testing.T) (files map[string]*weights.Set, merged map[string]map[s
 }
 
 // newBase returns the tiny UNet as what LoRAs are put on.
-func newBase(t *testing.T, base *weights.Set) lora.Base {
+func newBase(t testing.TB, base *weights.Set) lora.Base {
 	t.Helper()
 	c, err := sd.Detect(source{base}, map[string]string{clip.MetadataHeads: "4"})
 	if err != nil {
@@ -218,7 +219,7 @@ func TestAnyBytes(t *testing.T) {
 
 // TestRounding compares weights in smaller types with those merged in float32.
 func TestRounding(t *testing.T) {
-	const name, weight = "dora of rows", sd.UNetPrefix + "input_blocks.0.0.weight"
+	const name, weight = "dora of PEFT", sd.UNetPrefix + "input_blocks.0.0.weight"
 	files, _ := cases(t)
 	for _, dt := range []dtype.DType{dtype.F16, dtype.BF16, dtype.F8E4M3, dtype.F8E5M2} {
 		base := unet(t, dt)
@@ -396,9 +397,11 @@ func TestWhatFitsIsMerged(t *testing.T) {
 	base := unet(t, dtype.F16)
 	on := newBase(t, base)
 	files, _ := cases(t)
+	more, _ := comfy(t)
+	maps.Copy(files, more)
 	names := slices.Sorted(maps.Keys(files))
-	taken, refused := 0, 0
-	for range 150 {
+	whole, skipped, refused := 0, 0, 0
+	for range 200 {
 		shapes := map[string][]int{}
 		add := func(file *weights.Set, one bool) {
 			list := file.Names()
@@ -434,18 +437,147 @@ func TestWhatFitsIsMerged(t *testing.T) {
 		}
 		l := write(t, list...)
 		m, err := lora.Map(source{l}, on)
-		if err != nil {
+		switch {
+		case err != nil:
 			refused++
 			continue
+		case len(m.Skipped) > 0:
+			skipped++
+		default:
+			whole++
 		}
-		taken++
 		for weight, list := range m.Changes {
 			for _, c := range list {
 				read(t, base, weight, Change{c, l, 0.5})
 			}
 		}
+		for weight, list := range m.Adapters {
+			for _, a := range list {
+				read(t, base, weight, Change{lora.Merged(a), l, 0.5})
+			}
+		}
 	}
-	if taken < 20 || refused < 20 {
-		t.Errorf("%d files were taken and %d refused: this test shows little", taken, refused)
+	if whole < 20 || skipped < 20 || refused < 5 {
+		t.Errorf("%d files were taken as a whole, %d in part and %d refused: this test shows little", whole, skipped, refused)
+	}
+}
+
+// TestQuantizedBase merges into block-quantized weights, whose rows do not all
+// begin where blocks do: the bytes are those of the same merged into what the
+// blocks dequantize to, rounded to F16, whichever of them are read.
+func TestQuantizedBase(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	plain := unet(t, dtype.F32)
+	metadata := map[string]any{"general.architecture": "sd1"}
+	var tensors []gguf.Tensor
+	var same []weights.Tensor
+	for _, name := range plain.Names() {
+		ref, _ := plain.Lookup(name)
+		v, err := ref.ReadF32(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := gguf.Tensor{Name: name, Shape: ref.Shape, DType: dtype.F32, Data: dtype.BytesOf(v)}
+		if len(ref.Shape) > 1 && len(v)%dtype.MaxBlock == 0 {
+			x.DType = []dtype.DType{dtype.Q4_K, dtype.Q8_0}[r.IntN(2)]
+			x.Data = gguf.Quantize(x.DType, v)
+			dtype.ToF32(v, x.Data, x.DType)
+			shape := []int32{}
+			for _, n := range ref.Shape {
+				shape = append(shape, int32(n))
+			}
+			metadata["comfy.gguf.orig_shape."+name], x.Shape = shape, []int{len(v) / dtype.MaxBlock, dtype.MaxBlock}
+		}
+		tensors, same = append(tensors, x), append(same, weights.F32(name, dtype.F32, ref.Shape, v))
+	}
+	path := filepath.Join(t.TempDir(), "unet.gguf")
+	if err := os.WriteFile(path, gguf.Encode(metadata, tensors), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	base, err := weights.OpenSet(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	wide := write(t, same...)
+	files, cases := comfy(t)
+	seen := map[dtype.DType]int{}
+	within := 0 // rows that begin within a block
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		c := cases[name]
+		if len(c.files) > 1 {
+			continue
+		}
+		l := files[c.files[0]]
+		for weight, list := range changes(t, wide, l, c.strength) {
+			ref, _ := base.Lookup(weight)
+			want := values(read(t, wide, weight, list...), dtype.F32)
+			rounded := make([]byte, 2*len(want))
+			dt := DType(ref.DType)
+			if dt == dtype.F32 {
+				continue
+			}
+			dtype.FromF32(rounded, want, dtype.F16)
+			w := New(ref, list, 0)
+			if dt != dtype.F16 || w.Bytes() != int64(len(rounded)) {
+				t.Fatalf("%s is kept as %v in %d bytes", weight, dt, w.Bytes())
+			}
+			for range 5 {
+				from := r.Int64N(w.Bytes())
+				n := r.Int64N(w.Bytes()-from) + 1
+				got := make([]byte, n)
+				if err := w.ReadAt(t.Context(), got, from); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(got, rounded[from:from+n]) {
+					t.Errorf("%s, %s (%v): bytes %d to %d are not those merged in F32, rounded", name, weight, ref.DType, from, from+n)
+				}
+			}
+			seen[ref.DType]++
+			if elems, _ := ref.DType.Block(); int(ref.Elements())/ref.Shape[0]%elems != 0 {
+				within++
+			}
+		}
+	}
+	if len(seen) < 2 || within == 0 {
+		t.Errorf("types %v, %d weights with rows that begin within a block: this test shows little", seen, within)
+	}
+}
+
+// TestTransposed merges changes into a weight that is stored with its inputs as
+// rows: it becomes what the weight stored the usual way does, transposed.
+func TestTransposed(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	const n, k = 48, 300
+	w, v := tensor(r, "w", n, k)
+	turned := make([]float32, n*k)
+	for i := range v {
+		turned[i%k*n+i/k] = v[i]
+	}
+	base := write(t, w, weights.F32("turned", dtype.F32, []int{k, n}, turned))
+	a, _ := tensor(r, "a", n, 3)
+	b, _ := tensor(r, "b", 3, k)
+	d, _ := tensor(r, "d", n, k)
+	w1, _ := tensor(r, "w1", 4, 5)
+	w2, _ := tensor(r, "w2", 12, 60)
+	l := write(t, a, b, d, w1, w2)
+	low, whole := lora.Factor{A: "a", B: "b"}, lora.Factor{Whole: "d"}
+	for _, c := range []lora.Change{
+		{First: low}, {First: whole}, {First: low, Second: low, Product: lora.Hadamard}, {First: whole, Product: lora.Replacement},
+		{First: lora.Factor{Whole: "w1"}, Second: lora.Factor{Whole: "w2"}, Product: lora.Kronecker},
+	} {
+		c.Scale = 0.7
+		want := values(read(t, base, "w", Change{c, l, 0.9}), dtype.F32)
+		c.Transposed = true
+		got := values(read(t, base, "turned", Change{c, l, 0.9}), dtype.F32)
+		for i := range want {
+			if got[i%k*n+i/k] != want[i] {
+				t.Fatalf("%v: element %d,%d is %v, want %v", c.Product, i/k, i%k, got[i%k*n+i/k], want[i])
+			}
+		}
 	}
 }

@@ -223,9 +223,7 @@ func TestEveryModelNode(t *testing.T) {
 	for i := range picture.Pix() {
 		picture.Pix()[i] = float32(i%7) / 7
 	}
-	if err := media.WritePNG(filepath.Join(b.env.Folders.Input, "in.png"), picture, nil); err != nil {
-		t.Fatal(err)
-	}
+	b.write(filepath.Join(b.env.Folders.Input, "in.png"), picture)
 	g := b.parse(`{
 		"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "emoji.safetensors"}},
 		"10": {"class_type": "CLIPSetLastLayer", "inputs": {"clip": ["1", 1], "stop_at_clip_layer": -2}},

@@ -61,22 +61,7 @@ func registerLoaders(reg *workflow.Registry, env *Env) {
 		Outputs: workflow.Outputs(workflow.TypeModel, workflow.TypeClip),
 		Changed: env.changed("lora_name", "loras"),
 		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-			model, err := withLoRA(env, c, c.Float("strength_model"))
-			if err != nil {
-				return nil, err
-			}
-			clip, err := Input[*pipeline.CLIP](c, "clip")
-			if err != nil {
-				return nil, err
-			}
-			lora, err := openLoRA(env, c)
-			if err != nil {
-				return nil, err
-			}
-			if clip, err = clip.WithLoRA(lora, c.Float("strength_clip")); err != nil {
-				return nil, err
-			}
-			return []any{model, clip}, nil
+			return withLoRA(env, c, c.Float("strength_model"), c.Float("strength_clip"))
 		},
 	})
 	reg.Register(workflow.Schema{
@@ -88,31 +73,46 @@ func registerLoaders(reg *workflow.Registry, env *Env) {
 		Outputs: workflow.Outputs(workflow.TypeModel),
 		Changed: env.changed("lora_name", "loras"),
 		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-			model, err := withLoRA(env, c, c.Float("strength_model"))
-			if err != nil {
-				return nil, err
-			}
-			return []any{model}, nil
+			return withLoRA(env, c, c.Float("strength_model"), 0)
 		},
 	})
 }
 
-func openLoRA(env *Env, c *workflow.Call) (*pipeline.LoRA, error) {
-	path, err := env.find(c, "lora_name", "loras")
-	if err != nil {
-		return nil, err
-	}
-	return env.Engine.LoRA(path)
-}
-
-func withLoRA(env *Env, c *workflow.Call, strength float64) (*pipeline.Model, error) {
+// withLoRA returns a model and text encoders with the LoRA that the node names.
+// Text encoders that a checkpoint lacks, or that the node has no input for, are
+// passed on as they are. With strengths of 0 the file is not looked at.
+func withLoRA(env *Env, c *workflow.Call, modelStrength, clipStrength float64) ([]any, error) {
 	model, err := Input[*pipeline.Model](c, "model")
 	if err != nil {
 		return nil, err
 	}
-	lora, err := openLoRA(env, c)
+	out := []any{model}
+	var clip *pipeline.CLIP
+	if c.Schema.Input("clip") != nil {
+		out = append(out, c.Value("clip"))
+		if _, none := out[1].(absent); !none {
+			if clip, err = Input[*pipeline.CLIP](c, "clip"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if modelStrength == 0 && clipStrength == 0 {
+		return out, nil
+	}
+	path, err := env.find(c, "lora_name", "loras")
 	if err != nil {
 		return nil, err
 	}
-	return model.WithLoRA(lora, strength)
+	lora, err := env.Engine.LoRA(path)
+	if err != nil {
+		return nil, err
+	}
+	if model, clip, err = lora.On(model, clip, modelStrength, clipStrength); err != nil {
+		return nil, err
+	}
+	out[0] = model
+	if clip != nil {
+		out[1] = clip
+	}
+	return out, nil
 }

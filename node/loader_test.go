@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/weights"
 )
@@ -119,5 +120,83 @@ func TestLoRAOfAnotherModel(t *testing.T) {
 	_, _, err := b.try(b.parse(text))
 	if err == nil || !strings.Contains(err.Error(), "node 77 (LoraLoaderModelOnly)") || !strings.Contains(err.Error(), "srvgg_x2.safetensors") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestLoRAOnWhatThereIs draws with a LoRA on a UNet from a file without text
+// encoders, whose prompts are encoded by those of another file, and with files
+// that have nothing for a node's model: they change nothing and stop nothing.
+func TestLoRAOnWhatThereIs(t *testing.T) {
+	b := newBench(t, pipeline.Options{})
+	extra := t.TempDir()
+	for _, dir := range []string{"checkpoints", "loras/a", "loras/b"} {
+		if err := os.MkdirAll(filepath.Join(extra, "models", dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set, err := weights.OpenSet(filepath.Join(root, "models", "checkpoints", "emoji.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	var part []weights.Tensor
+	for _, name := range set.Names() {
+		if ref, _ := set.Lookup(name); !strings.HasPrefix(name, sd.ClipLSD1) {
+			raw := make([]byte, ref.Length)
+			if err := ref.ReadAt(t.Context(), raw, 0); err != nil {
+				t.Fatal(err)
+			}
+			part = append(part, weights.Tensor{Name: name, DType: ref.DType, Shape: ref.Shape, Write: weights.Bytes(raw)})
+		}
+	}
+	write := func(name string, metadata map[string]string, tensors ...weights.Tensor) {
+		if err := weights.Write(t.Context(), filepath.Join(extra, "models", name), metadata, tensors); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pair := func(name string, by float32, n, k int) []weights.Tensor {
+		down, up := make([]float32, 2*k), make([]float32, 2*n)
+		for i := range down {
+			down[i] = by * (float32(i%7)/7 - 0.4)
+		}
+		for i := range up {
+			up[i] = float32(i%5)/5 - 0.4
+		}
+		return []weights.Tensor{weights.F32(name+".lora_down.weight", dtype.F16, []int{2, k}, down), weights.F32(name+".lora_up.weight", dtype.F16, []int{n, 2}, up)}
+	}
+	const unet, text = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_v", "lora_te_text_model_encoder_layers_0_mlp_fc2"
+	write("checkpoints/part.safetensors", set.Metadata(), part...)
+	write("loras/a/style.safetensors", nil, pair(unet, 1, 128, 96)...)
+	write("loras/b/style.safetensors", nil, pair(unet, -2, 128, 96)...)
+	write("loras/text.safetensors", nil, pair(text, 1, 96, 384)...)
+	b.addRoot(extra)
+	draw := func(loader string) []float32 {
+		t.Helper()
+		return b.run(b.parse(`{"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "part.safetensors"}},
+			"3": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "emoji.safetensors"}},
+			"7": ` + loader + `,
+			"2": {"class_type": "CLIPTextEncode", "inputs": {"text": "red apple", "clip": ["3", 1]}},
+			"4": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+			"5": {"class_type": "KSampler", "inputs": {"seed": 42, "steps": 1, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0,
+				"model": ["7", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["4", 0]}},
+			"6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["3", 2]}},
+			"9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["6", 0]}}}`)).Pix()
+	}
+	both := func(name string) []float32 {
+		return draw(`{"class_type": "LoraLoader", "inputs": {"lora_name": "` + name + `", "strength_model": 1.0, "strength_clip": 1.0, "model": ["1", 0], "clip": ["1", 1]}}`)
+	}
+	only := func(name string) []float32 {
+		return draw(`{"class_type": "LoraLoaderModelOnly", "inputs": {"lora_name": "` + name + `", "strength_model": 1.0, "model": ["1", 0]}}`)
+	}
+	plain := only("text.safetensors")
+	if !slices.Equal(both("text.safetensors"), plain) {
+		t.Error("a LoRA for text encoders changes the UNet")
+	}
+	a := only("a/style.safetensors")
+	if slices.Equal(a, plain) || !slices.Equal(both("a/style.safetensors"), a) {
+		t.Error("a LoRA on a checkpoint without text encoders is another one than on the model only, or none")
+	}
+	if other := only("b/style.safetensors"); slices.Equal(other, a) || slices.Equal(other, plain) {
+		t.Error("two files of one name in two folders are one")
 	}
 }

@@ -2,16 +2,23 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"math/big"
 	"math/rand/v2"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
+	"github.com/weir-run/weir/atomicfile"
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/workflow"
@@ -30,9 +37,9 @@ func registerSave(reg *workflow.Registry, env *Env) {
 				return nil, err
 			}
 			if env.Engine.Planning() {
-				return nil, nil
+				return nil, env.checkSave(c.String("filename_prefix"), m)
 			}
-			return nil, save(ctx, c, m, env.Folders.Output, "output", c.String("filename_prefix"))
+			return nil, save(ctx, c, m, env, "output", c.String("filename_prefix"))
 		},
 	})
 	// A run's previews do not overwrite those of another program.
@@ -49,69 +56,189 @@ func registerSave(reg *workflow.Registry, env *Env) {
 			if env.Engine.Planning() {
 				return nil, nil
 			}
-			return nil, save(ctx, c, m, env.Folders.Temp, "temp", "ComfyUI"+suffix)
+			return nil, save(ctx, c, m, env, "temp", "ComfyUI"+suffix)
 		},
 	})
 }
 
-// save writes each picture of a batch under the next free number.
-func save(ctx context.Context, c *workflow.Call, m *media.Image, folder, kind, prefix string) error {
-	prefix = fillIn(prefix, m.Width, m.Height, time.Now())
-	prefix = path.Clean(strings.ReplaceAll(prefix, `\`, "/"))
-	if base := path.Base(prefix); base == "." || base == "/" {
-		return fmt.Errorf("input filename_prefix: %q names no file", c.String("filename_prefix"))
-	}
-	target, err := folders.Within(folder, prefix)
+// save writes each picture of a batch under the next free number. What cannot
+// be written there goes to another folder, which the error names.
+func save(ctx context.Context, c *workflow.Call, m *media.Image, env *Env, kind, prefix string) error {
+	d, err := env.destination(kind, prefix, m.Width, m.Height)
 	if err != nil {
 		return fmt.Errorf("input filename_prefix: %w", err)
-	}
-	dir, base := filepath.Split(target)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	next, err := nextNumber(dir, base)
-	if err != nil {
-		return err
 	}
 	texts := []media.Text{{Key: "prompt", Value: c.Graph.String()}}
 	if c.Graph.Source != nil {
 		texts = append(texts, media.Text{Key: "workflow", Value: workflow.Dumps(c.Graph.Source)})
 	}
-	subfolder := path.Dir(prefix)
-	if subfolder == "." {
-		subfolder = ""
+	written, err := d.save(ctx, m, 0, texts, c.Saved)
+	if fault.Of(err) != fault.IO || ctx.Err() != nil {
+		return err
 	}
-	for i := range m.Batch {
-		if err := ctx.Err(); err != nil {
-			return err
+	var elsewhere []string
+	for _, folder := range []string{env.Folders.Temp, os.TempDir()} {
+		d := destination{folder: folder, kind: "temp", base: short(d.base)}
+		n, fails := d.save(ctx, m, written, texts, func(f workflow.File) {
+			c.Saved(f)
+			elsewhere = append(elsewhere, f.Path)
+		})
+		if written += n; fails == nil {
+			break
 		}
-		name := strings.ReplaceAll(base, "%batch_num%", strconv.Itoa(i))
-		name = fmt.Sprintf("%s_%05d_.png", name, next+i)
-		file := filepath.Join(dir, name)
-		if err := media.WritePNG(file, m.Picture(i), texts); err != nil {
-			return err
-		}
-		c.Saved(workflow.File{Path: file, Name: name, Subfolder: subfolder, Kind: kind})
 	}
-	return nil
+	if len(elsewhere) > 0 {
+		err = fmt.Errorf("%w; saved instead: %s", err, listed(elsewhere))
+	}
+	return err
 }
 
-// nextNumber returns the number after the highest that a file of that name in
-// a folder has.
-func nextNumber(dir, base string) (int, error) {
-	entries, err := os.ReadDir(dir)
+// short cuts a name to a length that any file system takes.
+func short(name string) string {
+	const most = 100
+	if len(name) <= most {
+		return name
+	}
+	return strings.ToValidUTF8(name[:most], "")
+}
+
+// listed returns names as a text, the first of them if there are many.
+func listed(names []string) string {
+	const most = 20
+	if n := len(names) - most; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), n)
+	}
+	return strings.Join(names, ", ")
+}
+
+// checkSave reports why pictures could not be saved under a prefix. It leaves
+// nothing behind.
+func (e *Env) checkSave(prefix string, m *media.Image) error {
+	d, err := e.destination("output", prefix, m.Width, m.Height)
+	if err != nil {
+		return fmt.Errorf("input filename_prefix: %w", err)
+	}
+	const ratio = 2 // more or less, of pictures to PNGs
+	size := int64(m.Batch) * int64(m.Height) * int64(m.Width) * int64(m.Channels) / ratio
+	return atomicfile.Check(filepath.Join(d.dir(), d.name(0, big.NewInt(1))), size)
+}
+
+// A destination is where pictures are saved.
+type destination struct {
+	folder    string // of the kind
+	kind      string // "output" or "temp"
+	subfolder string // of the folder, with slashes; "" for none
+	base      string // what names begin with
+}
+
+// destination reads a prefix. It makes no folders.
+func (e *Env) destination(kind, prefix string, width, height int) (destination, error) {
+	d := destination{folder: e.Folders.Output, kind: kind}
+	if kind == "temp" {
+		d.folder = e.Folders.Temp
+	}
+	filled := path.Clean(strings.ReplaceAll(fillIn(prefix, width, height, time.Now()), `\`, "/"))
+	d.base = path.Base(filled)
+	if d.base == "." || d.base == "/" {
+		return destination{}, fault.New(fault.Workflow, "%q names no file", prefix)
+	}
+	if strings.ContainsFunc(filled, unicode.IsControl) {
+		return destination{}, fault.New(fault.Workflow, "%.100q has control characters, which names of files must not have", prefix)
+	}
+	if _, err := folders.Within(d.folder, filled); err != nil || drive.MatchString(filled) {
+		return destination{}, fault.New(fault.Workflow, "%.100q is no name of a file in %s: it must be a relative path that stays in that folder", prefix, d.folder)
+	}
+	if d.subfolder = path.Dir(filled); d.subfolder == "." {
+		d.subfolder = ""
+	}
+	return d, nil
+}
+
+// drive begins the absolute paths of Windows, which is their meaning on other
+// systems too.
+var drive = regexp.MustCompile(`^[A-Za-z]:`)
+
+func (d destination) dir() string { return filepath.Join(d.folder, filepath.FromSlash(d.subfolder)) }
+
+const batchNumber = "%batch_num%"
+
+// name returns the name of picture i of a batch under a number.
+func (d destination) name(i int, number *big.Int) string {
+	digits := number.String()
+	digits = strings.Repeat("0", max(0, 5-len(digits))) + digits
+	return strings.ReplaceAll(d.base, batchNumber, strconv.Itoa(i)) + "_" + digits + "_.png"
+}
+
+// save writes the pictures of a batch from the first one on, and returns how
+// many it has written.
+func (d destination) save(ctx context.Context, m *media.Image, first int, texts []media.Text, saved func(workflow.File)) (int, error) {
+	dir := d.dir()
+	if err := atomicfile.Check(filepath.Join(dir, d.name(first, big.NewInt(1))), 0); err != nil {
+		return 0, err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return 0, err
+	}
+	number, err := d.nextNumber()
 	if err != nil {
 		return 0, err
 	}
-	next := 1
+	for i := first; i < m.Batch; i++ {
+		name, err := d.write(ctx, m, i, number, texts)
+		if err != nil {
+			return i - first, err
+		}
+		saved(workflow.File{Path: filepath.Join(dir, name), Name: name, Subfolder: d.subfolder, Kind: d.kind})
+	}
+	return m.Batch - first, nil
+}
+
+// write writes picture i under the number or the next that is free, and leaves
+// number behind it.
+func (d destination) write(ctx context.Context, m *media.Image, i int, number *big.Int, texts []media.Text) (string, error) {
+	f, err := atomicfile.New(d.dir())
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if err := media.EncodePNG(ctx, f, m.Picture(i), texts); err != nil {
+		return "", fmt.Errorf("picture %d of %d was not saved: %w", i+1, m.Batch, err)
+	}
+	for {
+		name := d.name(i, number)
+		number.Add(number, big.NewInt(1))
+		if err := f.Claim(name); err == nil {
+			return name, f.Close()
+		} else if !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+	}
+}
+
+// nextNumber returns the number after the highest that a file of the
+// destination has. Whatever stands for the place in a batch is the same name.
+func (d destination) nextNumber() (*big.Int, error) {
+	entries, err := os.ReadDir(d.dir())
+	if err != nil {
+		return nil, err
+	}
+	pattern := strings.ReplaceAll(regexp.QuoteMeta(d.base), batchNumber, "[0-9]+")
+	flags := ""
+	if runtime.GOOS == "windows" {
+		flags = "(?i)"
+	}
+	numbered, err := regexp.Compile(flags + "^" + pattern + "_([0-9]+)(?:_|$)")
+	if err != nil {
+		return nil, err
+	}
+	next, n := big.NewInt(1), new(big.Int)
 	for _, e := range entries {
-		rest, ok := strings.CutPrefix(strings.ToLower(e.Name()), strings.ToLower(base)+"_")
-		if !ok {
+		found := numbered.FindStringSubmatch(e.Name())
+		if found == nil {
 			continue
 		}
-		digits, _, _ := strings.Cut(rest, "_")
-		if n, err := strconv.Atoi(digits); err == nil && n >= next {
-			next = n + 1
+		if n.SetString(found[1], 10); n.Cmp(next) >= 0 {
+			next.Add(n, big.NewInt(1))
 		}
 	}
 	return next, nil

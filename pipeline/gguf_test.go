@@ -142,10 +142,7 @@ func TestLoRAOnQuantized(t *testing.T) {
 		}
 		c := open(t, e, file)
 		without := everything(t, c)
-		if c.Model, err = c.Model.WithLoRA(l, 0.8); err != nil {
-			t.Fatal(err)
-		}
-		if c.CLIP, err = c.CLIP.WithLoRA(l, 0.8); err != nil {
+		if c.Model, c.CLIP, err = l.On(c.Model, c.CLIP, 0.8, 0.8); err != nil {
 			t.Fatal(err)
 		}
 		out := everything(t, c)

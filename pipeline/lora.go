@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/merge"
 	"github.com/weir-run/weir/model/lora"
@@ -29,6 +31,8 @@ type application struct {
 	*lora.Mapping
 	lora     *LoRA
 	strength float32
+	// widens says that weights get another dtype by what is merged into them.
+	widens bool
 }
 
 // LoRA opens a LoRA. It reads the header of the file alone.
@@ -40,39 +44,93 @@ func (e *Engine) LoRA(path string) (*LoRA, error) {
 	return &LoRA{path, set}, nil
 }
 
-// WithLoRA returns the model with a LoRA on top of those it has. Nothing of
-// the model's weights is read or changed.
-func (m *Model) WithLoRA(l *LoRA, strength float64) (*Model, error) {
-	mapping, err := l.mapping(m.base)
-	if err != nil {
-		return nil, err
+// On returns a model and text encoders, of which one may be nil, with the LoRA
+// on top of those they have. Nothing of their weights is read or changed. What
+// the LoRA has for neither is left out with a warning; it is an error if that
+// is everything, unless it is for the one that is nil.
+func (l *LoRA) On(m *Model, c *CLIP, modelStrength, clipStrength float64) (*Model, *CLIP, error) {
+	for _, s := range []float64{modelStrength, clipStrength} {
+		if f := float64(float32(s)); math.IsNaN(f) || math.IsInf(f, 0) {
+			return nil, nil, fault.New(fault.Workflow, "%s: the strength of the LoRA is %v, expected a number", l.path, s)
+		}
 	}
-	with := *m
-	with.part = m.with(l, mapping, sd.UNetPrefix, strength)
-	return &with, nil
+	base := lora.Base{}
+	if m != nil {
+		base.Weights, base.UNet = m.base.Weights, m.base.UNet
+	}
+	if c != nil {
+		for _, e := range c.base.Encoders {
+			e.Weights = c.base.Weights
+			base.Encoders = append(base.Encoders, e)
+		}
+	}
+	mapping, err := lora.Map(loraTensors{l.set}, base)
+	if err != nil {
+		return nil, nil, fault.Mark(fault.Model, fmt.Errorf("%s: %w", l.path, err))
+	}
+	l.warn(mapping)
+	return m.with(l, mapping, modelStrength), c.with(l, mapping, clipStrength), nil
 }
 
-// WithLoRA returns the text encoders with a LoRA on top of those they have.
-func (c *CLIP) WithLoRA(l *LoRA, strength float64) (*CLIP, error) {
-	mapping, err := l.mapping(c.base)
-	if err != nil {
-		return nil, err
+// warn tells what of the LoRA is left out.
+func (l *LoRA) warn(m *lora.Mapping) {
+	if n := len(m.Unmatched); n > 0 {
+		slog.Warn("tensors of the LoRA belong to no layer of the model that it is put on and are left out",
+			"file", l.path, "tensors", n, "of", l.set.Len(), "names", lora.Names(m.Unmatched))
+	}
+	if n := len(m.Skipped); n > 0 {
+		tensors := 0
+		for _, s := range m.Skipped {
+			tensors += len(s.Tensors)
+		}
+		slog.Warn("layers of the LoRA cannot be applied and are left out",
+			"file", l.path, "layers", n, "tensors", tensors, "first", m.Skipped[0].Why)
+	}
+}
+
+func (m *Model) with(l *LoRA, mapping *lora.Mapping, strength float64) *Model {
+	if m == nil {
+		return nil
+	}
+	with := *m
+	with.part = m.part.with(l, mapping, sd.UNetPrefix, strength)
+	return &with
+}
+
+func (c *CLIP) with(l *LoRA, mapping *lora.Mapping, strength float64) *CLIP {
+	if c == nil {
+		return nil
 	}
 	out := &CLIP{base: c.base, layer: c.layer}
 	for _, e := range c.encoders {
 		with := *e
-		with.part = e.with(l, mapping, e.prefix, strength)
+		with.part = e.part.with(l, mapping, e.prefix, strength)
 		out.encoders = append(out.encoders, &with)
 	}
-	return out, nil
+	return out
 }
 
 // with returns the part with what a LoRA does to the weights under prefix; if
-// that is nothing it is the part itself.
+// that is nothing it is the part itself. At a strength of 0 a LoRA still puts
+// its own weights in the place of others, as in ComfyUI.
 func (p part) with(l *LoRA, all *lora.Mapping, prefix string, strength float64) part {
-	a := application{&lora.Mapping{Adapters: under(all.Adapters, prefix), Changes: under(all.Changes, prefix)}, l, float32(strength)}
-	if len(a.Adapters)+len(a.Changes) > 0 && strength != 0 {
-		p.loras = append(p.loras[:len(p.loras):len(p.loras)], a)
+	a := application{Mapping: &lora.Mapping{Adapters: under(all.Adapters, prefix), Changes: under(all.Changes, prefix)}, lora: l, strength: float32(strength)}
+	if strength == 0 {
+		a.Adapters = nil
+		for weight, changes := range a.Changes {
+			if !slices.ContainsFunc(changes, func(c lora.Change) bool { return c.Product == lora.Replacement }) {
+				delete(a.Changes, weight)
+			}
+		}
+	}
+	if len(a.Adapters)+len(a.Changes) == 0 {
+		return p
+	}
+	p.loras = append(p.loras[:len(p.loras):len(p.loras)], a)
+	for weight := range a.Changes {
+		if ref, ok := p.set.Lookup(weight); ok && merge.DType(ref.DType) != ref.DType {
+			p.loras[len(p.loras)-1].widens = true
+		}
 	}
 	return p
 }
@@ -88,21 +146,9 @@ func under[T any](all map[string]T, prefix string) map[string]T {
 	return out
 }
 
-// mapping finds the layers of a checkpoint that the LoRA is on.
-func (l *LoRA) mapping(base lora.Base) (*lora.Mapping, error) {
-	m, err := lora.Map(loraTensors{l.set}, base)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l.path, err)
-	}
-	if n := len(m.Unmatched); n > 0 && base.Whole() {
-		slog.Warn("parts of the LoRA belong to no layer of the model and are left out", "file", l.path, "tensors", n, "first", m.Unmatched[0])
-	}
-	return m, nil
-}
-
 // beneath returns how many of the part's first LoRAs are merged into a weight
-// whatever their form: those beneath the last DoRA on it, which scales what they
-// have added, and all where memory is managed the classic way.
+// whatever their form: those beneath the last change of it that depends on what
+// they have made of it, and all where memory is managed the classic way.
 func (p part) beneath(weight string) int {
 	if p.engine.classic {
 		ref, ok := (tensors{p}).Lookup(weight)
@@ -111,14 +157,12 @@ func (p part) beneath(weight string) int {
 		}
 	}
 	for i := len(p.loras) - 1; i > 0; i-- {
-		if slices.ContainsFunc(p.loras[i].Changes[weight], isDoRA) {
+		if slices.ContainsFunc(p.loras[i].Changes[weight], lora.Change.DependsOnWeight) {
 			return i
 		}
 	}
 	return 0
 }
-
-func isDoRA(c lora.Change) bool { return c.Magnitude != "" }
 
 // merged returns the changes that are merged into a weight, in order.
 func (p part) merged(weight string) []merge.Change {

@@ -112,13 +112,18 @@ func (h *hand) add(name string, s float64, delta func(i, j int) float64) {
 	}
 }
 
-// dora merges the part s of what a DoRA makes of a weight.
-func (h *hand) dora(name string, s float64, lengths [][]float64, delta func(i, j int) float64) {
+// dora merges the part s of what a DoRA makes of a weight, whose lengths are
+// divided by those of the rows before the change or after it.
+func (h *hand) dora(name string, s float64, before bool, lengths [][]float64, delta func(i, j int) float64) {
 	w, columns := h.weight(name)
 	for i := range len(w) / columns {
 		var square float64
 		for j := range columns {
-			square += math.Pow(w[i*columns+j]+delta(i, j), 2)
+			x := w[i*columns+j]
+			if !before {
+				x += delta(i, j)
+			}
+			square += x * x
 		}
 		for j := range columns {
 			x := &w[i*columns+j]
@@ -132,7 +137,7 @@ func (h *hand) forms(s float64) {
 	const file = "forms"
 	up, down := h.tensor(file, kohyaToK+"lora_up.weight", 0.3, 128, 4), h.tensor(file, kohyaToK+"lora_down.weight", 0.3, 4, 96)
 	h.number(file, kohyaToK+"alpha", 2)
-	h.dora(toK, s, h.tensor(file, kohyaToK+"dora_scale", 2, 128, 1), func(i, j int) float64 { return product(up, down, i, j) * 2 / 4 })
+	h.dora(toK, s, true, h.tensor(file, kohyaToK+"dora_scale", 2, 128, 1), func(i, j int) float64 { return product(up, down, i, j) * 2 / 4 })
 
 	a1, b1 := h.tensor(file, kohyaFfIn+"hada_w1_a", 0.5, 1024, 2), h.tensor(file, kohyaFfIn+"hada_w1_b", 0.5, 2, 128)
 	a2, b2 := h.tensor(file, kohyaFfIn+"hada_w2_a", 0.5, 1024, 2), h.tensor(file, kohyaFfIn+"hada_w2_b", 0.5, 2, 128)
@@ -145,7 +150,7 @@ func (h *hand) forms(s float64) {
 	h.add(biasIn, s, func(i, _ int) float64 { return d[i][0] })
 
 	b, a := h.tensor(file, peftQProj+"lora_B.weight", 0.3, 96, 3), h.tensor(file, peftQProj+"lora_A.weight", 0.3, 3, 96)
-	h.dora(qProj, s, h.tensor(file, peftQProj+"lora_magnitude_vector", 1, 96), func(i, j int) float64 { return product(b, a, i, j) })
+	h.dora(qProj, s, false, h.tensor(file, peftQProj+"lora_magnitude_vector", 1, 96), func(i, j int) float64 { return product(b, a, i, j) })
 }
 
 // plain writes the file of a LoRA of low rank, at a strength.
@@ -193,10 +198,7 @@ func apply(t *testing.T, e *Engine, c *Checkpoint, path string, strength float64
 		t.Fatal(err)
 	}
 	with := &Checkpoint{VAE: c.VAE}
-	if with.Model, err = c.Model.WithLoRA(l, strength); err != nil {
-		t.Fatal(err)
-	}
-	if with.CLIP, err = c.CLIP.WithLoRA(l, strength); err != nil {
+	if with.Model, with.CLIP, err = l.On(c.Model, c.CLIP, strength, strength); err != nil {
 		t.Fatal(err)
 	}
 	return with

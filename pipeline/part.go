@@ -49,16 +49,20 @@ func (p part) bound(key string, b build, limit int64) (*run.Model, func(), error
 }
 
 // graph returns what tells a graph of the part from others: the files, and
-// which LoRAs are side paths in it. Their strengths are inputs.
+// which LoRAs are side paths in it or are merged into weights that get another
+// dtype by it. Their strengths are inputs.
 func (p part) graph(key string) string {
 	var id strings.Builder
 	fmt.Fprintf(&id, "%s/%s", p.name, key)
 	for _, f := range p.set.Files() {
 		fmt.Fprintf(&id, "/%d", f.ID())
 	}
-	if slices.ContainsFunc(p.loras, func(a application) bool { return len(a.Adapters) > 0 }) {
+	if slices.ContainsFunc(p.loras, func(a application) bool { return len(a.Adapters) > 0 || a.widens }) {
 		for _, a := range p.loras {
 			fmt.Fprintf(&id, "+%d", a.lora.set.Files()[0].ID())
+			if a.strength == 0 {
+				id.WriteString(" at 0") // without side paths
+			}
 		}
 	}
 	return id.String()
@@ -217,9 +221,12 @@ func (t tensors) Merged(name string) run.Merged {
 // source shows a part's weights to the packages that build models.
 type source struct{ part }
 
-// Lookup returns the dtype and shape of a weight.
+// Lookup returns the dtype and shape of a weight, with what is merged into it.
 func (s source) Lookup(name string) (dtype.DType, ir.Shape, bool) {
 	ref, ok := tensors(s).Lookup(name)
+	if dt := merge.DType(ref.DType); len(s.loras) > 0 && dt != ref.DType && len(s.merged(name)) > 0 {
+		return dt, ref.Shape, ok
+	}
 	return ref.DType, ref.Shape, ok
 }
 

@@ -37,7 +37,7 @@ func TestTwoTextEncoders(t *testing.T) {
 			c.encoders[0].pad == 0 || c.encoders[1].pad != 0 || c.encoders[1].output != (clip.Output{Layer: -2}) {
 			t.Errorf("got %+v", c.encoders)
 		}
-		if len(c.base.Encoders) != 2 || c.base.Whole() {
+		if len(c.base.Encoders) != 2 || len(c.base.UNet.Input) > 0 {
 			t.Errorf("LoRAs find %+v", c.base)
 		}
 	}
@@ -134,7 +134,7 @@ func TestLoRAOnParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	with, err := m.WithLoRA(l, 1)
+	with, _, err := l.On(m, nil, 1, 0)
 	if err != nil || len(with.loras) != 1 {
 		t.Errorf("the UNet has %d LoRAs, %v", len(with.loras), err)
 	}
@@ -142,7 +142,7 @@ func TestLoRAOnParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := c.WithLoRA(l, 1)
+	_, text, err := l.On(nil, c, 0, 1)
 	if err != nil || len(text.encoders[0].loras) != 0 {
 		t.Errorf("the text encoder has %d LoRAs, %v", len(text.encoders[0].loras), err)
 	}

@@ -369,10 +369,7 @@ func TestLoRAIsMerging(t *testing.T) {
 	}
 	plain := encode(t, c, "red apple")
 	with := &Checkpoint{VAE: c.VAE}
-	if with.Model, err = c.Model.WithLoRA(l, strength); err != nil {
-		t.Fatal(err)
-	}
-	if with.CLIP, err = c.CLIP.WithLoRA(l, strength); err != nil {
+	if with.Model, with.CLIP, err = l.On(c.Model, c.CLIP, strength, strength); err != nil {
 		t.Fatal(err)
 	}
 	text := encode(t, with, "red apple")
@@ -386,7 +383,7 @@ func TestLoRAIsMerging(t *testing.T) {
 		t.Error("the LoRA has changed the base")
 	}
 	programs := len(e.programs.bound)
-	if with.CLIP, err = c.CLIP.WithLoRA(l, 0.2); err != nil {
+	if _, with.CLIP, err = l.On(nil, c.CLIP, 0, 0.2); err != nil {
 		t.Fatal(err)
 	}
 	if other := encode(t, with, "red apple"); slices.Equal(other.Embed, text.Embed) {
@@ -403,7 +400,7 @@ func TestLoRAIsMerging(t *testing.T) {
 	if l, err = classic.LoRA(loraPath); err != nil {
 		t.Fatal(err)
 	}
-	if old.Model, err = old.Model.WithLoRA(l, strength); err != nil {
+	if old.Model, _, err = l.On(old.Model, nil, strength, 0); err != nil {
 		t.Fatal(err)
 	}
 	golden.Check(t, "prediction, merged", predict(t, old, shape, wantText)[0], wantNoise, 2e-3)
@@ -435,7 +432,7 @@ func loraMovesItselfAlone(t *testing.T, path string) {
 			t.Helper()
 			before := e.Stats()
 			with := *c
-			if with.Model, err = c.Model.WithLoRA(l, strength); err != nil {
+			if with.Model, _, err = l.On(c.Model, nil, strength, 0); err != nil {
 				t.Fatal(err)
 			}
 			predict(t, &with, diffusion.Shape{1, 4, 8, 8}, text)

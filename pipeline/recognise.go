@@ -8,15 +8,19 @@ import (
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/esrgan"
+	"github.com/weir-run/weir/model/lora"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/weights"
 )
 
 // Recognise tells the kind of a model file, which is checkpoint, unet, vae, text
-// encoder or upscaler, and describes it. Of others the kind is unknown and what
+// encoder, upscaler or lora, and describes it. Of others the kind is unknown and what
 // says why: what is missing, or the format that is not supported. It reads
 // headers alone, and as the engine does when it opens the file.
 func Recognise(set *weights.Set) (kind, what string) {
+	if what := lora.Describe(loraTensors{set}); what != "" {
+		return "lora", what
+	}
 	if err := unpacked(set); err != nil {
 		return "unknown", err.Error()
 	}

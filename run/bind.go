@@ -21,13 +21,16 @@ type Weights interface {
 type Merger interface {
 	Weights
 	// Merged returns the source of a weight that something is merged into, nil
-	// for others. The weight has the dtype and shape that Lookup tells.
+	// for others.
 	Merged(name string) Merged
 }
 
 // A Merged weight is computed when it is read.
 type Merged interface {
 	pager.Source
+	// Bytes is the size of the weight, which may have another dtype than its
+	// tensor.
+	Bytes() int64
 	// Signature tells the contents from any others that are computed from the
 	// same tensor.
 	Signature() string
@@ -79,15 +82,22 @@ func (b *binding) extent(e plan.Extent) (pager.Extent, error) {
 		if !ok {
 			return x, fmt.Errorf("the checkpoint has no tensor %s", part.Weight)
 		}
-		if part.From+part.Bytes > ref.Length {
-			return x, fmt.Errorf("%v has %d bytes, the program reads %d", ref, ref.Length, part.From+part.Bytes)
-		}
 		b.model.reads(ref.File)
+		var from pager.Source = source{ref}
+		length := ref.Length
+		merged := b.mergedInto(part.Weight)
+		if merged != nil {
+			from, length = merged, merged.Bytes()
+		}
+		if part.From+part.Bytes > length {
+			return x, fmt.Errorf("%v has %d bytes, the program reads %d", ref, length, part.From+part.Bytes)
+		}
 		// Extents are the same if they are the same bytes of the same open files.
 		fmt.Fprintf(&key, "%d:%d+%d@%d ", ref.File.ID(), ref.Offset+part.From, part.Bytes, part.At)
-		var from pager.Source = source{ref}
-		if merged := b.mergedInto(part.Weight); merged != nil {
-			from = merged
+		if length != ref.Length {
+			fmt.Fprintf(&key, "of %d ", length)
+		}
+		if merged != nil {
 			b.model.reads(merged.Files()...)
 			fmt.Fprintf(&signature, "%d: %s ", part.At, merged.Signature())
 		}

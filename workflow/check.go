@@ -3,6 +3,7 @@ package workflow
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -404,8 +405,17 @@ func (c *checker) explain(class string) string {
 	if isGroup(class) {
 		return "it is a group node of the user interface: in ComfyUI, convert it to a subgraph or to nodes and save the workflow again"
 	}
-	return "there is no node of this class; " + near(class, c.reg.Classes())
+	if subgraphID.MatchString(class) {
+		return "it is a subgraph that is not in the file; save the workflow again where the subgraph is"
+	}
+	if hint := closest(class, c.reg.Classes()); hint != "" {
+		return "there is no node of this class; " + strings.TrimSpace(hint)
+	}
+	return "there is no node of this class; neither ComfyUI nor a pack that is known has it"
 }
+
+// subgraphID matches the ids that the user interface gives to subgraphs.
+var subgraphID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // isGroup reports whether a class is a group node, which is defined within its
 // file.

@@ -296,7 +296,11 @@ func (d *drawing) follow(at place) (next place, src source, more bool) {
 		if w := list(n.widgets); len(w) > 0 {
 			return place{}, source{w[0], true, true}, false
 		}
-	case d.passes(n):
+	case n.class == "GetNode":
+		if set := at.variables[n.variable()]; set != nil {
+			return place{instance: at.instance, node: set, kind: at.kind}, source{}, true
+		}
+	case d.passes(n), n.class == "SetNode":
 		return place{instance: at.instance, node: n, kind: at.kind}, source{}, true
 	case !n.drawnOnly():
 		return place{}, source{Reference{at.prefix + n.id, at.slot}, false, true}, false

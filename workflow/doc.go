@@ -1,6 +1,7 @@
 // Package workflow runs the workflow files of ComfyUI: it reads a graph of
-// nodes from JSON, checks all of it before anything runs, and executes what
-// the output nodes need, keeping results between runs.
+// nodes from JSON, or from the drawing that ComfyUI's interface saves, checks
+// all of it before anything runs, and executes what the output nodes need,
+// keeping results between runs.
 //
 // The nodes themselves live elsewhere. Each registers a Schema, which says
 // what the node is called, what goes in and comes out, and how to run it:

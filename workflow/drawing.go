@@ -23,6 +23,8 @@ type sheet struct {
 	links map[string]Reference // by id: the output that it comes from
 	// targets are the inputs that links lead to, once a subgraph is used.
 	targets map[string]target
+	// variables are the nodes that give what they are linked to a name, by it.
+	variables map[string]*drawnNode
 	// renamed are nodes of a subgraph whose ids in the file stand for others.
 	renamed map[string]string
 	// inputs and outputs are those of a subgraph.
@@ -77,7 +79,17 @@ type drawnInput struct {
 
 // drawnOnly reports whether a node exists in the user interface alone.
 func (n *drawnNode) drawnOnly() bool {
-	return slices.Contains([]string{"Reroute", "PrimitiveNode", "Note", "MarkdownNote"}, n.class)
+	return slices.Contains([]string{"Reroute", "PrimitiveNode", "Note", "MarkdownNote", "SetNode", "GetNode"}, n.class)
+}
+
+// variable returns the name that a SetNode gives to what it is linked to, or that
+// a GetNode asks for.
+func (n *drawnNode) variable() string {
+	if values := list(n.widgets); len(values) > 0 {
+		name, _ := values[0].(string)
+		return name
+	}
+	return ""
 }
 
 // property returns a property that is a text, or "".
@@ -89,7 +101,7 @@ func (n *drawnNode) property(name string) string {
 
 // readSheet reads the nodes and links of a workflow or subgraph.
 func readSheet(o Object) (*sheet, error) {
-	s := &sheet{nodes: map[string]*drawnNode{}, links: map[string]Reference{}}
+	s := &sheet{nodes: map[string]*drawnNode{}, links: map[string]Reference{}, variables: map[string]*drawnNode{}}
 	nodes, _ := o.Get("nodes")
 	for i, v := range list(nodes) {
 		n, err := readDrawn(v)
@@ -101,6 +113,9 @@ func readSheet(o Object) (*sheet, error) {
 		}
 		s.nodes[n.id] = n
 		s.order = append(s.order, n)
+		if n.class == "SetNode" && n.mode != modeMuted {
+			s.variables[n.variable()] = n
+		}
 	}
 	links, _ := o.Get("links")
 	for i, v := range list(links) {

@@ -177,7 +177,7 @@ func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Resul
 					result.Files[s.node.ID] = e.files
 				}
 				if fault.Of(err) == fault.Cancelled {
-					return result, errors.Join(r.errs...)
+					return result, r.joined()
 				}
 				continue
 			}
@@ -188,7 +188,7 @@ func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Resul
 			result.Files[s.node.ID] = e.files
 		}
 	}
-	return result, errors.Join(r.errs...)
+	return result, r.joined()
 }
 
 // failed notes a step that has brought forth nothing.
@@ -220,8 +220,9 @@ type run struct {
 	last       map[string]int // the last step that uses a result
 	results    map[string]*entry
 	failures   map[string]bool // nodes that failed or need one that did
-	errs       []error
-	next       int // the step that following looks at next
+	errs       []error         // of the first nodes that failed
+	untold     int             // nodes that failed after those
+	next       int             // the step that following looks at next
 }
 
 // sign digests for each step all that its result depends on.
@@ -435,11 +436,24 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
+// joined returns the errors of the nodes that failed as one.
+func (r *run) joined() error {
+	err := errors.Join(r.errs...)
+	if r.untold > 0 {
+		err = fmt.Errorf("%w\nand %s more nodes", err, count(r.untold))
+	}
+	return err
+}
+
 // failed notes that a node has failed.
 func (r *run) failed(s *step, err error) error {
 	err = &NodeError{s.node.ID, s.node.Class, fault.Mark(fault.Workflow, err)}
 	r.failures[s.node.ID] = true
-	r.errs = append(r.errs, err)
+	if len(r.errs) < maxTold || fault.Of(err) == fault.Cancelled {
+		r.errs = append(r.errs, err)
+	} else {
+		r.untold++
+	}
 	r.observe(Event{Kind: NodeFailed, Node: s.node, Err: err})
 	return err
 }

@@ -213,6 +213,22 @@ func TestVirtualNodes(t *testing.T) {
 	}
 }
 
+// TestVariables follows the names that the nodes SetNode and GetNode of a pack
+// give to links.
+func TestVariables(t *testing.T) {
+	g := drawn(t, drawnRegistry(), `
+		{"id": 1, "type": "Load", "outputs": [{"type": "MODEL"}, {"type": "LATENT"}], "widgets_values": ["a"]},
+		{"id": 2, "type": "SetNode", "inputs": [{"name": "LATENT", "type": "LATENT", "link": 1}], "outputs": [{"type": "*"}], "widgets_values": ["x"]},
+		{"id": 3, "type": "GetNode", "outputs": [{"type": "LATENT"}], "widgets_values": ["x"]},
+		{"id": 4, "type": "GetNode", "outputs": [{"type": "LATENT"}], "widgets_values": ["nobody's"]},
+		{"id": 5, "type": "Save", "inputs": [{"name": "latent", "type": "LATENT", "link": 2}]}, {"id": 6, "type": "Save", "inputs": [{"name": "latent", "type": "LATENT", "link": 3}]}`,
+		`, "links": [[1, 1, 1, 2, 0, "*"], [2, 3, 0, 5, 0, "*"], [3, 4, 0, 6, 0, "*"]]`)
+	const want = `{"1": {"inputs": {"file": "a"}, "class_type": "Load"}, "5": {"inputs": {"latent": ["1", 1], "name": "x"}, "class_type": "Save"}, "6": {"inputs": {"name": "x"}, "class_type": "Save"}}`
+	if got := g.String(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 // subgraphs is a file with a subgraph in a subgraph, each of them used twice. The
 // widget cfg is shown by the outer one, seed is listed by its first use, steps is
 // an input of both.

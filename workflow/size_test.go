@@ -141,6 +141,24 @@ func TestManyProblems(t *testing.T) {
 	}
 }
 
+// TestManyFailures has more nodes that fail than a screen holds.
+func TestManyFailures(t *testing.T) {
+	y := newToys()
+	var b strings.Builder
+	for i := range 2000 {
+		fmt.Fprintf(&b, `"%d": {"class_type": "Fail", "inputs": {"seed": %d}}, "s%d": {"class_type": "Show", "inputs": {"v": ["%d", 0]}}, `, i, i, i, i)
+	}
+	job, err := Check(y.parse(t, `{`+b.String()+`"out": {"class_type": "Show", "inputs": {"v": ["0", 0]}}}`), y.Registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = NewExecutor(nil).Run(t.Context(), job, nil)
+	if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "and 1,980 more nodes") {
+		t.Fatalf("got %v", err)
+	}
+	short(t, err)
+}
+
 // TestWarningsAreBounded keeps what is told of a node with more inputs than its
 // class.
 func TestWarningsAreBounded(t *testing.T) {

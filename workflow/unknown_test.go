@@ -11,14 +11,17 @@ import (
 func TestUnknownClasses(t *testing.T) {
 	y := newToys()
 	for class, want := range map[string]string{
-		"Numbr":                       `did you mean "Number"?`,
-		"SolidMask":                   "ComfyUI's node SolidMask is not supported yet",
-		"AddNoise":                    "ComfyUI's node AddNoise is not supported yet", // and not "Add"
-		"FaceDetailer":                `is of the pack "ComfyUI Impact Pack"`,
-		"Power Lora Loader (rgthree)": `is of the pack "rgthree's ComfyUI Nodes"`,
-		"workflow>upscale twice":      "a group node of the user interface",
-		"workflow/upscale twice":      "a group node of the user interface",
-		"":                            "class_type is missing",
+		"Numbr":                                `did you mean "Number"?`,
+		"SolidMask":                            "ComfyUI's node SolidMask is not supported yet",
+		"AddNoise":                             "ComfyUI's node AddNoise is not supported yet", // and not "Add"
+		"FaceDetailer":                         `is of the pack "ComfyUI Impact Pack"`,
+		"Power Lora Loader (rgthree)":          `is of the pack "rgthree's ComfyUI Nodes"`,
+		"workflow>upscale twice":               "a group node of the user interface",
+		"workflow/upscale twice":               "a group node of the user interface",
+		"93bb0a1c-0000-4000-8000-0123456789ab": "a subgraph that is not in the file",
+		"EmptyAceStep1.5LatentAudio":           "ComfyUI's node",
+		"SomethingElseEntirely":                "neither ComfyUI nor a pack that is known has it",
+		"":                                     "class_type is missing",
 	} {
 		text := fmt.Sprintf(`{"1": {"class_type": %q, "inputs": {}}, "2": {"class_type": "Show", "inputs": {"v": ["1", 0]}}}`, class)
 		g, err := Parse([]byte(text), y.Registry)

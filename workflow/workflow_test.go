@@ -439,26 +439,3 @@ func TestRandomGraphs(t *testing.T) {
 		}
 	}
 }
-
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(sum))
-	f.Add([]byte(`{"nodes": [{"id": 1, "type": "Show", "widgets_values": ["a"], "inputs": [{"name": "v", "link": 1}]}], "links": [[1, 1, 0, 1, 0, "*"]]}`))
-	f.Add([]byte(`{"prompt": {"1": {"class_type": "A", "inputs": {"x": NaN}}}}`))
-	reg := newToys().Registry
-	f.Fuzz(func(t *testing.T, data []byte) {
-		g, err := Parse(data, reg)
-		if err != nil {
-			return
-		}
-		text := g.String()
-		again, err := Parse([]byte(text), reg)
-		if err != nil {
-			// Values that are lists or objects stand in no API file.
-			return
-		}
-		if again.String() != text {
-			t.Errorf("%s\nbecame %s", text, again.String())
-		}
-		Check(g, reg)
-	})
-}

@@ -134,7 +134,7 @@ func inspect(path string, set *weights.Set, tensors bool) report {
 	for _, f := range set.Files() {
 		r.Bytes += f.Size()
 	}
-	r.Kind, r.What = recognise(set)
+	r.Kind, r.What = pipeline.Recognise(set)
 	counts := map[dtype.DType]*dtypeCount{}
 	for _, name := range set.Names() {
 		ref, _ := set.Lookup(name)
@@ -155,78 +155,6 @@ func inspect(path string, set *weights.Set, tensors bool) report {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), strings.Compare(a.DType, b.DType))
 	})
 	return r
-}
-
-// recognise tells the kind of a file and describes it, or says why it is not
-// known.
-func recognise(set *weights.Set) (kind, what string) {
-	if isLoRA(set) {
-		return "lora", describeLoRA(set)
-	}
-	return pipeline.Recognise(set)
-}
-
-// loraMarks are parts of the names of tensors that only LoRAs have.
-var loraMarks = []string{"lora", "lycoris", ".hada_w", ".lokr_w"}
-
-func isLoRA(set *weights.Set) bool {
-	return slices.ContainsFunc(set.Names(), func(name string) bool {
-		return slices.ContainsFunc(loraMarks, func(mark string) bool { return strings.Contains(strings.ToLower(name), mark) })
-	})
-}
-
-// loraForms are the ends of names that tell of each form of LoRA to how many
-// weights it is put.
-var loraForms = []struct {
-	format string
-	ends   []string
-}{
-	{"DoRA for %d weights", []string{".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight"}},
-	{"LoHa for %d weights", []string{".hada_w1_a"}},
-	{"LoKr for %d weights", []string{".lokr_w2", ".lokr_w2_a"}},
-	{"differences of %d weights", []string{".diff", ".diff_b"}},
-}
-
-// loraDowns end the names of the matrices whose rows are a LoRA's rank, as
-// kohya's trainer, diffusers and PEFT call them.
-var loraDowns = []string{".lora_down.weight", ".lora_A.weight", ".lora.down.weight"}
-
-// describeLoRA says how many weights a LoRA changes, in which forms and in
-// which ranks.
-func describeLoRA(set *weights.Set) string {
-	var ranks []int
-	counts := make([]int, len(loraForms))
-	for _, name := range set.Names() {
-		is := func(end string) bool { return strings.HasSuffix(name, end) }
-		if slices.ContainsFunc(loraDowns, is) {
-			if ref, _ := set.Lookup(name); len(ref.Shape) > 0 {
-				ranks = append(ranks, ref.Shape[0])
-			}
-		}
-		for i, f := range loraForms {
-			if slices.ContainsFunc(f.ends, is) {
-				counts[i]++
-			}
-		}
-	}
-	var what []string
-	if len(ranks) > 0 {
-		low, high := slices.Min(ranks), slices.Max(ranks)
-		if low == high {
-			what = append(what, fmt.Sprintf("LoRA of rank %d for %d weights", low, len(ranks)))
-		} else {
-			what = append(what, fmt.Sprintf("LoRA of ranks %d to %d for %d weights", low, high, len(ranks)))
-		}
-	}
-	for i, f := range loraForms {
-		if counts[i] > 0 {
-			what = append(what, fmt.Sprintf(f.format, counts[i]))
-		}
-	}
-	if len(what) == 0 {
-		return "LoRA whose names Weir does not know"
-	}
-	return strings.Join(what, ", ")
 }
 
 // maxMetadata is how many of a file's metadata are shown.

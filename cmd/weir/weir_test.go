@@ -228,7 +228,8 @@ func TestInspect(t *testing.T) {
 		emojiModel:                             {"checkpoint", "Stable Diffusion 1.x, v prediction"},
 		upscaler:                               {"upscaler", "4"},
 		goldens + "lora.safetensors":           {"lora", "LoRA of rank"},
-		goldens + "merge.safetensors":          {"lora", "LoRA of ranks 3 to 5 for 13 weights, DoRA for 19 weights, LoHa for 16 weights, LoKr for 20 weights, differences of 8 weights"},
+		goldens + "comfy_lora.safetensors":     {"lora", "GLoRA for 10 weights, OFT for 10 weights, BOFT for 7 weights, differences of 11 weights, replacements of 5 weights, for Stable Diffusion"},
+		goldens + "merge.safetensors":          {"lora", "LoRA of ranks 3 to 5 for 8 weights, DoRA for 12 weights, LoHa for 14 weights, LoKr for 20 weights, differences of 8 weights, for Stable Diffusion"},
 		goldens + "vae.safetensors":            {"vae", "latents of 4 channels at 1/4"},
 		goldens + "clip_l.safetensors":         {"text encoder", "CLIP with 3 layers"},
 		goldens + "open_clip.safetensors":      {"text encoder", "OpenCLIP with 3 layers"},
@@ -291,7 +292,11 @@ func TestInspectPNG(t *testing.T) {
 		if tt.prompt != "" {
 			texts = append(texts, media.Text{Key: "prompt", Value: tt.prompt})
 		}
-		if err := media.WritePNG(path, media.NewImage(1, 2, 2, 3, nil), texts); err != nil {
+		var data bytes.Buffer
+		if err := media.EncodePNG(t.Context(), &data, media.NewImage(1, 2, 2, 3, nil), texts); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data.Bytes(), 0o666); err != nil {
 			t.Fatal(err)
 		}
 		var r report

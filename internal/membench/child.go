@@ -176,7 +176,7 @@ func (c *child) do(ctx context.Context, a Act) ([]float32, error) {
 			return nil, err
 		}
 		with := *m
-		with.Model, err = m.Model.WithLoRA(l, 0.8)
+		with.Model, _, err = l.On(m.Model, nil, 0.8, 0)
 		c.models = append(c.models, &with)
 		return nil, err
 	case "step":

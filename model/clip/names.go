@@ -74,6 +74,8 @@ type Matrix struct {
 	Weight string // the tensor, after the encoder's prefix
 	// From and Rows, when Rows > 0, are the rows that the layer is.
 	From, Rows int
+	// Transposed says that the tensor is stored with the layer's inputs as rows.
+	Transposed bool
 }
 
 // Matrices returns the linear layers of the encoder, whatever names its own
@@ -83,7 +85,7 @@ func (c Config) Matrices() []Matrix {
 	for i := range c.Layers {
 		n := c.names.layer(i)
 		add := func(name, weight string, from, rows int) {
-			out = append(out, Matrix{fmt.Sprintf("text_model.encoder.layers.%d.%s", i, name), weight, from, rows})
+			out = append(out, Matrix{Name: fmt.Sprintf("text_model.encoder.layers.%d.%s", i, name), Weight: weight, From: from, Rows: rows})
 		}
 		for k, attention := range []struct{ name, own string }{{"q_proj", n.q}, {"k_proj", n.k}, {"v_proj", n.v}} {
 			if n.inProj == "" {
@@ -95,6 +97,24 @@ func (c Config) Matrices() []Matrix {
 		add("self_attn.out_proj", n.out+".weight", 0, 0)
 		add("mlp.fc1", n.up+".weight", 0, 0)
 		add("mlp.fc2", n.down+".weight", 0, 0)
+	}
+	return out
+}
+
+// Others returns the weights of the encoder that no linear layer has: tables,
+// norms and the projection, which is one but runs on the pooled output alone.
+func (c Config) Others() []Matrix {
+	out := []Matrix{
+		{Name: "text_model.embeddings.token_embedding", Weight: c.names.tokens},
+		{Name: "text_model.embeddings.position_embedding", Weight: c.names.positions},
+		{Name: "text_model.final_layer_norm", Weight: c.names.finalNorm + ".weight"},
+		{Name: "text_projection", Weight: c.names.projection, Transposed: c.names.transposed},
+	}
+	for i := range c.Layers {
+		n := c.names.layer(i)
+		for k, own := range []string{n.norm1, n.norm2} {
+			out = append(out, Matrix{Name: fmt.Sprintf("text_model.encoder.layers.%d.layer_norm%d", i, k+1), Weight: own + ".weight"})
+		}
 	}
 	return out
 }

@@ -41,7 +41,7 @@ func TestChanges(t *testing.T) {
 			f.set(linear+".lora_up.weight", 32, 4)
 			f.set(linear+".dora_scale", 32, 1)
 			f.number(linear+".alpha", 2)
-		}, linearWeight, []Change{{First: Factor{A: linear + ".lora_up.weight", B: linear + ".lora_down.weight"}, Scale: 0.5, Magnitude: linear + ".dora_scale"}}},
+		}, linearWeight, []Change{{First: Factor{A: linear + ".lora_up.weight", B: linear + ".lora_down.weight"}, Scale: 0.5, Magnitude: linear + ".dora_scale", Before: true}}},
 		{"DoRA of columns", base, func(f file) {
 			f.set(conv+".lora_down.weight", 2, 4, 3, 3)
 			f.set(conv+".lora_up.weight", 32, 2, 1, 1)
@@ -58,7 +58,7 @@ func TestChanges(t *testing.T) {
 			f.set("lora_te2_text_model_encoder_layers_1_self_attn_v_proj.dora_scale", 64, 1)
 		}, sd.ClipG + "transformer.resblocks.1.attn.in_proj_weight", []Change{{From: 128, Rows: 64, Scale: 1,
 			First:     Factor{A: "lora_te2_text_model_encoder_layers_1_self_attn_v_proj.lora_up.weight", B: "lora_te2_text_model_encoder_layers_1_self_attn_v_proj.lora_down.weight"},
-			Magnitude: "lora_te2_text_model_encoder_layers_1_self_attn_v_proj.dora_scale"}}},
+			Magnitude: "lora_te2_text_model_encoder_layers_1_self_attn_v_proj.dora_scale", Before: true}}},
 		{"LoKr, alpha over the rank of its second factor", base, func(f file) {
 			f.set(linear+".lokr_w1_a", 4, 1)
 			f.set(linear+".lokr_w1_b", 1, 8)
@@ -80,11 +80,31 @@ func TestChanges(t *testing.T) {
 			f.number(conv+".alpha", 6)
 		}, convWeight, []Change{{Product: Hadamard, First: Factor{A: conv + ".hada_w1_a", B: conv + ".hada_w1_b", Core: conv + ".hada_t1", Transposed: true},
 			Second: Factor{A: conv + ".hada_w2_a", B: conv + ".hada_w2_b"}, Scale: 2}}},
-		{"difference beside a plain LoRA", base, func(f file) {
-			f.set(conv+".lora_down.weight", 2, 4, 3, 3)
-			f.set(conv+".lora_up.weight", 32, 2, 1, 1)
-			f.set(conv+".diff", 32, 4, 3, 3)
-		}, convWeight, []Change{{First: Factor{Whole: conv + ".diff"}, Scale: 1}}},
+		{"LoHa of PEFT with the adapter's name", base, func(f file) {
+			const at = "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2."
+			for _, i := range []string{"1", "2"} {
+				f.set(at+"hada_w"+i+"_a.default", 32, 3)
+				f.set(at+"hada_w"+i+"_b.default", 3, 128)
+			}
+		}, linearWeight, []Change{{Product: Hadamard, Scale: 1,
+			First:  Factor{A: "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2.hada_w1_a.default", B: "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2.hada_w1_b.default"},
+			Second: Factor{A: "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2.hada_w2_a.default", B: "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.ff.net.2.hada_w2_b.default"}}}},
+		{"LoKr of PEFT with a name of the user's", base, func(f file) {
+			f.set("unet.conv_in.lokr_w1.my_style", 4, 2)
+			f.set("unet.conv_in.lokr_w2.my_style", 8, 2, 3, 3)
+		}, convWeight, []Change{{Product: Kronecker, First: Factor{Whole: "unet.conv_in.lokr_w1.my_style"}, Second: Factor{Whole: "unet.conv_in.lokr_w2.my_style"}, Scale: 1}}},
+		{"DoRA of PEFT with a name of the user's", base, func(f file) {
+			f.set("unet.conv_in.lora_A.my_style.weight", 2, 4, 3, 3)
+			f.set("unet.conv_in.lora_B.my_style.weight", 32, 2, 1, 1)
+			f.set("unet.conv_in.lora_magnitude_vector.my_style.weight", 1, 32, 1, 1)
+		}, convWeight, []Change{{First: Factor{A: "unet.conv_in.lora_B.my_style.weight", B: "unet.conv_in.lora_A.my_style.weight"}, Scale: 1, Magnitude: "unet.conv_in.lora_magnitude_vector.my_style.weight"}}},
+		{"projection that is stored the other way round", xl, func(f file) {
+			f.set("lora_te2_text_projection.lora_down.weight", 2, 64)
+			f.set("lora_te2_text_projection.lora_up.weight", 64, 2)
+		}, sd.ClipG + "text_projection", []Change{{Transposed: true, First: Factor{A: "lora_te2_text_projection.lora_up.weight", B: "lora_te2_text_projection.lora_down.weight"}, Scale: 1}}},
+		{"norm of a text encoder", xl, func(f file) {
+			f.set("lora_te2_text_model_encoder_layers_1_layer_norm2.w_norm", 64)
+		}, sd.ClipG + "transformer.resblocks.1.ln_2.weight", []Change{{First: Factor{Whole: "lora_te2_text_model_encoder_layers_1_layer_norm2.w_norm"}, Scale: 1}}},
 		{"difference of a bias", xl, func(f file) {
 			f.set("lora_te2_text_model_encoder_layers_1_self_attn_k_proj.diff_b", 64)
 		}, sd.ClipG + "transformer.resblocks.1.attn.in_proj_bias", []Change{{From: 64, Rows: 64, First: Factor{Whole: "lora_te2_text_model_encoder_layers_1_self_attn_k_proj.diff_b"}, Scale: 1}}},
@@ -127,7 +147,7 @@ func TestChangeErrors(t *testing.T) {
 		fill func(file)
 		want string
 	}{
-		{"lengths alone", func(f file) { f.set(linear+".dora_scale", 32, 1) }, linear + ".dora_scale but not both matrices"},
+		{"lengths alone", func(f file) { f.set(linear+".dora_scale", 32, 1) }, linear + ".dora_scale and nothing that it belongs to"},
 		{"lengths of neither rows nor columns", func(f file) { dora(f); f.set(linear+".dora_scale", 64, 1) }, "dora_scale of the LoRA has shape [64 1], and the weight " + linearWeight + " [32 128] needs [32 1] or [1 128]"},
 		{"a length without a dimension", func(f file) { dora(f); f.set(linear + ".dora_scale") }, "has shape []"},
 		{"columns in PEFT", func(f file) { dora(f); f.set(linear+".lora_magnitude_vector", 128) }, "has shape [128]"},
@@ -149,17 +169,10 @@ func TestChangeErrors(t *testing.T) {
 		{"LoKr of another kernel", func(f file) { f.set(conv+".lokr_w1", 4, 2); f.set(conv+".lokr_w2", 8, 2, 1, 9) }, "has shape [8 2 1 9]"},
 		{"LoKr that cuts kernels", func(f file) { f.set(conv+".lokr_w1", 4, 6); f.set(conv+".lokr_w2", 8, 6) }, "needs a Kronecker product of 32×36"},
 		{"LoKr of one dimension", func(f file) { whole(f); f.set(linear+".lokr_w2", 128) }, "needs a matrix"},
-		{"two forms", func(f file) { whole(f); hada(f) }, "tensors of a LoHa and of a LoKr for one layer"},
 		{"difference that does not fit", func(f file) { f.set(conv+".diff", 32, 4) }, "diff of the LoRA has shape [32 4], and the weight " + convWeight + " [32 4 3 3] needs [32 4 3 3]"},
 		{"bias that does not fit", func(f file) { f.set(conv+".diff_b", 4) }, "diff_b of the LoRA has shape [4], and the weight " + sd.UNetPrefix + "input_blocks.0.0.bias [32]"},
 		{"integers", func(f file) { whole(f); f[linear+".lokr_w2"] = eval.Weight{DType: dtype.I8, Shape: ir.Shape{8, 16}} }, "dtype I8"},
 		{"quantized", func(f file) { whole(f); f[linear+".lokr_w2"] = eval.Weight{DType: dtype.Q8_0, Shape: ir.Shape{8, 16}} }, "dtype Q8_0"},
-		{"a quantized base", func(f file) {
-			f.set("lora_unet_time_embed_0.diff", 128, 32)
-			x := w[sd.UNetPrefix+"time_embed.0.weight"]
-			x.DType = dtype.Q4_K
-			w[sd.UNetPrefix+"time_embed.0.weight"] = x
-		}, "time_embed.0.weight has dtype Q4_K, into which"},
 		{"alpha that is no number", func(f file) {
 			hada(f)
 			f[linear+".alpha"] = eval.Weight{DType: dtype.F32, Shape: ir.Shape{}, Bytes: []byte{0, 0, 0xc0, 0x7f}}
@@ -169,7 +182,7 @@ func TestChangeErrors(t *testing.T) {
 			x := w[sd.UNetPrefix+"out.2.weight"]
 			x.DType = dtype.I8
 			w[sd.UNetPrefix+"out.2.weight"] = x
-		}, "out.2.weight has dtype I8, into which no DoRA, LoHa, LoKr or difference can be merged"},
+		}, "out.2.weight has dtype I8, into which nothing but a plain LoRA can be merged"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

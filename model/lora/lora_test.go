@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/internal/synth"
@@ -59,7 +60,7 @@ func goldenFile(t *testing.T, label string) file {
 
 // tiny returns the weights of the goldens put together to a checkpoint of a
 // family, and what a LoRA is put on.
-func tiny(t *testing.T, family sd.Family) (eval.Weights, Base) {
+func tiny(t testing.TB, family sd.Family) (eval.Weights, Base) {
 	t.Helper()
 	w := eval.Weights{}
 	add := func(file, prefix, to string) {
@@ -82,7 +83,7 @@ func tiny(t *testing.T, family sd.Family) (eval.Weights, Base) {
 	return w, newBase(t, w, metadata, prefixes...)
 }
 
-func newBase(t *testing.T, w eval.Weights, metadata map[string]string, prefixes ...string) Base {
+func newBase(t testing.TB, w eval.Weights, metadata map[string]string, prefixes ...string) Base {
 	t.Helper()
 	c, err := sd.Detect(w, metadata)
 	if err != nil {
@@ -94,7 +95,7 @@ func newBase(t *testing.T, w eval.Weights, metadata map[string]string, prefixes 
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.Encoders = append(b.Encoders, Encoder{prefix, config})
+		b.Encoders = append(b.Encoders, Encoder{Prefix: prefix, Config: config})
 	}
 	return b
 }
@@ -126,6 +127,19 @@ func forms(original map[string]string) []form {
 	return []form{
 		{"PEFT", same, nil},
 		{"PEFT with the adapter's name", same, map[string]string{".lora_A.weight": ".lora_A.default.weight", ".lora_B.weight": ".lora_B.default.weight"}},
+		{"PEFT with a name of the user's", same, map[string]string{".lora_A.weight": ".lora_A.my_style.weight", ".lora_B.weight": ".lora_B.my_style.weight"}},
+		{"PEFT without what the matrices are", same, map[string]string{".lora_A.weight": ".lora_A", ".lora_B.weight": ".lora_B"}},
+		{"wrapped", func(module string) string { return "base_model.model." + module }, nil},
+		{"wrapped within", func(module string) string {
+			network, path, _ := strings.Cut(module, ".")
+			return network + ".base_model.model." + path
+		}, nil},
+		{"compiled and trained in parallel", func(module string) string {
+			network, path, _ := strings.Cut(module, ".")
+			return "module." + network + "._orig_mod." + path
+		}, nil},
+		{"without text_model", func(module string) string { return strings.Replace(module, ".text_model.", ".", 1) }, nil},
+		{"a transformer", func(module string) string { return strings.Replace(module, "unet.", "transformer.", 1) }, nil},
 		{"diffusers", same, older},
 		{"diffusers, linear layers", same, map[string]string{".lora_A.weight": ".lora_linear_layer.down.weight", ".lora_B.weight": ".lora_linear_layer.up.weight"}},
 		{"processors", func(module string) string {
@@ -140,6 +154,7 @@ func forms(original map[string]string) []form {
 		{"a UNet alone", func(module string) string { return strings.TrimPrefix(module, "unet.") }, nil},
 		{"kohya", flat("lora_unet_", "lora_te_", func(s string) string { return s }), kohya},
 		{"kohya with the original blocks", flat("lora_unet_", "lora_te1_", func(s string) string { return original[s] }), kohya},
+		{"LyCORIS", flat("lycoris_", "lycoris_te_", func(s string) string { return s }), kohya},
 		{"original", func(module string) string {
 			if rest, ok := strings.CutPrefix(module, "unet."); ok {
 				return "diffusion_model." + original[rest]
@@ -386,33 +401,37 @@ func TestErrors(t *testing.T) {
 		fill func(file)
 		want string
 	}{
-		{"nothing", func(f file) { clear(f) }, "no tensor of the LoRA belongs to a layer of this model: found no tensors"},
+		{"nothing", func(f file) { clear(f) }, "no tensor of the LoRA belongs to a layer of this model: found no tensors, which are not those of a LoRA"},
 		{"another model", func(f file) {
 			clear(f)
 			f.set("transformer.single_blocks.0.attn.to_q.lora_A.weight", 2, 32)
 			f.set("transformer.single_blocks.0.attn.to_q.lora_B.weight", 32, 2)
-		}, "found transformer.single_blocks.0.attn.to_q.lora_A.weight, transformer.single_blocks.0.attn.to_q.lora_B.weight; known are"},
-		{"one half", func(f file) { delete(f, linear+".lora_up.weight") }, linear + ".lora_down.weight but not both matrices"},
-		{"alpha alone", func(f file) { f.set(conv+".alpha", 1) }, conv + ".alpha but not both matrices"},
+		}, "found transformer.single_blocks.0.attn.to_q.lora_A.weight, transformer.single_blocks.0.attn.to_q.lora_B.weight, which looks like a LoRA for Flux or HunyuanVideo; known are"},
+		{"one half", func(f file) { delete(f, linear+".lora_up.weight") }, linear + ".lora_down.weight but not lora_up (lora_B) of the layer"},
+		{"alpha alone", func(f file) { clear(f); f.set(conv+".alpha", 1) }, conv + ".alpha and nothing that it belongs to"},
 		{"another width", func(f file) { f.set(linear+".lora_down.weight", 2, 48) }, "attn1_to_q.lora_down.weight of the LoRA has shape [2 48], and the weight model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight [32 32] needs [2 32]"},
 		{"ranks that differ", func(f file) { f.set(linear+".lora_up.weight", 32, 3) }, "has shape [32 3]"},
-		{"rank 0", func(f file) { f.set(linear+".lora_down.weight", 0, 32); f.set(linear+".lora_up.weight", 32, 0) }, "needs [0 32]"},
+		{"rank 0", func(f file) { f.set(linear+".lora_down.weight", 0, 32); f.set(linear+".lora_up.weight", 32, 0) }, "has shape [0 32]"},
 		{"one dimension", func(f file) { f.set(linear+".lora_up.weight", 64) }, "has shape [64]"},
 		{"no dimension", func(f file) { f.set(linear + ".lora_up.weight") }, "has shape []"},
 		{"another kernel", func(f file) {
+			clear(f)
 			f.set(conv+".lora_down.weight", 2, 32, 5, 5)
 			f.set(conv+".lora_up.weight", 32, 2, 1, 1)
 		}, "has shape [2 32 5 5]"},
-		{"a middle without a kernel", func(f file) { f.set(linear+".lora_mid.weight", 2, 2) }, "is the middle of a convolution"},
 		{"alpha of two numbers", func(f file) { f.set(linear+".alpha", 2) }, "is not one number"},
 		{"alpha that is no number", func(f file) {
 			f[linear+".alpha"] = eval.Weight{DType: dtype.F32, Shape: ir.Shape{}, Bytes: []byte{0, 0, 0xc0, 0x7f}}
 		}, linear + ".alpha of the LoRA is NaN"},
 		{"integers", func(f file) { f[linear+".lora_up.weight"] = eval.Weight{DType: dtype.I8, Shape: ir.Shape{32, 2}} }, "dtype I8"},
 		{"the same layer twice", func(f file) { f.set(linear+".lora_A.weight", 2, 32) }, "two tensors of the same kind for one layer"},
-		{"OFT", func(f file) { f.set(linear+".oft_blocks", 4, 4) }, "an OFT"},
-		{"GLoRA", func(f file) { f.set(linear+".a1.weight", 4, 4) }, "a GLoRA, which is not supported yet"},
-		{"difference of a norm", func(f file) { f.set("lora_unet_down_blocks_0_resnets_0_norm1.w_norm", 32) }, "a full difference of a norm"},
+		{"two adapters", func(f file) {
+			f.set("unet.conv_in.lora_A.one.weight", 2, 4, 3, 3)
+			f.set("unet.conv_in.lora_B.two.weight", 32, 2, 1, 1)
+		}, "two adapters of PEFT, one and two"},
+		{"a name of a megabyte with control characters", func(f file) {
+			f["lora_unet_conv_in"+strings.Repeat("\x1b[31m", 1<<18)+".lora_up.weight"] = eval.Weight{DType: dtype.I8, Shape: ir.Shape{32, 2}}
+		}, `tensor "lora_unet_conv_in\x1b[31m\x1b[31m`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -422,6 +441,8 @@ func TestErrors(t *testing.T) {
 			tt.fill(f)
 			if m, err := Map(f, base); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, %v, want an error with %q", m, err, tt.want)
+			} else if len(err.Error()) > 2000 || fault.Of(err) != fault.Model {
+				t.Errorf("the error has %d bytes and the kind %q", len(err.Error()), fault.Of(err))
 			}
 		})
 	}
@@ -451,4 +472,64 @@ func TestUnmatched(t *testing.T) {
 	if d := cmp.Diff(want, m); d != "" {
 		t.Error(d)
 	}
+}
+
+// TestNamesOfComfyUI looks up every name that ComfyUI knows a layer by, of a
+// UNet and of SDXL's text encoders: each stands for the same weight.
+func TestNamesOfComfyUI(t *testing.T) {
+	_, sd1 := tiny(t, sd.SD1)
+	_, xl := tiny(t, sd.SDXL)
+	metadata := golden.Open(t, "comfy_lora").Metadata()
+	for kind, base := range map[string]Base{"unet": sd1, "text": xl} {
+		var known map[string]string
+		if err := json.Unmarshal([]byte(metadata[kind]), &known); err != nil || len(known) < 100 {
+			t.Fatalf("%d names, %v", len(known), err)
+		}
+		all := base.networks()
+		for name, want := range known {
+			if kind == "text" && strings.Contains(name, "lora_prior_te") || strings.HasSuffix(want, ".position_ids") {
+				continue
+			}
+			got := all.find(name)
+			if len(got) == 0 {
+				if _, _, ok := base.Weights.Lookup(want); ok || kind == "text" {
+					t.Errorf("%s is unknown, want %s", name, want)
+				}
+				continue
+			}
+			best := got[0]
+			for _, f := range got {
+				if f.rank > best.rank {
+					best = f
+				}
+			}
+			if kind == "text" {
+				want = best.comfyName(t, want)
+			}
+			if best.weight != want {
+				t.Errorf("%s is %s, want %s", name, best.weight, want)
+			}
+		}
+	}
+}
+
+// comfyName returns the weight that ComfyUI's name of a text encoder's stands
+// for in a checkpoint of SDXL.
+func (f found) comfyName(t *testing.T, name string) string {
+	t.Helper()
+	if rest, ok := strings.CutPrefix(name, "clip_l.transformer."); ok {
+		return sd.ClipLSDXL + rest
+	}
+	rest := strings.TrimPrefix(name, "clip_g.transformer.text_model.")
+	for i, part := range []string{"q_proj", "k_proj", "v_proj"} {
+		if strings.Contains(rest, part) {
+			if f.from != i*64 || f.rows != 64 {
+				t.Errorf("%s has the rows %d+%d", name, f.from, f.rows)
+			}
+			rest = strings.Replace(rest, "self_attn."+part+".weight", "attn.in_proj_weight", 1)
+		}
+	}
+	return sd.ClipG + strings.NewReplacer("encoder.layers.", "transformer.resblocks.", "layer_norm", "ln_", "mlp.fc1", "mlp.c_fc", "mlp.fc2", "mlp.c_proj",
+		"self_attn.", "attn.", "embeddings.token_embedding", "token_embedding", "embeddings.position_embedding.weight", "positional_embedding",
+		"final_layer_norm", "ln_final", "clip_g.transformer.text_projection.weight", "text_projection").Replace(rest)
 }

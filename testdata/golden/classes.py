@@ -5,7 +5,8 @@
 
 COMFYUI is a checkout of ComfyUI, whose classes are asked for their inputs. The
 names of newer classes come from the English translations in the package
-comfyui-frontend-package, those of packs from the lists in the wheel of
+comfyui-frontend-package, the pages of comfyui-embedded-docs and the templates of
+comfyui-workflow-templates-json, those of packs from the lists in the wheel of
 comfyui-manager, which pip downloads.
 
 A line of comfyui.txt is a class and its widgets in the order in which files of
@@ -23,6 +24,7 @@ import importlib.machinery
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -104,15 +106,36 @@ def comfyui(path):
 
 
 def newer():
-    """The classes that the user interface has names for."""
-    root = importlib.metadata.distribution("comfyui-frontend-package").locate_file("comfyui_frontend_package/static/assets")
-    for path in glob.glob(os.path.join(root, "nodeDefs-*.js.map")):
-        with open(path) as f:
+    """The classes that the user interface has names or pages for, or templates with."""
+    names = set()
+
+    def place(package, path):
+        return str(importlib.metadata.distribution(package).locate_file(path))
+
+    for path in glob.glob(place("comfyui-frontend-package", "comfyui_frontend_package/static/assets/nodeDefs-*.js.map")):
+        with open(path, encoding="utf-8") as f:
             text = json.load(f)
         for source, content in zip(text["sources"], text["sourcesContent"]):
             if source.endswith("/locales/en/nodeDefs.json"):
-                return json.loads(content)
-    sys.exit("no translations of nodes in comfyui-frontend-package")
+                names.update(json.loads(content))
+    names.update(os.path.basename(p) for p in glob.glob(place("comfyui-embedded-docs", "comfyui_embedded_docs/docs/*")) if glob.glob(p + "/en.md"))
+
+    def look(v):
+        if isinstance(v, dict):
+            if v.get("properties", {}) and isinstance(v.get("type"), str) and v["properties"].get("cnr_id") == "comfy-core":
+                names.add(v["type"])
+            for x in v.values():
+                look(x)
+        elif isinstance(v, list):
+            for x in v:
+                look(x)
+
+    for path in glob.glob(place("comfyui-workflow-templates-json", "comfyui_workflow_templates_json/templates/*.json")):
+        with open(path, encoding="utf-8") as f:
+            look(json.load(f))
+    uuid = re.compile("[0-9a-f]{8}-[0-9a-f-]{27}$")
+    drawn = {"Reroute", "PrimitiveNode", "Note", "MarkdownNote"}  # never sent
+    return {n for n in names - drawn if not uuid.match(n) and not n.startswith("workflow") and "\t" not in n}
 
 
 def packs(core):
