@@ -405,6 +405,9 @@ func TestCheck(t *testing.T) {
 				t.Errorf("%s: %.1000v", name, err)
 			}
 		}
+		if err := Check(bad["a folder in which nothing can be made"], 0); runtime.GOOS == "linux" && !strings.HasPrefix(err.Error(), "make a file in /proc: ") {
+			t.Errorf("a folder in which nothing can be made: %v", err)
+		}
 		if err := Check(filepath.Join(dir, "a", "huge.png"), 1<<60); err == nil || !strings.Contains(err.Error(), "are free") || fault.Of(err) != fault.IO {
 			t.Errorf("no space: %v", err)
 		}

@@ -34,6 +34,9 @@ func Check(path string, size int64) error {
 	}
 	f, err := New(folder)
 	if err != nil {
+		if at := (*fs.PathError)(nil); errors.As(err, &at) {
+			err = &fs.PathError{Op: "make a file in", Path: folder, Err: at.Err}
+		}
 		return err
 	}
 	if err := f.Close(); err != nil {

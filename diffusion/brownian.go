@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"context"
 	"math"
 	"strconv"
 )
@@ -10,10 +11,12 @@ import (
 // halved intervals of torchsde (Li et al. 2020, Scalable Gradients for
 // Stochastic Differential Equations), with the same numbers for the same seed.
 type brownian struct {
-	seed  uint64
-	n     int
-	root  *interval
-	cache []*interval // those with values, the root's aside, the oldest first
+	ctx    context.Context // when it is cancelled no values are drawn
+	source Source
+	seed   uint64
+	n      int
+	root   *interval
+	cache  []*interval // those with values, the root's aside, the oldest first
 }
 
 // An interval is a node of the tree.
@@ -32,19 +35,32 @@ const (
 	brownianPool = 24
 	// brownianCache is how many intervals keep their values.
 	brownianCache = 45
+
+	// pathStates bounds the values of a path in states: those of the intervals that
+	// keep them and of the way down to a level in the sixth digit.
+	pathStates = brownianCache + 30
 )
 
 // newBrownian returns the path between two noise levels for n values.
-func newBrownian(seed uint64, low, high float64, n int) *brownian {
-	b := &brownian{seed: seed, n: n}
+func newBrownian(ctx context.Context, source Source, seed uint64, low, high float64, n int) *brownian {
+	b := &brownian{ctx: ctx, source: source, seed: seed, n: n}
 	b.root = &interval{start: sixDigits(low), end: sixDigits(high)}
-	w := Randn(uint64(seedSequence(seed, nil, brownianPool)), n)
+	w := b.draw(seedSequence(seed, nil, brownianPool))
 	scale := float32(math.Sqrt(high - low))
 	for i := range w {
 		w[i] *= scale
 	}
 	b.root.w = w
 	return b
+}
+
+// draw returns the noise of a generator of its own.
+func (b *brownian) draw(seed uint32) []float32 {
+	out := make([]float32, b.n)
+	if b.ctx.Err() == nil {
+		b.source.generator(uint64(seed)).Normal(out)
+	}
+	return out
 }
 
 // sixDigits rounds to what the tree resolves.
@@ -115,7 +131,7 @@ func (b *brownian) value(v *interval) []float32 {
 	whole := b.value(p)
 	h := 1 / (p.end - p.start)
 	l, r := p.middle-p.start, p.end-p.middle
-	noise := Randn(uint64(p.seed), b.n)
+	noise := b.draw(p.seed)
 	scale, deviation := float32(l)*float32(h), float32(math.Sqrt(l*r*h))
 	w := make([]float32, b.n)
 	for i := range w {

@@ -10,29 +10,34 @@ import (
 type guide struct {
 	Network
 	job *Job
+	// always evaluates the negative conditions, which a guidance of 1 does not
+	// need.
+	always bool
 }
 
-// denoise returns what x is taken for without its noise.
-func (g *guide) denoise(ctx context.Context, x []float32, sigma float64) ([]float32, error) {
+// denoise returns what x is taken for without its noise, with guidance, and
+// with the negative conditions alone. The latter is nil where neither the
+// guidance nor the sampler needs it.
+func (g *guide) denoise(ctx context.Context, x []float32, sigma float64) (guided, uncond []float32, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	guided := math.Abs(g.job.CFG-1) > 1e-9*max(math.Abs(g.job.CFG), 1)
+	guides := g.always || math.Abs(g.job.CFG-1) > 1e-9*max(math.Abs(g.job.CFG), 1)
 	positive := g.active(g.job.Positive, sigma)
 	var negative []Cond
-	if guided {
+	if guides {
 		negative = g.active(g.job.Negative, sigma)
 	}
 	predictions, err := g.predict(ctx, x, sigma, append(positive[:len(positive):len(positive)], negative...))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p := g.mean(positive, predictions[:len(positive)])
-	if !guided {
-		return p, nil
+	if !guides {
+		return p, nil, nil
 	}
 	n := g.mean(negative, predictions[len(positive):])
-	return sum(term{1 - g.job.CFG, n}, term{g.job.CFG, p}), nil
+	return sum(term{1 - g.job.CFG, n}, term{g.job.CFG, p}), n, nil
 }
 
 // active returns the conditions that apply at a noise level.
@@ -55,13 +60,17 @@ func (g *guide) predict(ctx context.Context, x []float32, sigma float64, conds [
 	for i, c := range conds {
 		payloads[i] = c.Payload
 	}
+	table := g.job.Table
 	scale := 1 / math.Sqrt(sigma*sigma+1)
-	out, err := g.Predict(ctx, sum(term{scale, x}), float32(g.job.Table.Timestep(sigma)), payloads)
+	if table.Prediction == Flow {
+		scale = 1
+	}
+	out, err := g.Predict(ctx, sum(term{scale, x}), float32(table.Timestep(sigma)), payloads)
 	if err != nil {
 		return nil, err
 	}
 	for i, p := range out {
-		if g.job.Table.Prediction == Velocity {
+		if table.Prediction == Velocity {
 			out[i] = sum(term{scale * scale, x}, term{-sigma * scale, p})
 		} else {
 			out[i] = sum(term{1, x}, term{-sigma, p})

@@ -1,12 +1,11 @@
 package diffusion
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
-// Multistep samplers use what was denoised in earlier steps. They work in the
-// time -log(sigma), in which the exact step for a constant denoised picture
-// from one level to another over the time h is
-//
-//	x = exp(-h)·x + (1-exp(-h))·denoised.
+// Multistep samplers use what was denoised in earlier steps.
 
 // dpmpp2m is DPM-Solver++(2M) (Lu et al. 2022, algorithm 2).
 func dpmpp2m(s *state) ([]float32, error) {
@@ -24,70 +23,278 @@ func dpmpp2m(s *state) ([]float32, error) {
 
 // dpmpp2mSDE is the stochastic DPM-Solver++(2M) in its midpoint form.
 func dpmpp2mSDE(s *state) ([]float32, error) {
+	return dpmpp2mStochastic(s, func(_, gain float64) float64 { return gain / 2 })
+}
+
+// dpmpp2mSDEHeun is the stochastic DPM-Solver++(2M) in Heun's form.
+func dpmpp2mSDEHeun(s *state) ([]float32, error) {
+	return dpmpp2mStochastic(s, func(h, gain float64) float64 { return 1 - gain/(2*h) })
+}
+
+// dpmpp2mStochastic weighs the slope of what is denoised by the time h of a
+// step and the part of it that is gained in that time.
+func dpmpp2mStochastic(s *state, weight func(h, gain float64) float64) ([]float32, error) {
+	s.finiteLogSNR()
 	var old []float32
 	var hLast float64
 	return s.each(func(_ int, from, to float64, x, d []float32) ([]float32, error) {
 		if to == 0 {
 			return d, nil
 		}
-		h := math.Log(from / to)
-		gain := -math.Expm1(-2 * h)
-		terms := []term{{to / from * math.Exp(-h), x}, {gain, d}}
+		h := s.table.logSNR(to) - s.table.logSNR(from)
+		gain, alpha := -math.Expm1(-2*h), s.table.alpha(to)
+		terms := []term{{to / from * math.Exp(-h), x}, {alpha * gain, d}}
 		if old != nil {
-			c := 0.5 * gain * h / hLast
+			c := alpha * weight(h, gain) * h / hLast
 			terms = append(terms, term{c, d}, term{-c, old})
 		}
 		old, hLast = d, h
-		return sum(append(terms, term{to * math.Sqrt(gain), s.pathNoise(from, to)})...), nil
+		return sum(append(terms, term{to * math.Sqrt(gain), s.path(from, to)})...), nil
 	})
 }
 
 // dpmpp3mSDE is the stochastic DPM-Solver++(3M) (Katherine Crowson,
 // k-diffusion).
 func dpmpp3mSDE(s *state) ([]float32, error) {
+	s.finiteLogSNR()
 	var d1, d2 []float32 // of the last step and the one before
 	var h1, h2 float64
 	return s.each(func(_ int, from, to float64, x, d []float32) ([]float32, error) {
 		if to == 0 {
 			return d, nil
 		}
-		h := math.Log(from / to)
+		h := s.table.logSNR(to) - s.table.logSNR(from)
+		alpha := s.table.alpha(to)
 		phi1 := -math.Expm1(-2 * h)
 		phi2 := 1 - phi1/(2*h)
-		terms := []term{{math.Exp(-2 * h), x}, {phi1, d}}
+		terms := []term{{to / from * math.Exp(-h), x}, {alpha * phi1, d}}
 		switch {
 		case d2 != nil:
 			r0, r1 := h1/h, h2/h
 			phi3 := phi2/(2*h) - 0.5
 			// First and second differences, as coefficients of d, d1 and d2.
-			a := (phi2*(1+r0/(r0+r1)) - phi3/(r0+r1)) / r0
-			b := (-phi2*r0/(r0+r1) + phi3/(r0+r1)) / r1
+			a := alpha * (phi2*(1+r0/(r0+r1)) - phi3/(r0+r1)) / r0
+			b := alpha * (-phi2*r0/(r0+r1) + phi3/(r0+r1)) / r1
 			terms = append(terms, term{a, d}, term{b - a, d1}, term{-b, d2})
 		case d1 != nil:
-			c := phi2 * h / h1
+			c := alpha * phi2 * h / h1
 			terms = append(terms, term{c, d}, term{-c, d1})
 		}
 		d1, d2, h1, h2 = d, d1, h, h1
-		return sum(append(terms, term{to * math.Sqrt(phi1), s.pathNoise(from, to)})...), nil
+		return sum(append(terms, term{to * math.Sqrt(phi1), s.path(from, to)})...), nil
 	})
+}
+
+// adams makes steps of a linear multistep method of Adams (Bashforth and
+// Adams, 1883) in the slopes of the last steps, at most order of them.
+// coefficients returns the factor of each slope, the newest first.
+func adams(s *state, order int, coefficients func(i, order int) []float64) ([]float32, error) {
+	var slopes [][]float32 // the newest first
+	return s.each(func(i int, from, to float64, x, d []float32) ([]float32, error) {
+		slopes = slices.Insert(slopes, 0, slope(x, d, from))
+		slopes = slopes[:min(len(slopes), order)]
+		if to == 0 {
+			return d, nil
+		}
+		terms := []term{{1, x}}
+		for k, c := range coefficients(i, len(slopes)) {
+			terms = append(terms, term{c, slopes[k]})
+		}
+		return sum(terms...), nil
+	})
+}
+
+// lms is the linear multistep method of fourth order: the slopes are
+// integrated as the polynomial through them (Katherine Crowson, k-diffusion).
+func lms(s *state) ([]float32, error) {
+	return adams(s, 4, func(i, order int) []float64 {
+		out := make([]float64, order)
+		for j := range out {
+			out[j] = integrate(s.sigmas[i], s.sigmas[i+1], func(v float64) float64 {
+				return lagrange(s.sigmas[i-order+1:i+1], order-1-j, v)
+			})
+		}
+		return out
+	})
+}
+
+// ipndm is the improved pseudo numerical method of fourth order (Zhang and
+// Chen 2023, Fast Sampling of Diffusion Models with Exponential Integrator):
+// the method of Adams for steps of one length.
+func ipndm(s *state) ([]float32, error) {
+	weights := [][]float64{{1}, {3. / 2, -1. / 2}, {23. / 12, -16. / 12, 5. / 12}, {55. / 24, -59. / 24, 37. / 24, -9. / 24}}
+	return adams(s, 4, func(i, order int) []float64 {
+		out := slices.Clone(weights[order-1])
+		for k := range out {
+			out[k] *= s.sigmas[i+1] - s.sigmas[i]
+		}
+		return out
+	})
+}
+
+// ipndmV is ipndm for steps of different lengths, with the coefficients of its
+// authors' code (Zhou et al., diff-sampler). Those of third and fourth order
+// are not quite those of the polynomial.
+func ipndmV(s *state) ([]float32, error) {
+	return adams(s, 4, func(i, order int) []float64 {
+		step := func(back int) float64 { return s.sigmas[i+1-back] - s.sigmas[i-back] }
+		h := step(0)
+		out := []float64{1, 0, 0, 0}
+		if order > 1 {
+			h1 := step(1)
+			out[0] += h / (2 * h1)
+			out[1] -= h / (2 * h1)
+			if order > 2 {
+				h2 := step(2)
+				a := h1 / h2
+				c := (1 - h*h/(3*h1*(h1+h2))) / 2
+				out[0] += c
+				out[1] -= (1 + a) * c
+				out[2] += a * c
+				if order > 3 {
+					h3 := step(3)
+					b := h1 * (h1 + h2) / (h2 * (h2 + h3))
+					c := (1-h/(3*(h+h1)))/2 + (1-h/(2*(h+h1)))*h/(6*(h+h1+h2))
+					c *= h * (h + h1) * (h + h1 + h2) / (h1 * (h1 + h2) * (h1 + h2 + h3))
+					out[0] += c
+					out[1] -= (1 + a + b) * c
+					out[2] += (a + b*(1+h2/h3)) * c
+					out[3] -= a * b * c
+				}
+			}
+		}
+		for k := range out {
+			out[k] *= h
+		}
+		return out[:order]
+	})
+}
+
+// deis is the exponential integrator of third order that extrapolates the
+// noise in the time of a state with its variance preserved (Zhang and Chen
+// 2023, equation 15).
+func deis(s *state) ([]float32, error) {
+	schedule := newVPSchedule()
+	var times []float64
+	for _, sigma := range s.sigmas {
+		times = append(times, schedule.time(sigma))
+	}
+	return adams(s, 3, func(i, order int) []float64 {
+		if order == 1 {
+			return []float64{s.sigmas[i+1] - s.sigmas[i]}
+		}
+		// The sum over evenly spaced times, both ends included, of the authors'
+		// code, which is not quite the integral.
+		const points = 10000
+		from, to := times[i], times[i+1]
+		out := make([]float64, order)
+		for k := range points {
+			t := from + (to-from)*float64(k)/(points-1)
+			w := schedule.speed(t) * (to - from) / points
+			for j := range out {
+				out[j] += w * lagrange(times[i-order+1:i+1], order-1-j, t)
+			}
+		}
+		return out
+	})
+}
+
+// A vpSchedule is the noise over time of a diffusion whose beta grows linearly
+// (Song et al. 2021, Score-Based Generative Modeling, appendix C), from the
+// level 0.002 at time 0.001 to 80 at time 1.
+type vpSchedule struct{ min, slope float64 }
+
+func newVPSchedule() vpSchedule {
+	// In single precision, as PyTorch computes it: the first logarithm is of a
+	// number next to 1.
+	log := func(sigma float32) float64 { return float64(float32(math.Log(float64(sigma*sigma + 1)))) }
+	const first = 1e-3
+	slope := float64(float32(2 * (log(0.002)/first - log(80)) / (first - 1)))
+	return vpSchedule{min: log(80) - slope/2, slope: slope}
+}
+
+// time returns the time at which the level is sigma.
+func (v vpSchedule) time(sigma float64) float64 {
+	return (math.Sqrt(v.min*v.min+2*v.slope*math.Log(sigma*sigma+1)) - v.min) / v.slope
+}
+
+// speed returns how fast the level grows at a time.
+func (v vpSchedule) speed(t float64) float64 {
+	logAlpha := -0.5*t*t*v.slope - t*v.min
+	alpha := math.Exp(logAlpha)
+	return 0.5 * (t*v.slope + v.min) / math.Sqrt(-alpha*math.Expm1(logAlpha))
 }
 
 // resMultistep is the exponential integrator of second order RES (Zhang et al.
 // 2023, Improved Order Analysis and Design of Exponential Integrator for
 // Diffusion Models Sampling).
-func resMultistep(s *state) ([]float32, error) {
+func resMultistep(s *state) ([]float32, error) { return res(s, false, false) }
+
+// resMultistepAncestral is resMultistep with new noise in each step.
+func resMultistepAncestral(s *state) ([]float32, error) { return res(s, true, false) }
+
+func res(s *state, noisy, cfgPP bool) ([]float32, error) {
 	var old []float32
+	var oldDown float64
 	return s.each(func(i int, from, to float64, x, d []float32) ([]float32, error) {
-		last := old
-		old = d
-		if to == 0 || last == nil {
-			return toward(x, d, from, to), nil
+		at, down, up := d, to, 0.0
+		if noisy {
+			down, up = ancestral(from, to)
 		}
-		h := math.Log(from / to)
-		c2 := -math.Log(s.sigmas[i-1]/from) / h
-		phi1 := math.Expm1(-h) / -h
-		phi2 := (phi1 - 1) / -h
-		return sum(term{math.Exp(-h), x}, term{h * (phi1 - phi2/c2), d}, term{h * phi2 / c2, last}), nil
+		if cfgPP {
+			at = s.uncond
+			x = sum(term{1, x}, term{1, d}, term{-1, at}) // guided, with the noise of at
+		}
+		last, lastDown := old, oldDown
+		old, oldDown = at, down
+		if down == 0 {
+			return d, nil
+		}
+		var next []float32
+		if last == nil {
+			next = toward(x, d, from, down)
+			if cfgPP {
+				next = sum(term{1, d}, term{down, slope(x, d, from)})
+			}
+		} else {
+			h := math.Log(from / down)
+			c2 := math.Log(lastDown/s.sigmas[i-1]) / h
+			phi1 := math.Expm1(-h) / -h
+			phi2 := (phi1 - 1) / -h
+			next = sum(term{math.Exp(-h), x}, term{h * (phi1 - phi2/c2), at}, term{h * phi2 / c2, last})
+		}
+		if noisy {
+			next = s.renoise(next, up)
+		}
+		return next, nil
+	})
+}
+
+// gradientEstimation is Euler's method with the slope extrapolated from the
+// last one (Permenter and Yuan 2024, Interpreting and Improving Diffusion
+// Models from an Optimization Perspective, with gamma 2).
+func gradientEstimation(s *state) ([]float32, error) { return gradient(s, false) }
+
+func gradient(s *state, cfgPP bool) ([]float32, error) {
+	var old []float32
+	return s.each(func(_ int, from, to float64, x, d []float32) ([]float32, error) {
+		at := d
+		if cfgPP {
+			at = s.uncond
+		}
+		now, last := slope(x, at, from), old
+		old = now
+		if to == 0 {
+			return d, nil
+		}
+		terms := []term{{1, d}, {to, now}}
+		if !cfgPP {
+			terms = []term{{1, x}, {to - from, now}}
+		}
+		if last != nil {
+			terms = append(terms, term{to - from, now}, term{from - to, last})
+		}
+		return sum(terms...), nil
 	})
 }
 
@@ -95,14 +302,17 @@ func resMultistep(s *state) ([]float32, error) {
 // 2023, Elucidating the Solution Space of Extended Reverse-Time SDE for
 // Diffusion Models), with the noise scale of the paper's code.
 func erSDE(s *state) ([]float32, error) {
+	s.finiteLogSNR()
 	scale := func(v float64) float64 { return v * (math.Exp(math.Pow(v, 0.3)) + 10) }
+	lambda := func(sigma float64) float64 { return sigma / s.table.alpha(sigma) }
 	var old, oldSlope []float32
-	return s.each(func(i int, from, to float64, x, d []float32) ([]float32, error) {
-		if to == 0 {
+	return s.each(func(i int, sigma, next float64, x, d []float32) ([]float32, error) {
+		if next == 0 {
 			return d, nil
 		}
+		from, to, alpha := lambda(sigma), lambda(next), s.table.alpha(next)
 		r := scale(to) / scale(from)
-		terms := []term{{r, x}, {1 - r, d}}
+		terms := []term{{alpha / s.table.alpha(sigma) * r, x}, {alpha * (1 - r), d}}
 		if old != nil {
 			const points = 200 // of the integrals
 			dt := to - from
@@ -113,16 +323,16 @@ func erSDE(s *state) ([]float32, error) {
 				s1 += width / scale(at)
 				s2 += width * (at - from) / scale(at)
 			}
-			h := from - s.sigmas[i-1]
+			h := from - lambda(s.sigmas[i-1])
 			slope := sum(term{1 / h, d}, term{-1 / h, old})
-			terms = append(terms, term{dt + s1*scale(to), slope})
+			terms = append(terms, term{alpha * (dt + s1*scale(to)), slope})
 			if oldSlope != nil {
-				c := (dt*dt/2 + s2*scale(to)) / ((from - s.sigmas[i-2]) / 2)
+				c := alpha * (dt*dt/2 + s2*scale(to)) / ((from - lambda(s.sigmas[i-2])) / 2)
 				terms = append(terms, term{c, slope}, term{-c, oldSlope})
 			}
 			oldSlope = slope
 		}
 		old = d
-		return s.renoise(sum(terms...), math.Sqrt(max(to*to-from*from*r*r, 0))), nil
+		return s.renoise(sum(terms...), alpha*math.Sqrt(max(to*to-from*from*r*r, 0))), nil
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // A Network predicts the noise, or the velocity, of a state.
@@ -54,12 +56,7 @@ type Job struct {
 	CFG         float64
 	Positive    []Cond
 	Negative    []Cond
-	Seed        uint64
-	// NoNoise starts from the latents as they are, with the noise they have.
-	NoNoise bool
-	// BatchIndex says which of the noises of a larger batch each latent gets;
-	// nil stands for 0, 1, 2, ...
-	BatchIndex []int
+	Noise       Noise
 
 	Shape   Shape
 	Latents []float32 // in the network's scale
@@ -82,36 +79,61 @@ func Sample(ctx context.Context, n Network, job Job) ([]float32, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("there is no sampler %q, only %s", job.Sampler, strings.Join(Samplers(), ", "))
 	}
-	chosen := samplers[i]
-	sigmas, err := job.sigmas(chosen.discard)
+	sigmas, err := job.sigmas(samplers[i].discard)
 	if err != nil {
 		return nil, err
 	}
+	out, err := job.run(ctx, n, samplers[i], sigmas)
+	if err != nil {
+		return nil, fmt.Errorf("sampler %s with scheduler %s: %w", job.Sampler, job.Scheduler, err)
+	}
+	return out, nil
+}
+
+// run follows the noise levels with a sampler.
+func (j *Job) run(ctx context.Context, n Network, chosen choice, sigmas []float64) ([]float32, error) {
 	if len(sigmas) < 2 {
-		return slices.Clone(job.Latents), nil
+		return slices.Clone(j.Latents), nil
 	}
-	noise := make([]float32, job.Shape.Elems())
-	if !job.NoNoise {
-		noise = Noise(job.Seed, job.Shape, job.BatchIndex)
-	}
-	g := guide{Network: n, job: &job}
+	g := guide{Network: n, job: j, always: chosen.cfgPP}
+	noise := j.Noise.First(ctx, j.Shape)
 	s := &state{
-		ctx: ctx, sigmas: sigmas, seed: job.Seed, denoise: g.denoise,
-		x: job.noised(noise, sigmas[0]),
+		ctx: ctx, table: j.Table, sigmas: sigmas, denoise: g.denoise,
+		x:     j.noised(noise, sigmas[0]),
+		noise: j.Noise.steps(j.Shape),
+		path:  j.Noise.path(ctx, sigmas, j.Shape, chosen.path == pathBySource),
 		progress: func(step int, denoised []float32) {
-			if job.Progress != nil {
-				job.Progress(step+1, len(sigmas)-1, denoised)
+			if j.Progress != nil {
+				j.Progress(step+1, len(sigmas)-1, denoised)
 			}
 		},
 	}
-	if job.Mask != nil {
+	if j.Mask != nil {
 		if chosen.randomInpaint {
-			noise = Randn(job.Seed+1, job.Shape.Elems())
+			noise = j.Noise.kept(j.Shape)
 		}
-		s.denoise = job.inpaint(s.denoise, noise)
+		s.denoise = j.inpaint(s.denoise, noise)
 	}
-	return chosen.sampler(s)
+	x, err := chosen.sampler(s)
+	if err := errors.Join(err, ctx.Err()); err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(x, func(v float32) bool { return !(math.Abs(float64(v)) <= math.MaxFloat32) }); i >= 0 {
+		return nil, fault.New(fault.Model, "value %d of the latents is %v at the end: the network's results are not finite; another precision of the model, or a smaller cfg than %g", i, x[i], j.CFG)
+	}
+	if a := j.Table.alpha(sigmas[len(sigmas)-1]); a != 1 {
+		x = sum(term{1 / a, x})
+	}
+	return x, nil
 }
+
+const (
+	// maxLevels bounds the levels of a schedule, of which denoise takes the last:
+	// what ComfyUI's widgets can ask for.
+	maxLevels = 1_000_000
+	// maxCFG bounds the guidance, whose product with a state must be finite.
+	maxCFG = 1e6
+)
 
 func (j *Job) check() error {
 	n := j.Shape.Elems()
@@ -127,11 +149,20 @@ func (j *Job) check() error {
 			return fmt.Errorf("the mask of a condition has %d values, expected %d for latents of the shape %v", len(c.Mask), area, j.Shape)
 		}
 	}
-	if j.BatchIndex != nil && len(j.BatchIndex) != j.Shape[0] {
-		return fmt.Errorf("there are %d batch indices for %d latents", len(j.BatchIndex), j.Shape[0])
+	if b := j.Noise.BatchIndex; b != nil && len(b) != j.Shape[0] {
+		return fmt.Errorf("there are %d batch indices for %d latents", len(b), j.Shape[0])
+	}
+	if b := j.Noise.BatchIndex; len(b) > 0 && slices.Min(b) < 0 {
+		return fmt.Errorf("a batch index of %d: expected none below 0", slices.Min(b))
 	}
 	if j.Steps < 1 {
 		return fmt.Errorf("%d steps: expected at least 1", j.Steps)
+	}
+	if all := float64(j.Steps) / j.Denoise; j.Denoise > 0 && all > maxLevels {
+		return fmt.Errorf("%d steps at denoise %g are the last of %.3g, expected at most %d: a larger denoise or fewer steps", j.Steps, j.Denoise, all, maxLevels)
+	}
+	if !(math.Abs(j.CFG) <= maxCFG) {
+		return fmt.Errorf("a guidance (cfg) of %g: expected a number up to %g", j.CFG, float64(maxCFG))
 	}
 	if len(j.Positive) == 0 {
 		return errors.New("there is no positive condition: nothing says what to show")
@@ -178,16 +209,15 @@ func (j *Job) sigmas(discard bool) ([]float64, error) {
 // scaled as if the noise were the state with its variance preserved, as the
 // network was trained to see it.
 func (j *Job) noised(noise []float32, sigma float64) []float32 {
-	scale := sigma
-	if top := j.Table.Max(); sigma > top || math.Abs(top-sigma) <= 1e-5*top {
-		scale = math.Sqrt(1 + sigma*sigma)
+	if top := j.Table.Max(); j.Table.Prediction != Flow && (sigma > top || math.Abs(top-sigma) <= 1e-5*top) {
+		return sum(term{math.Sqrt(1 + sigma*sigma), noise}, term{1, j.Latents})
 	}
-	return sum(term{scale, noise}, term{1, j.Latents})
+	return j.Table.noised(j.Latents, noise, sigma)
 }
 
 // inpaint keeps the latents where the mask is 0: in every evaluation they are
 // put back, with the noise of its level.
-func (j *Job) inpaint(inner func(context.Context, []float32, float64) ([]float32, error), noise []float32) func(context.Context, []float32, float64) ([]float32, error) {
+func (j *Job) inpaint(inner denoiser, noise []float32) denoiser {
 	blend := func(changed, kept []float32) []float32 {
 		out := make([]float32, len(changed))
 		area := j.Shape[2] * j.Shape[3]
@@ -197,32 +227,11 @@ func (j *Job) inpaint(inner func(context.Context, []float32, float64) ([]float32
 		}
 		return out
 	}
-	return func(ctx context.Context, x []float32, sigma float64) ([]float32, error) {
-		d, err := inner(ctx, blend(x, sum(term{sigma, noise}, term{1, j.Latents})), sigma)
+	return func(ctx context.Context, x []float32, sigma float64) (guided, uncond []float32, err error) {
+		d, uncond, err := inner(ctx, blend(x, j.Table.noised(j.Latents, noise, sigma)), sigma)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return blend(d, j.Latents), nil
+		return blend(d, j.Latents), uncond, nil
 	}
-}
-
-// Noise returns the first noise of latents: torch.randn of the whole batch or,
-// with indices, as many draws of one latent as the largest index needs.
-func Noise(seed uint64, shape Shape, index []int) []float32 {
-	if index == nil {
-		return Randn(seed, shape.Elems())
-	}
-	one := shape.Elems() / max(shape[0], 1)
-	out := make([]float32, shape.Elems())
-	g := NewGenerator(seed)
-	draw := make([]float32, one)
-	for i := 0; i <= slices.Max(index); i++ {
-		g.Normal(draw)
-		for k, want := range index {
-			if want == i {
-				copy(out[k*one:], draw)
-			}
-		}
-	}
-	return out
 }

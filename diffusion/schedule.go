@@ -55,13 +55,17 @@ func (t *Table) Sigmas(name string, steps int) ([]float64, error) {
 	return nil, fmt.Errorf("there is no scheduler %q, only %s", name, strings.Join(Schedulers(), ", "))
 }
 
-// linspace returns n numbers from a to b.
-func linspace(a, b float64, n int) []float64 {
-	out := make([]float64, n)
+// linspace returns n numbers from a to b, rounded as PyTorch does: the second
+// half is computed from the end.
+func linspace(a, b float64, n int) []float32 {
+	out := make([]float32, n)
+	first, last := float32(a), float32(b)
+	step := (last - first) / float32(max(n-1, 1))
 	for i := range out {
-		out[i] = a
-		if n > 1 {
-			out[i] += (b - a) * float64(i) / float64(n-1)
+		if i < n/2 || n == 1 {
+			out[i] = fma32(step, float32(i), first)
+		} else {
+			out[i] = fma32(-step, float32(n-1-i), last)
 		}
 	}
 	return out
@@ -77,18 +81,21 @@ func uniform(t *Table, steps int, sgm bool) []float64 {
 	}
 	var out []float64
 	for _, ts := range linspace(start, end, n)[:steps] {
-		out = append(out, t.Sigma(ts))
+		out = append(out, t.Sigma(float64(ts)))
 	}
 	return append(out, 0)
 }
 
 // karras has equal distances in the seventh root of sigma (Karras et al. 2022,
-// equation 5).
+// equation 5). It rounds as PyTorch does, since the power makes seven of each
+// last digit.
 func karras(t *Table, steps int) []float64 {
 	const rho = 7
+	hi, lo := math.Pow(t.Max(), 1./rho), math.Pow(t.Min(), 1./rho)
 	var out []float64
-	for _, v := range linspace(math.Pow(t.Max(), 1./rho), math.Pow(t.Min(), 1./rho), steps) {
-		out = append(out, math.Pow(v, rho))
+	for _, v := range linspace(0, 1, steps) {
+		root := float32(hi) + float32(v*float32(lo-hi))
+		out = append(out, math.Pow(float64(root), rho))
 	}
 	return append(out, 0)
 }
@@ -97,7 +104,7 @@ func karras(t *Table, steps int) []float64 {
 func exponential(t *Table, steps int) []float64 {
 	var out []float64
 	for _, v := range linspace(math.Log(t.Max()), math.Log(t.Min()), steps) {
-		out = append(out, math.Exp(v))
+		out = append(out, math.Exp(float64(v)))
 	}
 	return append(out, 0)
 }
@@ -126,19 +133,30 @@ func ddimUniform(t *Table, steps int) []float64 {
 }
 
 // beta spaces timesteps by the quantiles of the distribution Beta(0.6, 0.6)
-// (Lee et al. 2024, Beta Sampling is All You Need).
+// (Lee et al. 2024, Beta Sampling is All You Need), rounded to whole ones.
 func beta(t *Table, steps int) []float64 {
+	ts := len(t.sigmas) - 1
 	last := -1
 	var out []float64
 	for i := range steps {
-		q := betaQuantile(1-float64(i)/float64(steps), 0.6, 0.6)
-		ts := int(math.RoundToEven(q * float64(len(t.sigmas)-1)))
+		// The quantile rounds to a lower timestep when more of the distribution is
+		// below the middle between the two.
+		p := 1 - float64(i)/float64(steps)
+		for ts > 0 && p < below(t, ts) {
+			ts--
+		}
 		if ts != last {
 			out = append(out, t.sigmas[ts])
 		}
 		last = ts
 	}
 	return append(out, 0)
+}
+
+// below returns the part of the distribution Beta(0.6, 0.6) that is below the
+// middle between a timestep and the one before.
+func below(t *Table, timestep int) float64 {
+	return incompleteBeta((float64(timestep)-0.5)/float64(len(t.sigmas)-1), 0.6, 0.6)
 }
 
 // linearQuadratic is linear for the first half of the steps, in which it
@@ -162,7 +180,7 @@ func linearQuadratic(t *Table, steps int) []float64 {
 		if x >= linear {
 			done = a*x*x + b*x + c
 		}
-		out = append(out, (1-done)*t.Max())
+		out = append(out, float64(float32(1-done))*t.Max())
 	}
 	return append(out, 0)
 }
@@ -171,28 +189,14 @@ func linearQuadratic(t *Table, steps int) []float64 {
 // 2024, Align Your Steps, theorem 3.1).
 func klOptimal(t *Table, steps int) []float64 {
 	var out []float64
-	for _, v := range linspace(math.Atan(t.Max()), math.Atan(t.Min()), steps) {
-		out = append(out, math.Tan(v))
+	hi, lo := float32(math.Atan(t.Max())), float32(math.Atan(t.Min()))
+	for i := range steps {
+		// In single precision as in PyTorch: the tangent makes much of the last digit.
+		part := float32(i) / float32(max(steps-1, 1))
+		v := float32(part*lo) + float32((1-part)*hi)
+		out = append(out, math.Tan(float64(v)))
 	}
 	return append(out, 0)
-}
-
-// betaQuantile returns the x at which the cumulative distribution of Beta(a, b)
-// is p, by bisection.
-func betaQuantile(p, a, b float64) float64 {
-	if p <= 0 || p >= 1 {
-		return min(max(p, 0), 1)
-	}
-	lo, hi := 0.0, 1.0
-	for range 80 {
-		mid := (lo + hi) / 2
-		if incompleteBeta(mid, a, b) < p {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	return (lo + hi) / 2
 }
 
 // incompleteBeta is the regularized incomplete beta function by its continued

@@ -13,17 +13,12 @@ func euler(s *state) ([]float32, error) {
 // eulerAncestral is euler with new noise in each step.
 func eulerAncestral(s *state) ([]float32, error) {
 	return s.each(func(_ int, from, to float64, x, d []float32) ([]float32, error) {
-		down, up := ancestral(from, to)
-		return s.renoise(toward(x, d, from, down), up), nil
+		if to == 0 {
+			return d, nil
+		}
+		down, scale, up := s.ancestral(from, to)
+		return sum(term{scale, toward(x, d, from, down)}, term{up, s.noise()}), nil
 	})
-}
-
-// renoise adds new noise up to a level that is not 0.
-func (s *state) renoise(x []float32, up float64) []float32 {
-	if up == 0 {
-		return x
-	}
-	return sum(term{1, x}, term{up, s.noise()})
 }
 
 // heun is Heun's method (Karras et al. 2022, algorithm 1).
@@ -43,6 +38,34 @@ func heun(s *state) ([]float32, error) {
 	})
 }
 
+// heunPP2 is Heun's method with the slopes of two steps ahead, weighed by the
+// levels they belong to (Carzit, sd-webui-samplers-scheduler).
+func heunPP2(s *state) ([]float32, error) {
+	return s.each(func(i int, from, to float64, x, d []float32) ([]float32, error) {
+		next := toward(x, d, from, to)
+		if to == s.last() {
+			return next, nil
+		}
+		d2, err := s.eval(next, to)
+		if err != nil {
+			return nil, err
+		}
+		after := s.sigmas[i+2]
+		if after == s.last() {
+			w2 := to / (2 * s.sigmas[0])
+			return sum(term{1, x}, term{(to - from) * (1 - w2), slope(x, d, from)}, term{(to - from) * w2, slope(next, d2, to)}), nil
+		}
+		third := toward(next, d2, to, after)
+		d3, err := s.eval(third, after)
+		if err != nil {
+			return nil, err
+		}
+		w2, w3 := to/(3*s.sigmas[0]), after/(3*s.sigmas[0])
+		return sum(term{1, x}, term{(to - from) * (1 - w2 - w3), slope(x, d, from)},
+			term{(to - from) * w2, slope(next, d2, to)}, term{(to - from) * w3, slope(third, d3, after)}), nil
+	})
+}
+
 // dpm2 is DPM-Solver-2 (Lu et al. 2022): the slope in the middle, on a
 // logarithmic scale, is that of the step.
 func dpm2(s *state) ([]float32, error) {
@@ -54,12 +77,15 @@ func dpm2(s *state) ([]float32, error) {
 // dpm2Ancestral is dpm2 with new noise in each step.
 func dpm2Ancestral(s *state) ([]float32, error) {
 	return s.each(func(_ int, from, to float64, x, d []float32) ([]float32, error) {
-		down, up := ancestral(from, to)
+		if to == 0 {
+			return toward(x, d, from, to), nil
+		}
+		down, scale, up := s.ancestral(from, to)
 		next, err := s.midpoint(x, d, from, down)
 		if err != nil {
 			return nil, err
 		}
-		return s.renoise(next, up), nil
+		return sum(term{scale, next}, term{up, s.noise()}), nil
 	})
 }
 
@@ -82,42 +108,58 @@ func (s *state) midpoint(x, d []float32, from, to float64) ([]float32, error) {
 // noise in each step.
 func dpmpp2sAncestral(s *state) ([]float32, error) {
 	return s.each(func(_ int, from, to float64, x, d []float32) ([]float32, error) {
-		down, up := ancestral(from, to)
-		if down > 0 {
-			middle := math.Sqrt(from * down)
-			var err error
-			if d, err = s.eval(toward(x, d, from, middle), middle); err != nil {
-				return nil, err
-			}
+		if to == 0 {
+			return toward(x, d, from, to), nil
 		}
-		return s.renoise(toward(x, d, from, down), up), nil
+		down, scale, up := s.ancestral(from, to)
+		middle := s.middle(from, down)
+		d2, err := s.eval(toward(x, d, from, middle), middle)
+		if err != nil {
+			return nil, err
+		}
+		return sum(term{scale, toward(x, d2, from, down)}, term{up, s.noise()}), nil
 	})
+}
+
+// middle returns the level between two in the logarithm of the signal-to-noise
+// ratio. From pure noise it is a level right below.
+func (s *state) middle(from, to float64) float64 {
+	if s.table.Prediction == Flow && from == 1 {
+		return 0.9999
+	}
+	return s.table.level((s.table.logSNR(from) + s.table.logSNR(to)) / 2)
 }
 
 // dpmppSDE is the stochastic DPM-Solver++ with one intermediate step, in the
 // middle.
 func dpmppSDE(s *state) ([]float32, error) {
+	s.finiteLogSNR()
 	return s.each(func(_ int, from, to float64, x, d []float32) ([]float32, error) {
 		if to == 0 {
-			return toward(x, d, from, 0), nil
+			return d, nil
 		}
-		middle := middle32(from, to)
-		down, up := ancestral(from, middle)
-		d2, err := s.eval(sum(term{1, toward(x, d, from, down)}, term{up, s.pathNoise(from, middle)}), middle)
+		// step goes to a level by what was denoised, with noise of the path.
+		step := func(level float64, denoised []float32) []float32 {
+			a, b := s.table.alpha(from), s.table.alpha(level)
+			down, up := ancestral(from/a, level/b)
+			r := down / (from / a)
+			return sum(term{b / a * r, x}, term{b * (1 - r), denoised}, term{b * up, s.path(from, level)})
+		}
+		middle := s.middle32(from, to)
+		d2, err := s.eval(step(middle, d), middle)
 		if err != nil {
 			return nil, err
 		}
-		down, up = ancestral(from, to)
-		return sum(term{1, toward(x, d2, from, down)}, term{up, s.pathNoise(from, to)}), nil
+		return step(to, d2), nil
 	})
 }
 
 // middle32 returns the level in the middle of a step, rounded as PyTorch does
 // in single precision: the path of the noise resolves the sixth digit.
-func middle32(from, to float64) float64 {
-	t, next := -float32(math.Log(from)), -float32(math.Log(to))
+func (s *state) middle32(from, to float64) float64 {
+	t, next := float32(s.table.logSNR(from)), float32(s.table.logSNR(to))
 	h := next - t
-	return float64(float32(math.Exp(float64(-(t + h*0.5)))))
+	return float64(float32(s.table.level(float64(t + h*0.5))))
 }
 
 // ddpm is ancestral sampling (Ho et al. 2020, Denoising Diffusion
@@ -130,8 +172,11 @@ func ddpm(s *state) ([]float32, error) {
 		scale := math.Sqrt(to*to + 1)
 		cx := math.Sqrt(alpha) * (1 - next) / (1 - bar)
 		cd := math.Sqrt(next) * (1 - alpha) / (1 - bar)
-		deviation := math.Sqrt((1 - alpha) * (1 - next) / (1 - bar)) // 0 at the end
-		return s.renoise(sum(term{cx * scale * math.Sqrt(bar), x}, term{cd * scale, d}), deviation*scale), nil
+		mean := sum(term{cx * scale * math.Sqrt(bar), x}, term{cd * scale, d})
+		if to == 0 {
+			return mean, nil
+		}
+		return s.renoise(mean, scale*math.Sqrt((1-alpha)*(1-next)/(1-bar))), nil
 	})
 }
 
@@ -139,6 +184,9 @@ func ddpm(s *state) ([]float32, error) {
 // et al. 2023, Latent Consistency Models).
 func lcm(s *state) ([]float32, error) {
 	return s.each(func(_ int, _, to float64, _, d []float32) ([]float32, error) {
-		return s.renoise(d, to), nil
+		if to == 0 {
+			return d, nil
+		}
+		return s.table.noised(d, s.noise(), to), nil
 	})
 }

@@ -9,6 +9,7 @@ type Prediction int
 const (
 	Epsilon  Prediction = iota // the noise
 	Velocity                   // sqrt(ā)·noise - sqrt(1-ā)·x0 (Salimans and Ho, 2022)
+	Flow                       // noise - x0, of the state (1-sigma)·x0 + sigma·noise (Lipman et al. 2023)
 )
 
 // A Table is the noise that a network was trained with: the noise level sigma
@@ -17,6 +18,7 @@ type Table struct {
 	Prediction Prediction
 	sigmas     []float64 // exactly representable in float32, as in PyTorch
 	logs       []float64
+	shift      float64 // of a flow
 }
 
 // timesteps is the number of noise levels of every model of Stable Diffusion.
@@ -52,15 +54,30 @@ func StableDiffusion(p Prediction, zeroSNR bool) *Table {
 	return t
 }
 
+// Rectified returns the noise levels of a rectified flow, from 0 to 1, with
+// more of them near pure noise the larger the shift (Esser et al. 2024, Scaling
+// Rectified Flow Transformers, equation 23).
+func Rectified(shift float64) *Table {
+	t := &Table{Prediction: Flow, shift: shift}
+	for i := range timesteps {
+		t.sigmas = append(t.sigmas, t.Sigma(float64(i+1)))
+	}
+	return t
+}
+
 // Min returns the lowest noise level.
 func (t *Table) Min() float64 { return t.sigmas[0] }
 
 // Max returns the highest noise level.
 func (t *Table) Max() float64 { return t.sigmas[len(t.sigmas)-1] }
 
-// Timestep returns the timestep whose noise level is nearest to sigma on a
-// logarithmic scale.
+// Timestep returns the timestep of a noise level: of a flow it is sigma itself
+// in thousandths, otherwise the one whose level is nearest on a logarithmic
+// scale.
 func (t *Table) Timestep(sigma float64) float64 {
+	if t.Prediction == Flow {
+		return float64(float32(sigma) * timesteps)
+	}
 	log := math.Log(sigma)
 	best := 0
 	for i, l := range t.logs {
@@ -71,14 +88,20 @@ func (t *Table) Timestep(sigma float64) float64 {
 	return float64(best)
 }
 
-// Sigma returns the noise level at a timestep, which need not be whole, by
-// linear interpolation of logarithms.
+// Sigma returns the noise level at a timestep, which need not be whole: of a
+// flow it is shifted, otherwise interpolated between logarithms.
 func (t *Table) Sigma(timestep float64) float64 {
-	timestep = min(max(timestep, 0), float64(len(t.sigmas)-1))
-	low := int(timestep)
+	if t.Prediction == Flow {
+		v, shift := float32(timestep)/timesteps, float32(t.shift)
+		return float64(float32(shift*v) / (1 + float32((shift-1)*v)))
+	}
+	// Rounded in each operation as PyTorch does.
+	at := float32(min(max(timestep, 0), float64(len(t.sigmas)-1)))
+	low := int(at)
 	high := min(low+1, len(t.sigmas)-1)
-	w := timestep - float64(low)
-	return float64(float32(math.Exp((1-w)*t.logs[low] + w*t.logs[high])))
+	w := at - float32(low)
+	log := float32((1-w)*float32(t.logs[low])) + float32(w*float32(t.logs[high]))
+	return float64(float32(math.Exp(float64(log))))
 }
 
 // At returns the noise level after a part of the sampling, from 0, which is
@@ -89,6 +112,33 @@ func (t *Table) At(part float64) float64 {
 		return math.Inf(1)
 	case part >= 1:
 		return 0
+	case t.Prediction == Flow:
+		return t.Sigma((1 - part) * timesteps)
 	}
 	return t.Sigma((1 - part) * float64(len(t.sigmas)-1))
+}
+
+// alpha returns the factor of the picture in a state at a level.
+func (t *Table) alpha(sigma float64) float64 {
+	if t.Prediction == Flow {
+		return 1 - sigma
+	}
+	return 1
+}
+
+// logSNR returns half of the logarithm of the signal-to-noise ratio,
+// log(alpha/sigma): the time in which exponential integrators work.
+func (t *Table) logSNR(sigma float64) float64 { return math.Log(t.alpha(sigma) / sigma) }
+
+// level is the inverse of logSNR.
+func (t *Table) level(logSNR float64) float64 {
+	if t.Prediction == Flow {
+		return 1 / (1 + math.Exp(logSNR))
+	}
+	return math.Exp(-logSNR)
+}
+
+// noised returns the picture x0 with noise at a level.
+func (t *Table) noised(x0, noise []float32, sigma float64) []float32 {
+	return sum(term{sigma, noise}, term{t.alpha(sigma), x0})
 }

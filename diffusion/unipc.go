@@ -13,12 +13,15 @@ func uniPC(s *state, bh2 bool) ([]float32, error) {
 		levels[n] = 0.001 // where the logarithm still exists
 	}
 	u := unipc{state: s, bh2: bh2}
-	order := max(min(3, n-1), 1)
+	order := min(3, n-1)
 	z := sum(term{alphaAt(levels[0]), s.x})
 	if err := u.push(z, levels[0]); err != nil {
 		return nil, err
 	}
 	s.progress(0, u.denoised[0])
+	if n == 1 {
+		return sum(term{1 / alphaAt(levels[1]), z}), nil // as it is: there is no step of order 0
+	}
 	for step := 1; step <= n; step++ {
 		k := min(step, order)
 		if step >= order {
@@ -32,7 +35,7 @@ func uniPC(s *state, bh2 bool) ([]float32, error) {
 			s.progress(step, u.denoised[len(u.denoised)-1])
 		}
 	}
-	return sum(term{1 / alphaAt(levels[n]), z}), nil
+	return sum(term{1 / alphaAt(levels[n]) / s.table.alpha(levels[n]) * s.table.alpha(s.last()), z}), nil
 }
 
 // alphaAt is the factor of the picture in the state with its variance

@@ -3,107 +3,186 @@ package media
 import (
 	"image"
 	"image/color"
-	"image/draw"
 )
 
-// flatten returns a decoded picture as 8 bits a channel whose colours are not
-// scaled by opacity, with its upper left corner at 0, 0.
-func flatten(picture image.Image, format string) *image.NRGBA {
+// rowsOf returns what writes row y of a decoded picture to dst: red, green,
+// blue and opacity of 8 bits, where colours are not scaled by opacity.
+func rowsOf(picture image.Image, format string) func(y int, dst []uint8) {
 	bounds := picture.Bounds()
-	out := image.NewNRGBA(image.Rect(0, 0, bounds.Dx(), bounds.Dy()))
+	at := func(y, pixel int, pix []uint8, stride int) []uint8 { return pix[y*stride:][:bounds.Dx()*pixel] }
 	switch p := picture.(type) {
+	case *image.NRGBA:
+		return func(y int, dst []uint8) { copy(dst, at(y, 4, p.Pix, p.Stride)) }
 	case *image.NRGBA64:
-		// The upper bytes, as Pillow has it.
-		each(out, func(x, y int) color.NRGBA {
-			c := p.NRGBA64At(bounds.Min.X+x, bounds.Min.Y+y)
-			return color.NRGBA{uint8(c.R >> 8), uint8(c.G >> 8), uint8(c.B >> 8), uint8(c.A >> 8)}
-		})
+		return func(y int, dst []uint8) { upper(dst, at(y, 8, p.Pix, p.Stride)) }
+	case *image.RGBA:
+		if p.Opaque() {
+			return func(y int, dst []uint8) { copy(dst, at(y, 4, p.Pix, p.Stride)) }
+		}
+	case *image.RGBA64:
+		if p.Opaque() {
+			return func(y int, dst []uint8) { upper(dst, at(y, 8, p.Pix, p.Stride)) }
+		}
+	case *image.Gray:
+		return func(y int, dst []uint8) {
+			for x, v := range at(y, 1, p.Pix, p.Stride) {
+				setPixel(dst[4*x:], v, v, v, 255)
+			}
+		}
+	case *image.Gray16:
+		return func(y int, dst []uint8) {
+			line := at(y, 2, p.Pix, p.Stride)
+			for x := range bounds.Dx() {
+				v := line[2*x]
+				setPixel(dst[4*x:], v, v, v, 255)
+			}
+		}
 	case *image.Paletted:
 		var palette [256]color.NRGBA
 		for i, c := range p.Palette {
 			palette[i] = color.NRGBAModel.Convert(c).(color.NRGBA)
 		}
-		each(out, func(x, y int) color.NRGBA { return palette[p.Pix[y*p.Stride+x]] })
-	case *image.YCbCr:
-		flattenYCbCr(out, p, format)
-	case *image.NYCbCrA:
-		flattenYCbCr(out, &p.YCbCr, format)
-		for y := range out.Rect.Dy() {
-			for x := range out.Rect.Dx() {
-				out.Pix[y*out.Stride+4*x+3] = p.A[y*p.AStride+x]
+		return func(y int, dst []uint8) {
+			for x, v := range at(y, 1, p.Pix, p.Stride) {
+				c := palette[v]
+				setPixel(dst[4*x:], c.R, c.G, c.B, c.A)
 			}
 		}
-	default:
-		draw.Draw(out, out.Rect, picture, bounds.Min, draw.Src)
+	case *image.YCbCr:
+		return rowsOfYCbCr(p, format)
+	case *image.NYCbCrA:
+		colours := rowsOfYCbCr(&p.YCbCr, format)
+		return func(y int, dst []uint8) {
+			colours(y, dst)
+			for x, a := range at(y, 1, p.A, p.AStride) {
+				dst[4*x+3] = a
+			}
+		}
+	case *image.CMYK:
+		return func(y int, dst []uint8) {
+			line := at(y, 4, p.Pix, p.Stride)
+			for x := range bounds.Dx() {
+				c := line[4*x:][:4]
+				light := 255 - c[3]
+				setPixel(dst[4*x:], light-scale(c[0], light), light-scale(c[1], light), light-scale(c[2], light), 255)
+			}
+		}
 	}
-	return out
-}
-
-// each sets every pixel.
-func each(m *image.NRGBA, pixel func(x, y int) color.NRGBA) {
-	for y := range m.Rect.Dy() {
-		for x := range m.Rect.Dx() {
-			m.SetNRGBA(x, y, pixel(x, y))
+	return func(y int, dst []uint8) {
+		for x := range bounds.Dx() {
+			c := color.NRGBAModel.Convert(picture.At(bounds.Min.X+x, bounds.Min.Y+y)).(color.NRGBA)
+			setPixel(dst[4*x:], c.R, c.G, c.B, c.A)
 		}
 	}
 }
 
-// flattenYCbCr converts brightness and colour differences by ITU-R BT.601: in
+func setPixel(dst []uint8, r, g, b, a uint8) {
+	_ = dst[3]
+	dst[0], dst[1], dst[2], dst[3] = r, g, b, a
+}
+
+// upper takes the upper bytes of 16 bits, as Pillow does.
+func upper(dst, src []uint8) {
+	for i := range dst {
+		dst[i] = src[2*i]
+	}
+}
+
+// scale returns a times b, where 255 stands for 1.
+func scale(a, b uint8) uint8 {
+	t := uint32(a)*uint32(b) + 128
+	return uint8((t>>8 + t) >> 8)
+}
+
+// rowsOfYCbCr converts brightness and colour differences by ITU-R BT.601: in
 // a JPEG they use all of a byte's values, in a WebP brightness is 16 to 235 and
 // the differences are 16 to 240.
-func flattenYCbCr(out *image.NRGBA, p *image.YCbCr, format string) {
-	cb, cr := enlarge(p, p.Cb), enlarge(p, p.Cr)
-	each(out, func(x, y int) color.NRGBA {
-		l, b, r := p.Y[y*p.YStride+x], cb[y*out.Rect.Dx()+x], cr[y*out.Rect.Dx()+x]
-		if format != "webp" {
-			r, g, b := color.YCbCrToRGB(l, b, r)
-			return color.NRGBA{r, g, b, 255}
-		}
-		// In 1/65536: 255/219 for brightness, and for the differences 255/224
-		// times 2(1-Kr), 2(1-Kb) and their shares in green, with Kr = 0.299 and
-		// Kb = 0.114.
-		light, blue, red := 76309*(int(l)-16)+1<<15, int(b)-128, int(r)-128
-		return color.NRGBA{clamp(light + 104597*red), clamp(light - 25675*blue - 53279*red), clamp(light + 132201*blue), 255}
-	})
-}
-
-// clamp returns a value in 1/65536 as a byte.
-func clamp(v int) uint8 { return uint8(min(max(v>>16, 0), 255)) }
-
-// enlarge returns a plane of colour differences at the picture's size. Where a
-// value stands for two pixels, a pixel is three quarters of the nearer value
-// and one of the next, as libjpeg and libwebp do it; other ratios, which are
-// rare, repeat values.
-func enlarge(p *image.YCbCr, plane []uint8) []uint8 {
-	fx, fy := ratio(p.SubsampleRatio)
-	width, height := p.Rect.Dx(), p.Rect.Dy()
-	columns, rows := (width+fx-1)/fx, (height+fy-1)/fy
-	out := make([]uint8, width*height)
-	line := make([]int, columns)
-	for y := range height {
-		near, far := neighbours(y, fy, rows)
-		a, b := plane[near*p.CStride:], plane[far*p.CStride:]
-		for x := range line {
-			line[x] = int(a[x])
-			if fy == 2 {
-				line[x] = 3*int(a[x]) + int(b[x])
+func rowsOfYCbCr(p *image.YCbCr, format string) func(y int, dst []uint8) {
+	cb, cr := newEnlarger(p, p.Cb, format), newEnlarger(p, p.Cr, format)
+	return func(y int, dst []uint8) {
+		cb.row(y)
+		cr.row(y)
+		line := p.Y[y*p.YStride:][:p.Rect.Dx()]
+		if format == "webp" {
+			for x, l := range line {
+				// libwebp's arithmetic, in 1/64: 255/219 for brightness, and for the
+				// differences 255/224 times 2(1-Kr), 2(1-Kb) and their shares in green,
+				// with Kr = 0.299 and Kb = 0.114.
+				light, u, v := high(l, 19077), cb.out[x], cr.out[x]
+				setPixel(dst[4*x:], clamp(light+high(v, 26149)-14234), clamp(light-high(u, 6419)-high(v, 13320)+8708), clamp(light+high(u, 33050)-17685), 255)
 			}
+			return
 		}
-		for x := range width {
-			near, far := neighbours(x, fx, columns)
-			v := line[near]
-			switch {
-			case fx == 2 && fy == 2: // in sixteenths; half up and half down in turn
-				v = (3*v + line[far] + 8 - x%2) >> 4
-			case fx == 2:
-				v = (3*v + line[far] + 1 + x%2) >> 2
-			case fy == 2:
-				v = (v + 1 + y%2) >> 2
-			}
-			out[y*width+x] = uint8(v)
+		for x, l := range line {
+			r, g, b := color.YCbCrToRGB(l, cb.out[x], cr.out[x])
+			setPixel(dst[4*x:], r, g, b, 255)
 		}
 	}
-	return out
+}
+
+func high(v uint8, factor int) int { return int(v) * factor >> 8 }
+
+// clamp returns a value in 1/64 as a byte.
+func clamp(v int) uint8 { return uint8(min(max(v>>6, 0), 255)) }
+
+// An enlarger makes rows of a plane of colour differences at the picture's
+// width. Where a value stands for two pixels, a pixel is three quarters of the
+// nearer value and one of the next, rounded as libjpeg and libwebp do it; other
+// ratios, which are rare, repeat values.
+type enlarger struct {
+	plane     []uint8
+	stride    int
+	fx, fy    int // pixels that a value stands for
+	rows      int
+	webp      bool
+	near, far []int // the values of the nearer row and of the next
+	out       []uint8
+}
+
+func newEnlarger(p *image.YCbCr, plane []uint8, format string) *enlarger {
+	fx, fy := ratio(p.SubsampleRatio)
+	width, height := p.Rect.Dx(), p.Rect.Dy()
+	columns := (width + fx - 1) / fx
+	return &enlarger{plane, p.CStride, fx, fy, (height + fy - 1) / fy, format == "webp", make([]int, columns), make([]int, columns), make([]uint8, width)}
+}
+
+// row makes row y, which is in out until the next call.
+func (e *enlarger) row(y int) {
+	near, far := neighbours(y, e.fy, e.rows)
+	a, b := e.plane[near*e.stride:], e.plane[far*e.stride:]
+	for x := range e.near {
+		e.near[x], e.far[x] = int(a[x]), int(b[x])
+	}
+	for x := range e.out {
+		near, far := neighbours(x, e.fx, len(e.near))
+		v := e.near[near]
+		if e.webp {
+			e.out[x] = uint8(webpBetween(v, e.near[far], e.far[near], e.far[far], x == 0 || x%2 == 1 && x == len(e.out)-1))
+			continue
+		}
+		if e.fy == 2 {
+			v = 3*v + e.far[near]
+		}
+		switch {
+		case e.fx == 2 && e.fy == 2: // in sixteenths; half up and half down in turn
+			v = (3*v + 3*e.near[far] + e.far[far] + 8 - x%2) >> 4
+		case e.fx == 2:
+			v = (3*v + e.near[far] + 1 + x%2) >> 2
+		case e.fy == 2:
+			v = (v + 1 + y%2) >> 2
+		}
+		e.out[x] = uint8(v)
+	}
+}
+
+// webpBetween returns what libwebp makes of the nearest value, the next beside
+// it, the next above or below, and the one across; at the sides of a picture of
+// the two that there are.
+func webpBetween(v, beside, above, across int, side bool) int {
+	if side {
+		return (3*v + above + 2) >> 2
+	}
+	return ((v+beside+above+across+8+2*(beside+above))>>3 + v) >> 1
 }
 
 // neighbours returns the value that a pixel lies in and the next nearest one.
@@ -130,39 +209,4 @@ func ratio(r image.YCbCrSubsampleRatio) (x, y int) {
 		return 4, 2
 	}
 	return 1, 1
-}
-
-// transparent reports whether a picture has opacity, even if all of it is
-// opaque.
-func transparent(picture image.Image, format string) bool {
-	if p, ok := picture.(interface{ Opaque() bool }); ok && !p.Opaque() {
-		return true
-	}
-	switch p := picture.(type) {
-	case *image.NRGBA, *image.NRGBA64:
-		return format != "webp" // whose decoder gives opacity to all pictures
-	case *image.Paletted:
-		for _, c := range p.Palette {
-			if _, _, _, a := c.RGBA(); a != 0xffff {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// split returns the colours of a picture and, if it is transparent, where.
-func split(p *image.NRGBA, transparent bool) (*Image, *Mask) {
-	m := &Image{newRaster(1, p.Rect.Dy(), p.Rect.Dx(), 3, inBytes)}
-	for i := range m.Height * m.Width {
-		copy(m.bytes[3*i:3*i+3], p.Pix[4*i:])
-	}
-	if !transparent {
-		return m, nil
-	}
-	mask := &Mask{newRaster(1, m.Height, m.Width, 1, inNegatives)}
-	for i := range mask.bytes {
-		mask.bytes[i] = p.Pix[4*i+3]
-	}
-	return m, mask
 }

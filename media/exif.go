@@ -3,6 +3,10 @@ package media
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"regexp"
+	"strings"
 )
 
 // maxEXIF bounds the EXIF data that is read of a picture.
@@ -18,7 +22,9 @@ func (f *file) exif(format string) (*file, error) {
 	case "jpeg":
 		data, err = f.jpegEXIF()
 	case "png":
-		data, err = f.chunk(format, "eXIf", maxEXIF)
+		if data, err = f.chunk(format, "eXIf", maxEXIF); err == nil && data == nil {
+			data, err = f.profile("exif")
+		}
 	case "webp":
 		data, err = f.chunk(format, "EXIF", maxEXIF)
 	case "tiff":
@@ -31,21 +37,98 @@ func (f *file) exif(format string) (*file, error) {
 	return newFile(f.ctx, bytes.NewReader(data), int64(len(data))), nil
 }
 
+// profile returns data that ImageMagick keeps in a text of a PNG: its name, its
+// length and hexadecimal digits.
+func (f *file) profile(name string) ([]byte, error) {
+	text, err := f.text("Raw profile type " + name)
+	if err != nil {
+		return nil, err
+	}
+	lines := strings.SplitN(text, "\n", 4)
+	if len(lines) < 4 {
+		return nil, nil
+	}
+	data, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(lines[3]), "\n", ""))
+	if err != nil {
+		return nil, nil // no profile
+	}
+	return data, nil
+}
+
+// text returns the text of a PNG under a key, or "". Texts that are broken are
+// left out.
+func (f *file) text(key string) (text string, err error) {
+	budget := int64(maxEXIF)
+	walk := f.chunks("png", func(c chunk) bool {
+		if c.kind != "tEXt" && c.kind != "zTXt" && c.kind != "iTXt" || c.n > maxEXIF {
+			return true
+		}
+		if head, err := f.peek(c.at, int(min(c.n, int64(len(key))))); err != nil || string(head) != key {
+			return true
+		}
+		var data []byte
+		if data, err = f.bytes(c.at, c.n); err != nil {
+			return false
+		}
+		if t, broken := parseText(c.kind, data, &budget); broken == nil && t.Key == key {
+			text = t.Value
+			return false
+		}
+		return true
+	})
+	return text, errors.Join(err, walk)
+}
+
+// xmp returns the description of a picture in XML, or nil.
+func (f *file) xmp(format string) (data []byte, err error) {
+	switch format {
+	case "jpeg":
+		const name = "http://ns.adobe.com/xap/1.0/\x00"
+		err = f.segments(func(marker byte, at, n int64) bool {
+			if marker != 0xe1 || n < int64(len(name)) {
+				return true
+			}
+			if head, err := f.peek(at, len(name)); err != nil || string(head) != name {
+				return true
+			}
+			data, err = f.bytes(at, n)
+			return false
+		})
+	case "webp":
+		data, err = f.chunk(format, "XMP ", maxEXIF)
+	case "png":
+		var text string
+		text, err = f.text("XML:com.adobe.xmp")
+		data = []byte(text)
+	}
+	return data, err
+}
+
 // orientation returns the EXIF orientation of a picture, 1 for an upright one.
+// Where EXIF data do not say it, XMP may.
 func (f *file) orientation(format string) (int, error) {
 	exif, err := f.exif(format)
-	if exif == nil || err != nil {
+	if err != nil {
 		return 1, err
 	}
-	d, ok := exif.firstDirectory()
-	if !ok {
-		return 1, f.ctx.Err()
+	if exif != nil {
+		if d, ok := exif.firstDirectory(); ok {
+			if o, ok := d.number(tagOrientation); ok {
+				if o < 1 || o > 8 {
+					o = 1
+				}
+				return int(o), nil
+			}
+		}
 	}
-	if o, ok := d.number(tagOrientation); ok && o >= 1 && o <= 8 {
-		return int(o), nil
+	xmp, err := f.xmp(format)
+	if found := xmpOrientation.FindSubmatch(xmp); found != nil && err == nil {
+		return int(found[1][0] - '0'), nil
 	}
-	return 1, f.ctx.Err()
+	return 1, err
 }
+
+var xmpOrientation = regexp.MustCompile(`tiff:Orientation(?:="|>)([1-8])`)
 
 // jpegEXIF returns the EXIF data of a JPEG: the segments APP1 of that name, the
 // second and later ones continue the first.
@@ -157,77 +240,45 @@ func (d directory) next() int64 {
 // sizes are the bytes of a value by its type.
 var sizes = [...]int64{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
-// find returns the type of a tag's values and where they are.
-func (d directory) find(tag uint16) (kind uint16, at, n int64, ok bool) {
-	for i := range int64(d.entries) {
-		entry := d.at + 2 + 12*i
-		b, err := d.file.peek(entry, 12)
-		if err != nil {
-			return 0, 0, 0, false
-		}
-		if d.order.Uint16(b) != tag {
-			continue
-		}
-		kind := d.order.Uint16(b[2:])
-		if int(kind) >= len(sizes) || kind == 0 {
-			return 0, 0, 0, false
-		}
-		n := sizes[kind] * int64(d.order.Uint32(b[4:]))
-		if n <= 4 {
-			return kind, entry + 8, n, true
-		}
-		return kind, int64(d.order.Uint32(b[8:])), n, true
+// entry returns the tag of an entry, the type of its values and where they are.
+func (d directory) entry(i int) (tag, kind uint16, at, n int64, ok bool) {
+	entry := d.at + 2 + 12*int64(i)
+	b, err := d.file.peek(entry, 12)
+	if err != nil {
+		return 0, 0, 0, 0, false
 	}
-	return 0, 0, 0, false
+	tag, kind = d.order.Uint16(b), d.order.Uint16(b[2:])
+	if int(kind) >= len(sizes) {
+		kind = 0
+	}
+	n = sizes[kind] * int64(d.order.Uint32(b[4:]))
+	if n <= 4 {
+		return tag, kind, entry + 8, n, true
+	}
+	return tag, kind, int64(d.order.Uint32(b[8:])), n, true
 }
 
 // number returns the first value of a tag.
 func (d directory) number(tag uint16) (int64, bool) {
-	kind, at, n, ok := d.find(tag)
-	if !ok || n == 0 || sizes[kind] > 4 {
-		return 0, false
-	}
-	b, err := d.file.peek(at, int(sizes[kind]))
-	if err != nil {
-		return 0, false
-	}
-	switch len(b) {
-	case 1:
-		return int64(b[0]), true
-	case 2:
-		return int64(d.order.Uint16(b)), true
-	}
-	return int64(d.order.Uint32(b)), true
-}
-
-// oriented turns and mirrors the first picture by its EXIF orientation.
-func (r raster) oriented(o int) raster {
-	if o <= 1 {
-		return r
-	}
-	out := newRaster(1, r.Height, r.Width, r.Channels, r.form)
-	if o >= 5 {
-		out.Height, out.Width = r.Width, r.Height
-	}
-	for y := range out.Height {
-		for x := range out.Width {
-			sx, sy := x, y
-			if o >= 5 { // transposed first
-				sx, sy = y, x
-			}
-			if o == 2 || o == 3 || o == 7 || o == 8 {
-				sx = r.Width - 1 - sx
-			}
-			if o == 3 || o == 4 || o == 6 || o == 7 {
-				sy = r.Height - 1 - sy
-			}
-			to, from := (y*out.Width+x)*r.Channels, (sy*r.Width+sx)*r.Channels
-			if r.form == inFloat32 {
-				copy(out.values[to:to+r.Channels], r.values[from:])
-			} else {
-				copy(out.bytes[to:to+r.Channels], r.bytes[from:])
-			}
+	for i := range d.entries {
+		found, kind, at, n, ok := d.entry(i)
+		if !ok {
+			break
 		}
+		if found != tag || n == 0 || sizes[kind] > 4 {
+			continue
+		}
+		b, err := d.file.peek(at, int(sizes[kind]))
+		if err != nil {
+			break
+		}
+		switch len(b) {
+		case 1:
+			return int64(b[0]), true
+		case 2:
+			return int64(d.order.Uint16(b)), true
+		}
+		return int64(d.order.Uint32(b)), true
 	}
-	return out
+	return 0, false
 }

@@ -119,15 +119,28 @@ func (f *file) format() string {
 		return ""
 	}
 	for _, m := range []struct{ format, magic string }{
-		{"png", pngMagic}, {"jpeg", "\xff\xd8\xff"}, {"gif", "GIF87a"}, {"gif", "GIF89a"}, {"bmp", "BM"},
-		{"tiff", "II*\x00"}, {"tiff", "MM\x00*"},
+		{"png", pngMagic}, {"jpeg", "\xff\xd8\xff"}, {"gif", "GIF87a"}, {"gif", "GIF89a"},
+		{"tiff", "II*\x00"}, {"tiff", "MM\x00*"}, {"webm", "\x1a\x45\xdf\xa3"}, {"psd", "8BPS"},
+		{"jxl", "\xff\x0a"}, {"jxl", "\x00\x00\x00\x0cJXL "},
 	} {
 		if bytes.HasPrefix(head, []byte(m.magic)) {
 			return m.format
 		}
 	}
+	if len(head) == 12 && string(head[:2]) == "BM" && string(head[6:10]) == "\x00\x00\x00\x00" {
+		return "bmp"
+	}
 	if len(head) == 12 && string(head[:4]) == "RIFF" && string(head[8:]) == "WEBP" {
 		return "webp"
+	}
+	if len(head) == 12 && string(head[4:8]) == "ftyp" {
+		switch string(head[8:]) {
+		case "avif", "avis":
+			return "avif"
+		case "heic", "heix", "mif1", "msf1":
+			return "heic"
+		}
+		return "mp4"
 	}
 	return ""
 }
@@ -136,6 +149,7 @@ func (f *file) format() string {
 type chunk struct {
 	kind  string
 	at, n int64 // its data
+	cut   bool  // the file ends before
 }
 
 // chunks passes the chunks of a PNG or a WebP to f until f returns false. A
@@ -161,7 +175,10 @@ func (f *file) chunks(format string, each func(chunk) bool) error {
 			c.kind, c.n = string(head[:4]), int64(binary.LittleEndian.Uint32(head[4:]))
 			next = c.at + c.n + c.n%2
 		}
-		if !each(chunk{c.kind, c.at, min(c.n, f.size-c.at)}) {
+		if c.n > f.size-c.at {
+			c.n, c.cut = f.size-c.at, true
+		}
+		if !each(c) {
 			return nil
 		}
 		at = next

@@ -113,30 +113,30 @@ func (r *raster) picture(b int) raster {
 	return out
 }
 
-// planar returns the first channels of picture b in the shape [channels,
+// planar returns n channels of picture b, from the first on, in the shape [n,
 // height, width].
-func (r *raster) planar(b, channels int) []float32 {
+func (r *raster) planar(b, first, n int) []float32 {
 	area := r.Height * r.Width
-	out := make([]float32, channels*area)
+	out := make([]float32, n*area)
 	row := make([]float32, r.Width*r.Channels)
 	for y := range r.Height {
 		r.Row(row, b, y)
 		for x := range r.Width {
-			for c := range channels {
-				out[c*area+y*r.Width+x] = row[x*r.Channels+c]
+			for c := range n {
+				out[c*area+y*r.Width+x] = row[x*r.Channels+first+c]
 			}
 		}
 	}
 	return out
 }
 
-// setPlanar writes picture b from values of the shape [channels, height,
-// width], which must be such as the form can keep.
-func (r *raster) setPlanar(b int, data []float32) {
+// setPlanar writes channels of picture b, from the first on, from values of the
+// shape [n, height, width], which must be such as the form can keep.
+func (r *raster) setPlanar(b, first, n int, data []float32) {
 	area := r.Height * r.Width
-	for c := range r.Channels {
+	for c := range n {
 		for i, v := range data[c*area : (c+1)*area] {
-			at := (b*area+i)*r.Channels + c
+			at := (b*area+i)*r.Channels + first + c
 			switch r.form {
 			case inFloat32:
 				r.values[at] = v
@@ -190,11 +190,17 @@ func (m *Image) Picture(i int) *Image { return &Image{m.picture(i)} }
 
 // Planar returns picture b in the shape [channels, height, width] with only the
 // first channels, as models take them.
-func (m *Image) Planar(b, channels int) []float32 { return m.planar(b, channels) }
+func (m *Image) Planar(b, channels int) []float32 { return m.planar(b, 0, channels) }
 
 // SetPlanar writes picture b from values of the shape [channels, height,
 // width]. The image must be one of [NewImage].
-func (m *Image) SetPlanar(b int, data []float32) { m.setPlanar(b, data) }
+func (m *Image) SetPlanar(b int, data []float32) error {
+	if len(data) != m.Channels*m.Height*m.Width {
+		return fmt.Errorf("a picture of %d channels of %d×%d pixels cannot be made of %d values", m.Channels, m.Width, m.Height, len(data))
+	}
+	m.setPlanar(b, 0, m.Channels, data)
+	return nil
+}
 
 // A Mask is a batch of masks, rasters of one channel; 1 marks what a mask is
 // about, 0 the rest.
@@ -284,21 +290,33 @@ func (r *raster) resize(ctx context.Context, height, width int, method resample.
 	}
 	out = newRaster(out.Batch, height, width, out.Channels, out.form)
 	premultiplied := method == resample.Lanczos && r.Channels == 4
+	n := r.planesAtOnce()
 	for b := range r.Batch {
-		data := r.planar(b, r.Channels)
-		if premultiplied {
-			premultiply(data)
+		for c := 0; c < r.Channels; c += n {
+			data := r.planar(b, c, n)
+			if premultiplied {
+				premultiply(data)
+			}
+			data, err := ResizePlanes(ctx, data, n, r.Height, r.Width, height, width, method, crop)
+			if err != nil {
+				return raster{}, err
+			}
+			if premultiplied {
+				unpremultiply(data)
+			}
+			out.setPlanar(b, c, n, data)
 		}
-		data, err := ResizePlanes(ctx, data, r.Channels, r.Height, r.Width, height, width, method, crop)
-		if err != nil {
-			return raster{}, err
-		}
-		if premultiplied {
-			unpremultiply(data)
-		}
-		out.setPlanar(b, data)
 	}
 	return out, nil
+}
+
+// planesAtOnce returns how many channels are resized together: all of them
+// where one is opacity, which may scale the others.
+func (r *raster) planesAtOnce() int {
+	if r.Channels == 4 {
+		return 4
+	}
+	return 1
 }
 
 // PlanResize returns the planned pictures that Resize would make.
@@ -307,10 +325,10 @@ func (m *Image) PlanResize(height, width int, method resample.Method) *Image {
 }
 
 // ResizeMemory returns the bytes of memory that Resize takes beside what it
-// returns: one picture in planes, before and after, and the rows between.
+// returns: planes before and after, cut, and the rows between.
 func (r *raster) ResizeMemory(height, width int) int64 {
 	in, out, rows := r.Height*r.Width, height*width, r.Height*width
-	return 4 * (int64(r.Channels)*int64(2*in+out) + int64(rows))
+	return 4 * (int64(r.planesAtOnce())*int64(2*in+out) + int64(rows))
 }
 
 // ResizePlanes is Resize for values of the shape [channels, height, width],

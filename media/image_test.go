@@ -33,9 +33,6 @@ func TestFormsAgree(t *testing.T) {
 			same("negatives", small.Inverted(), large.Inverted())
 			same("second pictures", small.Picture(1), large.Picture(1))
 			same("channels", &Image{small.Channel(channels - 1).raster}, &Image{large.Channel(channels - 1).raster})
-			for o := 1; o <= 8; o++ {
-				same("turned pictures", &Image{small.Picture(0).oriented(o)}, &Image{large.Picture(0).oriented(o)})
-			}
 			for _, method := range []resample.Method{resample.Nearest, resample.Bilinear, resample.Area, resample.Bicubic, resample.Lanczos} {
 				a, err := small.Resize(t.Context(), 9, 4, method, true)
 				if err != nil {

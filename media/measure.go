@@ -6,7 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
+	"io"
 	"math"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+	"golang.org/x/image/webp"
 
 	"github.com/weir-run/weir/fault"
 )
@@ -20,8 +26,12 @@ type Info struct {
 	// Frames is how many pictures Load returns: more than 1 if it is animated.
 	Frames int
 	// perPixel is the memory that decoding takes beside the result, in bytes a
-	// pixel; perFrame is the one that is kept of each frame until the end.
-	perPixel, perFrame int64
+	// pixel.
+	perPixel int64
+	// opacity says that pictures have a channel of opacity or a palette with one,
+	// keyed that one colour is transparent.
+	opacity, keyed bool
+	animated       bool // by the header
 }
 
 // Size returns the most bytes of memory that the pictures and their masks take.
@@ -33,8 +43,11 @@ func (i Info) Size() int64 {
 // Memory returns the most bytes of memory that Load takes, with its result.
 func (i Info) Memory() int64 {
 	const buffers = 1 << 20
-	return sum(i.Size(), saturate(i.perPixel, i.pixels()), saturate(i.perFrame, i.pixels(), int64(i.Frames)), buffers)
+	return sum(i.Size(), saturate(i.perPixel, padded(i.Width), padded(i.Height)), buffers)
 }
+
+// padded returns a side as decoders round it up, to whole blocks.
+func padded(side int) int64 { return (int64(side) + 31) / 32 * 32 }
 
 func (i Info) pixels() int64 { return saturate(int64(i.Width), int64(i.Height)) }
 
@@ -83,8 +96,10 @@ func (f *file) measure() (Info, error) {
 		err = f.measureBMP(&info)
 	case "tiff":
 		err = f.measureTIFF(&info)
-	default:
+	case "":
 		return Info{}, fault.New(fault.Workflow, "this is no picture of a known format: PNG, JPEG, WebP, BMP, TIFF or GIF")
+	default:
+		return Info{}, fault.New(fault.Workflow, "this is %s, which cannot be read: expected PNG, JPEG, WebP, BMP, TIFF or GIF", names[info.Format])
 	}
 	if err != nil {
 		return Info{}, fmt.Errorf("%s: %w", info.Format, err)
@@ -108,6 +123,7 @@ func (f *file) measurePNG(info *Info) error {
 	found := errNoHeader
 	var claimed, there uint32
 	data, hidden := false, false
+	var colour uint8
 	err := f.chunks("png", func(c chunk) bool {
 		switch c.kind {
 		case "IHDR":
@@ -117,8 +133,16 @@ func (f *file) measurePNG(info *Info) error {
 				return false
 			}
 			info.Width, info.Height = int(binary.BigEndian.Uint32(head)), int(binary.BigEndian.Uint32(head[4:]))
-			info.perPixel = pngBytes(head[8], head[9])
+			colour = head[9]
+			info.perPixel = pngBytes(head[8], colour, head[12] != 0)
+			info.opacity = colour >= 4
 			found = nil
+		case "tRNS":
+			info.opacity = info.opacity || colour == 3
+			info.keyed = colour == 0 || colour == 2
+			if colour == 0 { // decoded with opacity
+				info.perPixel *= 4
+			}
 		case "acTL":
 			if n, err := f.peek(c.at, 4); err == nil && !data {
 				claimed = binary.BigEndian.Uint32(n)
@@ -136,14 +160,16 @@ func (f *file) measurePNG(info *Info) error {
 		if hidden { // of those who show animations; Pillow shows it first
 			info.Frames++
 		}
+		info.perPixel += 4 + 4 // the canvas, and what is restored
 	}
 	return errors.Join(err, found)
 }
 
 var errNoHeader = errors.New("the file has no header")
 
-// pngBytes returns the bytes a pixel of what a PNG is decoded to.
-func pngBytes(depth, colour uint8) int64 {
+// pngBytes returns the bytes a pixel of what a PNG is decoded to, twice those of
+// an interlaced one, whose passes are decoded first.
+func pngBytes(depth, colour uint8, interlaced bool) int64 {
 	n := int64(4) // as RGBA
 	if colour == 0 || colour == 3 {
 		n = 1
@@ -151,24 +177,41 @@ func pngBytes(depth, colour uint8) int64 {
 	if depth == 16 {
 		n *= 2
 	}
+	if interlaced {
+		n *= 2
+	}
 	return n
 }
 
 func (f *file) measureJPEG(info *Info) error {
 	found := errNoHeader
+	coded := true // as brightness and colour differences
 	err := f.segments(func(marker byte, at, n int64) bool {
+		const adobe = "Adobe"
+		if marker == 0xee && n >= 12 { // of Adobe, which says how colours are coded
+			if head, err := f.peek(at, 12); err == nil && string(head[:len(adobe)]) == adobe {
+				coded = head[11] != 0
+			}
+		}
 		if marker < 0xc0 || marker > 0xcf || marker == 0xc4 || marker == 0xc8 || marker == 0xcc {
 			return true
 		}
-		head, err := f.peek(at, 6)
-		if err != nil {
-			found = err
+		head, err := f.peek(at, int(min(n, 15)))
+		if err != nil || len(head) < 6 {
+			found = errors.Join(errCut, err)
 			return false
 		}
 		info.Height, info.Width = int(binary.BigEndian.Uint16(head[1:])), int(binary.BigEndian.Uint16(head[3:]))
-		info.perPixel = int64(head[5])
+		channels := int64(head[5])
+		info.perPixel = channels
+		if len(head) == 15 && head[6] == 'R' && head[9] == 'G' && head[12] == 'B' {
+			coded = false
+		}
+		if channels > 3 || channels == 3 && !coded { // converted
+			info.perPixel += 4
+		}
 		if marker == 0xc2 { // the coefficients of a progressive one are kept as int32
-			info.perPixel *= 5
+			info.perPixel += 4 * channels
 		}
 		found = nil
 		return false
@@ -177,12 +220,18 @@ func (f *file) measureJPEG(info *Info) error {
 }
 
 func (f *file) measureBMP(info *Info) error {
-	return f.measureBy(info, 4)
+	// A header of version 3 or later may have a mask of the bits of opacity.
+	const size, bits, masks, opacity = 14, 28, 30, 66
+	if head, err := f.peek(0, opacity+4); err == nil {
+		info.opacity = binary.LittleEndian.Uint32(head[size:]) >= 56 && binary.LittleEndian.Uint16(head[bits:]) == 32 &&
+			binary.LittleEndian.Uint32(head[masks:]) == 3 && binary.LittleEndian.Uint32(head[opacity:]) != 0
+	}
+	return f.measureBy(info, bmp.DecodeConfig, 4)
 }
 
-// measureBy measures as the image packages do.
-func (f *file) measureBy(info *Info, perPixel int64) error {
-	config, _, err := image.DecodeConfig(f.all())
+// measureBy measures by a function that reads a header.
+func (f *file) measureBy(info *Info, header func(io.Reader) (image.Config, error), perPixel int64) error {
+	config, err := header(f.all())
 	if err != nil {
 		return err
 	}
@@ -192,101 +241,54 @@ func (f *file) measureBy(info *Info, perPixel int64) error {
 
 // measureWebP counts the frames of an animation. Its canvas is in the header.
 func (f *file) measureWebP(info *Info) error {
-	const perPixel = 8 // of a lossless one, while it is transformed
-	frames := 0
+	frames, extended := 0, false
 	err := f.chunks("webp", func(c chunk) bool {
-		switch c.kind {
-		case "VP8X":
-			if head, err := f.peek(c.at, 10); err == nil && info.Width == 0 {
-				info.Width, info.Height = 1+uint24(head[4:]), 1+uint24(head[7:])
-			}
-		case "ANMF":
+		switch head, err := f.peek(c.at, int(min(c.n, 10))); {
+		case err != nil:
+		case c.kind == "VP8X" && len(head) == 10:
+			const opacity, animation = 0x10, 2
+			extended = true
+			info.opacity, info.animated = head[0]&opacity != 0, head[0]&animation != 0
+			info.Width, info.Height = 1+uint24(head[4:]), 1+uint24(head[7:])
+		case c.kind == "VP8L" && !extended:
+			info.opacity = f.losslessAlpha(c.at)
+		case c.kind == "ANMF":
 			frames++
 		}
-		return true
+		return extended && info.animated || c.kind == "VP8X"
 	})
 	if err != nil {
 		return err
 	}
-	if frames == 0 {
-		return f.measureBy(info, perPixel)
+	const perPixel = 4 + 4 + 1 // of a lossless picture, while it is transformed
+	if !info.animated {
+		return f.measureBy(info, webp.DecodeConfig, perPixel)
 	}
-	info.Frames, info.perPixel = frames, perPixel+4 // with the canvas
+	if frames == 0 {
+		return errors.New("there is no picture in the file")
+	}
+	info.Frames, info.perPixel = frames, perPixel+4+4 // with two canvases
 	return nil
 }
 
 func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 
-// measureGIF walks through the blocks of a GIF.
-func (f *file) measureGIF(info *Info) error {
-	head, err := f.peek(0, 13)
+// measureTIFF counts the pages that have the size of the first.
+func (f *file) measureTIFF(info *Info) error {
+	// The picture, and its bytes as they grow, which may all be in one strip.
+	const grown = 5
+	perPixel := int64(4 + 4*grown)
+	err := f.measureBy(info, func(r io.Reader) (image.Config, error) {
+		config, err := tiff.DecodeConfig(r)
+		if m := config.ColorModel; m == color.Gray16Model || m == color.RGBA64Model || m == color.NRGBA64Model {
+			perPixel *= 2
+		}
+		return config, err
+	}, 0)
 	if err != nil {
 		return err
 	}
-	info.Width, info.Height = int(binary.LittleEndian.Uint16(head[6:])), int(binary.LittleEndian.Uint16(head[8:]))
-	info.perPixel, info.perFrame = 4, 1
-	frames := 0
-	at := 13 + paletteSize(head[10])
-	for {
-		b, err := f.peek(at, 1)
-		if err != nil {
-			break
-		}
-		at++
-		switch b[0] {
-		case ',':
-			head, err := f.peek(at, 9)
-			if err != nil {
-				return f.ctx.Err()
-			}
-			right := int(binary.LittleEndian.Uint16(head)) + int(binary.LittleEndian.Uint16(head[4:]))
-			bottom := int(binary.LittleEndian.Uint16(head[2:])) + int(binary.LittleEndian.Uint16(head[6:]))
-			if frames == 0 { // which may be larger than the screen that the header claims
-				info.Width, info.Height = max(info.Width, right), max(info.Height, bottom)
-			}
-			frames++
-			at += 9 + paletteSize(head[8]) + 1 // with the width of codes
-		case '!':
-			at++ // the label
-		default: // the end, or what is no GIF
-			at = f.size
-			continue
-		}
-		for {
-			n, err := f.peek(at, 1)
-			if err != nil {
-				at = f.size
-				break
-			}
-			at += 1 + int64(n[0])
-			if n[0] == 0 {
-				break
-			}
-		}
-	}
-	if err := f.ctx.Err(); err != nil {
-		return err
-	}
-	if frames == 0 {
-		return errors.New("there is no picture in the file")
-	}
-	info.Frames = frames
-	return nil
-}
-
-// paletteSize returns the bytes of the palette that flags announce.
-func paletteSize(flags byte) int64 {
-	if flags&0x80 == 0 {
-		return 0
-	}
-	return 3 << (flags&7 + 1)
-}
-
-// measureTIFF counts the pages that have the size of the first.
-func (f *file) measureTIFF(info *Info) error {
-	if err := f.measureBy(info, 8); err != nil {
-		return err
-	}
+	info.perPixel = perPixel
 	pages, err := f.pages()
 	info.Frames = max(len(pages), 1)
 	return err

@@ -1,27 +1,17 @@
 package media
 
 import (
-	"bytes"
-	"compress/zlib"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"image"
 	"image/color"
 	"image/png"
 	"io"
-	"strings"
 
-	"github.com/weir-run/weir/fault"
-	"github.com/weir-run/weir/regular"
 	"github.com/weir-run/weir/resample"
 )
-
-// A Text is a text that a PNG carries under a key, such as the workflow that
-// made it.
-type Text struct{ Key, Value string }
 
 // EncodePNG writes the first picture of a batch as a PNG with 8 bits a channel
 // and with texts, in their order, as ComfyUI does. It takes memory for a few
@@ -138,120 +128,4 @@ func appendChunk(out []byte, kind string, data []byte) []byte {
 	start := len(out)
 	out = append(append(out, kind...), data...)
 	return binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(out[start:]))
-}
-
-// maxText is how many bytes of text are read of one PNG.
-const maxText = 64 << 20
-
-// ReadText returns the texts that a PNG carries, whatever their encoding and
-// compression, without decoding the picture.
-func ReadText(path string) ([]Text, error) {
-	f, _, err := regular.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	texts, err := readText(f)
-	if err != nil {
-		return nil, fault.New(fault.Workflow, "%s: %w", path, err)
-	}
-	return texts, nil
-}
-
-func readText(r io.ReadSeeker) ([]Text, error) {
-	var magic [len(pngMagic)]byte
-	if _, err := io.ReadFull(r, magic[:]); err != nil || string(magic[:]) != pngMagic {
-		return nil, errors.New("this is not a PNG")
-	}
-	var texts []Text
-	budget := int64(maxText)
-	for {
-		var head [8]byte
-		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return texts, nil // cut off, as after a broken download: what there is counts
-		}
-		n, kind := int64(binary.BigEndian.Uint32(head[:4])), string(head[4:])
-		if kind == "IEND" {
-			return texts, nil
-		}
-		if kind != "tEXt" && kind != "zTXt" && kind != "iTXt" {
-			if _, err := r.Seek(n+4, io.SeekCurrent); err != nil {
-				return texts, nil
-			}
-			continue
-		}
-		if budget -= n; budget < 0 {
-			return nil, fmt.Errorf("the PNG carries more than %d bytes of text", maxText)
-		}
-		// What the chunk claims is read only as far as there is something.
-		data, err := io.ReadAll(io.LimitReader(r, n))
-		if err != nil || int64(len(data)) < n {
-			return texts, nil
-		}
-		text, err := parseText(kind, data, &budget)
-		if err != nil {
-			return nil, err
-		}
-		texts = append(texts, text)
-		if _, err := r.Seek(4, io.SeekCurrent); err != nil {
-			return texts, nil
-		}
-	}
-}
-
-// parseText reads a chunk of text. What it inflates counts against the budget.
-func parseText(kind string, data []byte, budget *int64) (Text, error) {
-	key, rest, ok := bytes.Cut(data, []byte{0})
-	if !ok {
-		return Text{}, fmt.Errorf("a %s chunk has no key", kind)
-	}
-	compressed := false
-	switch kind {
-	case "tEXt":
-		return Text{string(key), latin1(rest)}, nil
-	case "zTXt":
-		if len(rest) < 1 {
-			return Text{}, fmt.Errorf("the chunk zTXt %s is cut off", key)
-		}
-		compressed, rest = true, rest[1:]
-	case "iTXt":
-		if len(rest) < 2 {
-			return Text{}, fmt.Errorf("the chunk iTXt %s is cut off", key)
-		}
-		compressed, rest = rest[0] == 1, rest[2:]
-		for range 2 { // language and translated key
-			if _, rest, ok = bytes.Cut(rest, []byte{0}); !ok {
-				return Text{}, fmt.Errorf("the chunk iTXt %s is cut off", key)
-			}
-		}
-	}
-	if compressed {
-		z, err := zlib.NewReader(bytes.NewReader(rest))
-		if err != nil {
-			return Text{}, fmt.Errorf("the text %s: %w", key, err)
-		}
-		if rest, err = io.ReadAll(io.LimitReader(z, *budget+1)); err != nil {
-			return Text{}, fmt.Errorf("the text %s: %w", key, err)
-		}
-		if *budget -= int64(len(rest)); *budget < 0 {
-			return Text{}, fmt.Errorf("the PNG carries more than %d bytes of text", maxText)
-		}
-	}
-	if kind == "iTXt" {
-		return Text{string(key), strings.ToValidUTF8(string(rest), "\uFFFD")}, nil
-	}
-	return Text{string(key), latin1(rest)}, nil
-}
-
-// latin1 returns text of ISO 8859-1 as UTF-8. Texts that are UTF-8 already,
-// against the letter of the standard, are left as they are.
-func latin1(b []byte) string {
-	if s := string(b); strings.ToValidUTF8(s, "") == s {
-		return s
-	}
-	runes := make([]rune, len(b))
-	for i, c := range b {
-		runes[i] = rune(c)
-	}
-	return string(runes)
 }

@@ -172,7 +172,7 @@ func TestPictureRunsAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts, err := media.ReadText(files[0])
+	texts, err := media.ReadText(t.Context(), files[0])
 	if err != nil || len(texts) != 1 || texts[0].Key != "prompt" {
 		t.Fatalf("the picture carries %v, %v", texts, err)
 	}

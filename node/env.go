@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/tokenizer"
@@ -16,6 +17,8 @@ import (
 type Env struct {
 	Folders *folders.Roots
 	Engine  *pipeline.Engine
+	// Noise draws the noise of samplers' steps.
+	Noise diffusion.Source
 }
 
 // Registry returns the classes of all nodes.

@@ -87,37 +87,46 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		}
 		return fingerprint(path)
 	}
-	load := func(ctx context.Context, c *workflow.Call) (*media.Image, *media.Mask, error) {
+	// measured returns the path of the picture and what its headers say, of an
+	// animation or of its first picture alone, when there is memory for it.
+	measured := func(ctx context.Context, c *workflow.Call, first bool) (string, media.Info, error) {
 		path, err := env.Folders.FindInput(c.String("image"))
 		if err != nil {
-			return nil, nil, err
+			return "", media.Info{}, err
 		}
 		info, err := media.Measure(ctx, path)
 		if err != nil {
-			return nil, nil, err
+			return "", media.Info{}, err
+		}
+		if first {
+			info.Frames = 1
 		}
 		if err := c.Need(ctx, info.Memory()); err != nil {
-			return nil, nil, fmt.Errorf("%s, %d×%d pixels: %w", path, info.Width, info.Height, err)
+			return "", media.Info{}, fmt.Errorf("%s, %d×%d pixels: %w", path, info.Width, info.Height, err)
 		}
-		if env.Engine.Planning() {
-			m := media.PlanBytes(info.Frames, info.Height, info.Width, 3)
-			return m, m.Channel(0), nil
-		}
-		return media.Load(ctx, path, info.Memory())
+		return path, info, nil
 	}
 	reg.Register(workflow.Schema{
 		Class: "LoadImage", Name: "Load Image", Category: "image",
-		Description: "Loads a picture. The mask is what is transparent in it.",
+		Description: "Loads a picture, of an animation all. The mask is what is transparent in it.",
 		Inputs:      []workflow.Input{file},
 		Outputs:     workflow.Outputs(workflow.TypeImage, workflow.TypeMask),
 		Changed:     changed,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			m, mask, err := load(ctx, c)
+			path, info, err := measured(ctx, c, false)
+			if err != nil {
+				return nil, err
+			}
+			if env.Engine.Planning() {
+				m := media.PlanBytes(info.Frames, info.Height, info.Width, 3)
+				return []any{m, m.Channel(0)}, nil
+			}
+			m, mask, err := media.Load(ctx, path, info.Memory())
 			if err != nil {
 				return nil, err
 			}
 			if mask == nil {
-				mask = media.NewMask(1, 64, 64, nil) // as ComfyUI has it
+				mask = media.NewMask(m.Batch, 64, 64, nil) // as ComfyUI has it
 			}
 			return []any{m, mask}, nil
 		},
@@ -129,18 +138,19 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		Outputs:     workflow.Outputs(workflow.TypeMask),
 		Changed:     changed,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			m, mask, err := load(ctx, c)
+			path, info, err := measured(ctx, c, true)
 			if err != nil {
 				return nil, err
 			}
-			channel := slices.Index([]string{"red", "green", "blue"}, c.String("channel"))
-			if channel < 0 {
-				if mask == nil {
-					mask = media.NewMask(1, m.Height, m.Width, nil)
-				}
-				return []any{mask}, nil
+			if env.Engine.Planning() {
+				return []any{media.PlanBytes(1, info.Height, info.Width, 1).Channel(0)}, nil
 			}
-			return []any{m.Channel(channel)}, nil
+			channel := slices.Index([]string{"red", "green", "blue", "alpha"}, c.String("channel"))
+			mask, err := media.LoadChannel(ctx, path, channel, info.Memory())
+			if err != nil {
+				return nil, err
+			}
+			return []any{mask}, nil
 		},
 	})
 }

@@ -35,7 +35,7 @@ func registerSamplers(reg *workflow.Registry, env *Env) {
 		Outputs: workflow.Outputs(workflow.TypeLatent),
 		Prepare: prepareSampling,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			out, err := sample(ctx, env, c, diffusion.Job{Seed: c.Seed("seed"), Denoise: c.Float("denoise")})
+			out, err := sample(ctx, env, c, diffusion.Job{Noise: diffusion.Noise{Seed: c.Seed("seed")}, Denoise: c.Float("denoise")})
 			return []any{out}, err
 		},
 	})
@@ -55,8 +55,8 @@ func registerSamplers(reg *workflow.Registry, env *Env) {
 		Prepare: prepareSampling,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			job := diffusion.Job{
-				Seed: c.Seed("noise_seed"), Denoise: 1, NoNoise: c.String("add_noise") == "disable",
-				Start: c.Int("start_at_step"), End: c.Int("end_at_step"),
+				Noise:   diffusion.Noise{Seed: c.Seed("noise_seed"), None: c.String("add_noise") == "disable"},
+				Denoise: 1, Start: c.Int("start_at_step"), End: c.Int("end_at_step"),
 				FullDenoise: c.String("return_with_leftover_noise") == "disable",
 			}
 			if job.End <= job.Start { // no step at all
@@ -86,7 +86,7 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 	if latent.Channels != config.UNet.In {
 		return nil, fmt.Errorf("input latent_image: latents of %d channels, the model has %d: encode the picture with the model's own VAE", latent.Channels, config.UNet.In)
 	}
-	if err := c.Need(ctx, samplingStates*latent.values()); err != nil {
+	if err := c.Need(ctx, int64(diffusion.States(c.String("sampler_name")))*latent.values()); err != nil {
 		return nil, err
 	}
 	latent = latent.filled(env.Engine.Planning())
@@ -94,7 +94,7 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 	job.Sampler, job.Scheduler = c.String("sampler_name"), c.String("scheduler")
 	job.Steps, job.CFG = c.Int("steps"), c.Float("cfg")
 	job.Shape = diffusion.Shape{latent.Batch, latent.Channels, latent.Height, latent.Width}
-	job.BatchIndex = latent.BatchIndex
+	job.Noise.BatchIndex, job.Noise.Source = latent.BatchIndex, env.Noise
 	// Latents that are all zero stand for nothing and stay so.
 	job.Latents = latent.Samples
 	if slices.ContainsFunc(latent.Samples, func(v float32) bool { return v != 0 }) {
@@ -113,7 +113,7 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 		c.Finishing()
 	}
 	job.Progress = func(step, steps int, denoised []float32) {
-		if step == steps-1 {
+		if step >= steps-1 {
 			c.Finishing() // with the last step
 		}
 		c.Progress(step, steps, func() any {
@@ -132,11 +132,6 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 	}
 	return &out, nil
 }
-
-// samplingStates bounds the copies of the latents that sampling holds at a time:
-// the state, noise, predictions of each condition, what samplers of several
-// steps remember, and the result.
-const samplingStates = 24
 
 // prepareSampling has the first weights of the denoiser brought in. Its extents
 // are the same for all shapes, so a guess of what is not known yet will do.

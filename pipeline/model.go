@@ -144,7 +144,7 @@ func (m *Model) Sample(ctx context.Context, job diffusion.Job) ([]float32, error
 	if !m.engine.Planning() {
 		return diffusion.Sample(ctx, n, job)
 	}
-	job.Shape, job.Latents, job.Mask, job.BatchIndex = diffusion.Shape{1, 1, 1, 1}, make([]float32, 1), nil, nil
+	job.Shape, job.Latents, job.Mask, job.Noise = diffusion.Shape{1, 1, 1, 1}, make([]float32, 1), nil, diffusion.Noise{}
 	job.Positive, job.Negative = unmasked(job.Positive), unmasked(job.Negative)
 	_, err := diffusion.Sample(ctx, n, job)
 	return nil, err

@@ -83,7 +83,9 @@ func (u *Upscaler) Upscale(ctx context.Context, m *media.Image, done func(part, 
 		for i, x := range large.Pix {
 			large.Pix[i] = min(max(x, 0), 1)
 		}
-		out.SetPlanar(i, large.Pix)
+		if err := out.SetPlanar(i, large.Pix); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }

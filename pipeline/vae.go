@@ -152,7 +152,9 @@ func (v *VAE) decode(ctx context.Context, l Latents, grids []tile.Grid, done fun
 		for i, x := range picture.Pix {
 			picture.Pix[i] = min(max((x+1)/2, 0), 1)
 		}
-		out.SetPlanar(i, picture.Pix)
+		if err := out.SetPlanar(i, picture.Pix); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }

@@ -91,6 +91,9 @@ func (g Grid) Run(ctx context.Context, in *Picture, f func(context.Context, *Pic
 			if err != nil {
 				return nil, err
 			}
+			if err := g.check(part, min(g.Height, in.Height-y), min(g.Width, in.Width-x), sum); err != nil {
+				return nil, err
+			}
 			if done != nil {
 				done()
 			}
@@ -105,6 +108,19 @@ func (g Grid) Run(ctx context.Context, in *Picture, f func(context.Context, *Pic
 		sum.Pix[i] /= weight[i%len(weight)]
 	}
 	return sum, nil
+}
+
+// check reports a result that is not Scale times as large as its tile, but for
+// rounding, or has other channels than the ones before it.
+func (g Grid) check(part *Picture, height, width int, sum *Picture) error {
+	h, w := g.scaled(height), g.scaled(width)
+	if part.Channels < 1 || len(part.Pix) != part.Channels*part.Height*part.Width || max(part.Height-h, h-part.Height, part.Width-w, w-part.Width) > 1 {
+		return fmt.Errorf("a tile of %d×%d became %d values of %d channels of %d×%d: expected %d×%d", width, height, len(part.Pix), part.Channels, part.Width, part.Height, w, h)
+	}
+	if sum != nil && part.Channels != sum.Channels {
+		return fmt.Errorf("a tile became %d channels, others %d", part.Channels, sum.Channels)
+	}
+	return nil
 }
 
 func (g Grid) scaled(n int) int { return int(math.RoundToEven(float64(n) * g.Scale)) }

@@ -108,3 +108,26 @@ func TestErrors(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestOddResultsAreRefused has functions return pictures that do not fit
+// together, as networks with odd kernels do.
+func TestOddResultsAreRefused(t *testing.T) {
+	for name, odd := range map[string]func(p *Picture, calls int) *Picture{
+		"too few values":   func(p *Picture, _ int) *Picture { return &Picture{p.Channels, 2 * p.Height, 2 * p.Width, p.Pix} },
+		"too many values":  func(p *Picture, _ int) *Picture { return &Picture{1, 2 * p.Height, 2 * p.Width, make([]float32, 5000)} },
+		"not enlarged":     func(p *Picture, _ int) *Picture { return p },
+		"enlarged one way": func(p *Picture, _ int) *Picture { return New(1, 2*p.Height, 3*p.Width) },
+		"of no size":       func(p *Picture, _ int) *Picture { return New(1, 0, 0) },
+		"no channels":      func(p *Picture, _ int) *Picture { return New(0, 2*p.Height, 2*p.Width) },
+		"more channels":    func(p *Picture, calls int) *Picture { return New(calls, 2*p.Height, 2*p.Width) },
+	} {
+		calls := 0
+		_, err := Grid{8, 8, 2, 2}.Run(t.Context(), New(1, 20, 20), func(_ context.Context, p *Picture) (*Picture, error) {
+			calls++
+			return odd(p, calls), nil
+		}, nil)
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

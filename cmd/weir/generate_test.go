@@ -107,7 +107,7 @@ func TestPictureLeadsBack(t *testing.T) {
 		t.Error("the picture's workflow makes another picture")
 	}
 	// Where the file is not, the workflow says so.
-	text, err := workflowText(first)
+	text, err := workflowText(t.Context(), first)
 	if err != nil {
 		t.Fatal(err)
 	}

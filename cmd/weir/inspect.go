@@ -2,13 +2,13 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -31,10 +31,10 @@ func newInspect() *cobra.Command {
 		Short: "Tell what a model file is",
 		Long: `Tell what a safetensors or GGUF file, or the index of one in several parts, is:
 which kind of model, how large, in which number formats. Only its header is read.
-Of a PNG it tells the workflow that drew it, if the picture carries one.`,
+Of a picture it tells the workflow that drew it, if the picture carries one.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := inspectFile(args[0], tensors || asJSON)
+			r, err := inspectFile(cmd.Context(), args[0], tensors || asJSON)
 			if err != nil {
 				return err
 			}
@@ -79,11 +79,11 @@ type tensorInfo struct {
 	Bytes  int64  `json:"bytes"`
 }
 
-// inspectFile tells what a file of weights or a PNG is, the former with its
+// inspectFile tells what a file of weights or a picture is, the former with its
 // tensors when they are wanted.
-func inspectFile(path string, tensors bool) (r report, err error) {
-	if strings.EqualFold(filepath.Ext(path), ".png") {
-		return inspectPNG(path)
+func inspectFile(ctx context.Context, path string, tensors bool) (r report, err error) {
+	if format, err := media.Format(ctx, path); err == nil && format != "" {
+		return inspectPicture(ctx, path)
 	}
 	set, err := weights.OpenSet(path)
 	if err != nil {
@@ -93,23 +93,23 @@ func inspectFile(path string, tensors bool) (r report, err error) {
 	return inspect(path, set, tensors), nil
 }
 
-// inspectPNG tells which workflow a picture carries. A workflow that cannot be
+// inspectPicture tells which workflow a picture carries. A workflow that cannot be
 // read is no error: what is wrong with it is what there is to tell.
-func inspectPNG(path string) (report, error) {
+func inspectPicture(ctx context.Context, path string) (report, error) {
 	r := report{File: path, Kind: "picture", Metadata: map[string]string{}}
 	info, err := os.Stat(path)
 	if err != nil {
 		return r, err
 	}
 	r.Bytes = info.Size()
-	texts, err := media.ReadText(path)
+	texts, err := media.ReadText(ctx, path)
 	if err != nil {
 		return r, err
 	}
 	for _, t := range texts {
 		r.Metadata[t.Key] = t.Value
 	}
-	g, err := readWorkflow(path, node.Registry(&node.Env{Folders: folders.New()}))
+	g, err := readWorkflow(ctx, path, node.Registry(&node.Env{Folders: folders.New()}))
 	if err != nil {
 		r.What = err.Error()
 		return r, nil

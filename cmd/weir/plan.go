@@ -96,7 +96,7 @@ func (p *planning) plan(cmd *cobra.Command, path string) (err error) {
 	f := newForecast(o)
 	defer func() { err = errors.Join(err, f.engine.Close()) }()
 	job, err := check(&node.Env{Folders: roots, Engine: f.engine}, func(reg *workflow.Registry) (*workflow.Graph, error) {
-		g, err := readWorkflow(path, reg)
+		g, err := readWorkflow(cmd.Context(), path, reg)
 		if err != nil {
 			return nil, err
 		}

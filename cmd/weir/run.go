@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,14 +23,14 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run WORKFLOW",
 		Short: "Run a ComfyUI workflow",
-		Long: `Run a workflow that ComfyUI has saved or exported, or the one that a PNG made by
+		Long: `Run a workflow that ComfyUI has saved or exported, or the one that a picture made by
 ComfyUI or Weir carries. Models are found in the folder models as ComfyUI lays
 it out, pictures go to the folder output.`,
 		Example: "  weir run workflow.json\n  weir run picture.png --set KSampler.seed=7 --set Prompt.text=\"a green apple\"",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.run(cmd, pipeline.Options{}, func(reg *workflow.Registry) (*workflow.Graph, error) {
-				g, err := readWorkflow(args[0], reg)
+				g, err := readWorkflow(cmd.Context(), args[0], reg)
 				if err != nil {
 					return nil, err
 				}
@@ -44,9 +44,9 @@ it out, pictures go to the folder output.`,
 	return cmd
 }
 
-// readWorkflow reads a JSON file, or the text of a PNG.
-func readWorkflow(path string, reg *workflow.Registry) (*workflow.Graph, error) {
-	data, err := workflowText(path)
+// readWorkflow reads a JSON file, or the text of a picture.
+func readWorkflow(ctx context.Context, path string, reg *workflow.Registry) (*workflow.Graph, error) {
+	data, err := workflowText(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +60,18 @@ func readWorkflow(path string, reg *workflow.Registry) (*workflow.Graph, error) 
 // maxWorkflow bounds what is read of a workflow file.
 const maxWorkflow = 64 << 20
 
-func workflowText(path string) ([]byte, error) {
-	if !strings.EqualFold(filepath.Ext(path), ".png") {
+// workflowText returns the workflow in a file of JSON, or the one that a picture
+// carries, whatever the file's name.
+func workflowText(ctx context.Context, path string) ([]byte, error) {
+	format, err := media.Format(ctx, path)
+	if err != nil {
+		return nil, fault.Mark(fault.Workflow, err)
+	}
+	if format == "" {
 		data, err := regular.Read(path, maxWorkflow)
 		return data, fault.Mark(fault.Workflow, err)
 	}
-	texts, err := media.ReadText(path)
+	texts, err := media.ReadText(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +84,7 @@ func workflowText(path string) ([]byte, error) {
 			return []byte(found[key]), nil
 		}
 	}
-	return nil, fault.New(fault.Workflow, "%s: the picture carries no workflow (no text \"prompt\"): programs that edit pictures often drop it", path)
+	return nil, fault.New(fault.Workflow, "%s: this is a %s without a workflow: programs that edit pictures often drop it", path, format)
 }
 
 // applySets makes the changes NODE.INPUT=VALUE.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-run/weir/atomicfile"
+	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/node"
@@ -34,6 +35,7 @@ type setup struct {
 	memory  string
 	threads int
 	strict  bool
+	noise   string
 	trace   string
 	metrics string
 }
@@ -50,10 +52,11 @@ func (s *setup) flags(cmd *cobra.Command) {
 	f.Var((*threads)(&s.threads), "threads", "number of cores to use (default: all)")
 }
 
-// outputs adds the flags of what a run tells about itself.
+// outputs adds the flags of a run: its noise, and what it tells about itself.
 func (s *setup) outputs(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&s.strict, "strict", false, "refuse a workflow of which one output cannot be made, instead of making the others")
+	f.StringVar(&s.noise, "noise", "cpu", "what draws the noise of the sampler's steps as PyTorch does: cpu, cuda, or cuda:THREADS for a graphics card that runs fewer threads at once than the picture has latent values")
 	f.StringVar(&s.trace, "trace", "", "write a timeline of operations, transfers and waits, for chrome://tracing or ui.perfetto.dev")
 	f.StringVar(&s.metrics, "metrics", "", "write the counters of the memory at the end, as Prometheus reads them")
 }
@@ -133,6 +136,10 @@ func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.
 	if o, err = s.options(o); err != nil {
 		return err
 	}
+	noise, err := diffusion.ParseSource(s.noise)
+	if err != nil {
+		return fault.New(fault.Usage, "--noise: %w", err)
+	}
 	job, unmade, err := s.forecast(cmd, roots, o, load)
 	if err != nil {
 		return err
@@ -153,7 +160,7 @@ func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.
 	p := newProgress(cmd.ErrOrStderr())
 	p.residency = engine.Residency
 	defer p.finish()
-	result, err := workflow.NewExecutor(engine).Run(cmd.Context(), job.On(node.Registry(&node.Env{Folders: roots, Engine: engine})), p)
+	result, err := workflow.NewExecutor(engine).Run(cmd.Context(), job.On(node.Registry(&node.Env{Folders: roots, Engine: engine, Noise: noise})), p)
 	saved, unlisted := list(cmd.OutOrStdout(), result)
 	err = errors.Join(err, unlisted, unmade)
 	if err != nil && saved > 0 {

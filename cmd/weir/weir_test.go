@@ -79,6 +79,24 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestNoise runs a sampler whose steps add noise and one whose do not.
+func TestNoise(t *testing.T) {
+	dir := t.TempDir()
+	picture := func(sampler, noise string) []float32 {
+		out := must(t, "run", emojiFlow, "--root", repo, "--output", dir, "--set", "KSampler.steps=3", "--set", "KSampler.sampler_name="+sampler, "--noise", noise)
+		return pixels(t, strings.TrimSpace(out))
+	}
+	if slices.Equal(picture("euler_ancestral", "cpu"), picture("euler_ancestral", "cuda")) {
+		t.Error("euler_ancestral: the noise of a CUDA device changes nothing")
+	}
+	if !slices.Equal(picture("dpmpp_2m", "cpu"), picture("dpmpp_2m", "cuda")) {
+		t.Error("dpmpp_2m: the noise of a CUDA device changes the picture")
+	}
+	if !slices.Equal(picture("lcm", "cuda"), picture("lcm", "cuda:43008")) {
+		t.Error("lcm: two cards that run more threads than the picture has latent values differ")
+	}
+}
+
 func TestRunErrors(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
@@ -90,7 +108,7 @@ func TestRunErrors(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		"none.json":                  {"run", filepath.Join(dir, "none.json")},
-		"carries no workflow":        {"run", goldens + "images_grey.png"},
+		"a PNG without a workflow":   {"run", goldens + "images_grey.png"},
 		"line 1 column 2":            {"run", write("broken.json", "{")},
 		"expected NODE.INPUT=VALUE":  {"run", emojiFlow, "--set", "steps"},
 		"KSampler has no input step": {"run", emojiFlow, "--set", "KSampler.step=3", "--root", repo},
@@ -128,6 +146,8 @@ func TestExitStatus(t *testing.T) {
 		"inspect " + goldens + "no.safetensors": {6, "no.safetensors"},
 		"run " + goldens + "ldm.py":             {3, "ldm.py"},
 		"run " + goldens + "no.json":            {6, "no.json"},
+		"run --noise gpu " + emojiFlow:          {2, "expected cpu, cuda or cuda:THREADS"},
+		"generate -c x -p y --noise cuda:7":     {2, "threads that the card runs at once"},
 		"run --set x " + emojiFlow:              {2, "NODE.INPUT=VALUE"},
 		"generate":                              {2, "--checkpoint"},
 	} {
@@ -286,7 +306,7 @@ func TestInspectPNG(t *testing.T) {
 	for _, tt := range []struct{ prompt, kind, what string }{
 		{string(flow), "workflow", "CLIPTextEncode ×2"},
 		{`{"3": 5}`, "picture", "a.png"},
-		{"", "picture", "carries no workflow"},
+		{"", "picture", "a PNG without a workflow"},
 	} {
 		texts := []media.Text{{Key: "Author", Value: strings.Repeat("e", 200)}}
 		if tt.prompt != "" {
@@ -314,8 +334,8 @@ func TestInspectPNG(t *testing.T) {
 	if err := os.WriteFile(path, []byte("GIF89a"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := weir(t.Context(), "inspect", path); err == nil || !strings.Contains(err.Error(), "not a PNG") {
-		t.Errorf("a GIF called PNG: %v", err)
+	if out := must(t, "inspect", path); !strings.Contains(out, "this is a GIF without a workflow") {
+		t.Errorf("a GIF called PNG: %s", out)
 	}
 }
 
