@@ -162,10 +162,10 @@ func pngs() []Input {
 		add("animated, a frame "+name, false, ihdr(1, 1, 8, 6, 0), full(2), frame(0, 1, 1, 0, 0), dot, f, more, end)
 	}
 	var frames [][]byte
-	for i := range uint32(5000) {
+	for i := range uint32(200) {
 		frames = append(frames, frame(2*i+1, 1, 1, 0, 0), chunk("fdAT", append(binary.BigEndian.AppendUint32(nil, 2*i+2), deflated(5)...)))
 	}
-	add("animated, 5,000 frames", false, append([][]byte{ihdr(1, 1, 8, 6, 0), full(5001), frame(0, 1, 1, 0, 0), dot}, append(frames, end)...)...)
+	add("animated, 200 frames", false, append([][]byte{ihdr(1, 1, 8, 6, 0), full(201), frame(0, 1, 1, 0, 0), dot}, append(frames, end)...)...)
 	return all
 }
 
@@ -264,7 +264,7 @@ func gifs() []Input {
 	add("no pixels", false, with(6, 0, 0, 0, 0))
 	add("65535×65535", false, with(6, 0xff, 0xff, 0xff, 0xff))
 	add("65535×65535, 1,000 frames", true, gifOf(1000, 65535, 65535))
-	add("5,000 frames", false, gifOf(5000, 16, 16))
+	add("200 frames", false, gifOf(200, 16, 16))
 	add("a frame outside", false, with(at+1, 0xff, 0xff, 0xff, 0xff))
 	add("a frame of 65535×65535", true, with(at+5, 0xff, 0xff, 0xff, 0xff))
 	add("a frame without pixels", false, with(at+5, 0, 0, 0, 0))
