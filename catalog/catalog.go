@@ -77,11 +77,18 @@ func ComfyUI(class string) bool {
 	return ok
 }
 
+// Output reports whether a class of ComfyUI is run for its effect, such as saving
+// a file, and whether that is known.
+func Output(class string) (output, known bool) {
+	widgets := comfy()[class]
+	return strings.HasSuffix(widgets, "\toutput"), widgets != ""
+}
+
 // Widgets returns the widgets of a class of ComfyUI in the order in which the
 // user interface writes their values, and whether they are known. They are not
 // for classes that are newer than the table's ComfyUI.
 func Widgets(class string) ([]Widget, bool) {
-	text := comfy()[class]
+	text, _, _ := strings.Cut(comfy()[class], "\t")
 	if text == "" {
 		return nil, false
 	}

@@ -29,6 +29,14 @@ func TestWidgets(t *testing.T) {
 	}
 }
 
+func TestOutput(t *testing.T) {
+	for class, want := range map[string][2]bool{"SaveImage": {true, true}, "SaveVideo": {true, true}, "PreviewAny": {true, true}, "KSampler": {false, true}, "ARVideoI2V": {false, false}, "NoSuchNode": {false, false}} {
+		if output, known := Output(class); output != want[0] || known != want[1] {
+			t.Errorf("%s: %v, %v, want %v", class, output, known, want)
+		}
+	}
+}
+
 func TestClasses(t *testing.T) {
 	for class, want := range map[string]struct {
 		comfy bool

@@ -101,3 +101,65 @@ func TestBoundOfUnevenWork(t *testing.T) {
 		t.Errorf("%+v, want a bound of 2.6 s and little more", got)
 	}
 }
+
+// TestRoomForStreamingIsChosen gives a schedule the times and the rate that
+// passes measure. The bytes are used in six bursts, and more room for streaming
+// lets transfers run between them too. Another budget has the room chosen again,
+// one that moves a little has not.
+func TestRoomForStreamingIsChosen(t *testing.T) {
+	const n, size = 60, 1000
+	d := &fake{total: 36 * size, ram: 1 << 20}
+	p := d.pager(t, Options{})
+	m, _ := manifest("m", sizes(n, size)...)
+	var uses [][]int
+	for i, use := range scan(n) {
+		if uses = append(uses, use); i%10 == 9 {
+			uses = append(uses, make([][]int, 30)...)
+		}
+	}
+	s := model(t, p, m, uses)
+	runs(t, d, s, 0, 1)
+	p.settle()
+	if s.depth[1] != 3*size {
+		t.Fatalf("before anything is known %d bytes are for streaming, want those of three extents", s.depth[1])
+	}
+	// depth returns the room for streaming of the next pass.
+	depth := func(passes int, extents int64) int64 {
+		p.mu.Lock()
+		p.vram.limit = extents * size
+		p.mu.Unlock()
+		p.follow()
+		p.settle()
+		p.mu.Lock()
+		for i := range s.times {
+			s.times[i] = 0.01
+		}
+		s.give = s.evenly(s.times)
+		s.passes, p.vram.rate = passes, 12500 // an extent takes as long as eight uses
+		p.mu.Unlock()
+		pass, err := p.Begin(t.Context(), s, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pass.End()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return s.depth[1]
+	}
+	// Of a burst about five extents are streamed, four of them during the 0.3 s
+	// without bytes.
+	first := depth(1, 36)
+	if first < 4500 || first > 8000 {
+		t.Errorf("%d bytes are for streaming, want about those of five extents", first)
+	}
+	if split, _ := s.Split(); split.Kept != (36*size-first)/size*size {
+		t.Errorf("%d bytes are kept beside %d for streaming", split.Kept, first)
+	}
+	if again := depth(9, 35); again != first {
+		t.Errorf("%d bytes are for streaming after %d, though the budget is nearly the same", again, first)
+	}
+	// With room for a dozen the link is always busy, and what is kept counts.
+	if again := depth(9, 12); again >= first {
+		t.Errorf("%d bytes are for streaming of a budget of 12 extents, %d were of 36", again, first)
+	}
+}

@@ -469,6 +469,28 @@ func TestCyclicScanKeepsAFixedSet(t *testing.T) {
 	}
 }
 
+// TestEvictedPagesAreDropped counts what files were told to forget: all that was
+// read and is no longer resident in the host's memory.
+func TestEvictedPagesAreDropped(t *testing.T) {
+	for _, unified := range []bool{false, true} {
+		d := &fake{total: 1500, ram: 1500, unified: unified}
+		p := d.pager(t, Options{})
+		m, files := manifest("m", sizes(40, 100)...)
+		s := model(t, p, m, scan(40))
+		runs(t, d, s, 0, 3)
+		p.settle()
+		var dropped int64
+		for _, f := range files {
+			f.mu.Lock()
+			dropped += f.dropped
+			f.mu.Unlock()
+		}
+		if want := bytesRead(files) - p.Stats().RAM.Resident; dropped != want || dropped == 0 {
+			t.Errorf("unified %v: %d bytes were dropped, %d were read that are no longer resident", unified, dropped, want)
+		}
+	}
+}
+
 // TestTwoTiers has a model of which neither memory holds all: the device keeps
 // a part, the host's memory another, and only the rest is read in each pass.
 func TestTwoTiers(t *testing.T) {

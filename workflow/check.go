@@ -151,10 +151,14 @@ func (c *checker) spread(order []*Node, broken map[string]bool) {
 	}
 }
 
-// isOutput reports whether a node is run for its effect.
+// isOutput reports whether a node is run for its effect, in ComfyUI if Weir lacks
+// its class.
 func (c *checker) isOutput(n *Node) bool {
-	s := c.reg.Lookup(n.Class)
-	return s != nil && s.Output
+	if s := c.reg.Lookup(n.Class); s != nil {
+		return s.Output
+	}
+	output, _ := catalog.Output(n.Class)
+	return output
 }
 
 type checker struct {

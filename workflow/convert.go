@@ -21,6 +21,7 @@ type drawing struct {
 	reg       *Registry
 	subgraphs map[string]subgraph // by id
 	nodes     int                 // of all instances
+	ports     int                 // as well, and values of their hosts
 	sources   map[place]source    // what is known of links
 	graph     *Graph
 }
@@ -29,6 +30,7 @@ type drawing struct {
 const (
 	maxNesting  = 50
 	maxExpanded = 200_000
+	maxPorts    = 2_000_000
 )
 
 // convert turns the format of ComfyUI's user interface into a graph.
@@ -60,9 +62,11 @@ type instance struct {
 	inner  map[*drawnNode]*instance
 	// values are those that the host has for its inputs, by their places.
 	values map[int]any
-	// inside is what innerValue knows, byWidget and byName find inputs.
+	// inside is what innerValue knows; inputs are found by the widget that they
+	// lead to, by its name, and by their own.
 	inside   map[int]source
 	byWidget map[widget]int
+	byLead   map[string]int
 	byName   map[string]int
 	// promoted are values that the host has for widgets of the nodes within, which
 	// no input of the subgraph leads to.
@@ -76,7 +80,7 @@ type widget struct{ node, name string }
 // within it.
 func (d *drawing) instance(s *sheet, parent *instance, host *drawnNode) (*instance, error) {
 	i := &instance{sheet: s, parent: parent, host: host, inner: map[*drawnNode]*instance{},
-		values: map[int]any{}, inside: map[int]source{}, byWidget: map[widget]int{}, byName: map[string]int{}, promoted: map[widget]any{}}
+		values: map[int]any{}, inside: map[int]source{}, byWidget: map[widget]int{}, byLead: map[string]int{}, byName: map[string]int{}, promoted: map[widget]any{}}
 	depth := 0
 	for p := parent; p != nil; p = p.parent {
 		if p.sheet == s {
@@ -101,6 +105,9 @@ func (d *drawing) instance(s *sheet, parent *instance, host *drawnNode) (*instan
 		}
 		if sub.err != nil {
 			return nil, fmt.Errorf("not a workflow: subgraph %s: %w", quote(sub.name), sub.err)
+		}
+		if d.ports += sub.ports + len(list(n.widgets)) + len(list(member(n.properties, "proxyWidgets"))); d.ports > maxPorts {
+			return nil, fmt.Errorf("the subgraphs have more than %s inputs, outputs and values", count(maxPorts))
 		}
 		n.wears(sub.sheet)
 		// The workflow's own nodes hide what is within them; the mode of a node within
@@ -279,6 +286,13 @@ func (d *drawing) follow(at place) (next place, src source, more bool) {
 		return d.back(at.instance, in.link, kind)
 	}
 	switch {
+	case n.class == "PrimitiveNode": // in any mode
+		if v, ok := at.promoted[widget{n.id, ""}]; ok {
+			return place{}, source{v, true, true}, false
+		}
+		if w := list(n.widgets); len(w) > 0 {
+			return place{}, source{w[0], true, true}, false
+		}
 	case n.mode == modeMuted:
 	case n.mode == modeBypassed:
 		if slot := n.bypass(at.slot, at.kind); slot >= 0 {
@@ -288,13 +302,6 @@ func (d *drawing) follow(at place) (next place, src source, more bool) {
 		inner := at.inner[n]
 		if at.slot < len(inner.outputs) && len(inner.outputs[at.slot].links) > 0 {
 			return d.back(inner, inner.outputs[at.slot].links[0], at.kind)
-		}
-	case n.class == "PrimitiveNode":
-		if v, ok := at.promoted[widget{n.id, ""}]; ok {
-			return place{}, source{v, true, true}, false
-		}
-		if w := list(n.widgets); len(w) > 0 {
-			return place{}, source{w[0], true, true}, false
 		}
 	case n.class == "GetNode":
 		if set := at.variables[n.variable()]; set != nil {

@@ -27,8 +27,10 @@ type sheet struct {
 	variables map[string]*drawnNode
 	// renamed are nodes of a subgraph whose ids in the file stand for others.
 	renamed map[string]string
-	// inputs and outputs are those of a subgraph.
+	// inputs and outputs are those of a subgraph, ports how many there are with
+	// their links.
 	inputs, outputs []port
+	ports           int
 }
 
 // A port is an input or output of a subgraph with the links within it.
@@ -171,6 +173,9 @@ func readSubgraphs(top Object, root *sheet) map[string]subgraph {
 		}
 		s.name = text(o, "name")
 		s.inputs, s.outputs = readPorts(o, "inputs"), readPorts(o, "outputs")
+		for _, p := range slices.Concat(s.inputs, s.outputs) {
+			s.ports += 1 + len(p.links)
+		}
 		s.renamed = map[string]string{}
 		for _, n := range s.order {
 			if !used[n.id] {
@@ -342,6 +347,9 @@ func (s *sheet) aim() {
 	}
 }
 
+// maxBypass is how many inputs of a bypassed node are looked at.
+const maxBypass = 256
+
 // bypass returns the input of a bypassed node that takes the place of one of its
 // outputs, for an input of the type kind that is linked to it: the one in the
 // same place when the types fit, or the first of that type, or the first that
@@ -364,11 +372,15 @@ func (n *drawnNode) bypass(output int, kind string) int {
 	if output < len(n.inputs) && fits(n.inputs[output]) {
 		return output
 	}
-	if i := slices.IndexFunc(n.inputs, func(in drawnInput) bool { return in.kind == kind }); i >= 0 {
+	inputs := n.inputs[:min(maxBypass, len(n.inputs))]
+	if i := slices.IndexFunc(inputs, func(in drawnInput) bool { return in.kind == kind }); i >= 0 {
 		return i
 	}
-	return slices.IndexFunc(n.inputs, fits)
+	return slices.IndexFunc(inputs, fits)
 }
+
+// maxUnion is longer than any type that is several.
+const maxUnion = 1000
 
 // connects reports whether the user interface links two types: any of one is
 // among those of the other, in any case.
@@ -376,7 +388,7 @@ func connects(a, b string) bool {
 	if a == "" || b == "" || a == string(TypeAny) || b == string(TypeAny) || strings.EqualFold(a, b) {
 		return true
 	}
-	if !strings.Contains(a, ",") && !strings.Contains(b, ",") {
+	if !strings.Contains(a, ",") && !strings.Contains(b, ",") || len(a) > maxUnion || len(b) > maxUnion {
 		return false
 	}
 	of := map[string]bool{}

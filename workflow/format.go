@@ -37,8 +37,9 @@ var (
 	yamlLine = regexp.MustCompile(`^(---(\s|$)|(- )*[\w."'/ -]+:(\s|$)|- \S|%YAML)`)
 )
 
-// format names the format of data that is no JSON, "" when nothing tells.
-func format(data []byte) string {
+// Format names the format of a file that is no JSON by its beginning, for example
+// "a ZIP archive: unpack it first"; "" when nothing tells.
+func Format(data []byte) string {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return ""
 	}

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -67,6 +68,10 @@ func (n *Node) Arg(name string) (any, bool) {
 	}
 	return nil, false
 }
+
+// Label returns what the user calls a node, with its id, as it can be printed:
+// shortened and without control characters.
+func (n *Node) Label() string { return clip(cmp.Or(n.Title, n.Class)) + " " + clip(n.ID) }
 
 func (n *Node) setArg(name string, value any) {
 	for i := range n.Args {

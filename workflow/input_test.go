@@ -137,6 +137,7 @@ func TestFormats(t *testing.T) {
 		"%PDF-1.7":                                "a PDF document",
 		"GGUF\x03\x00\x00\x00":                    "a GGUF model",
 		"\x40\x00\x00\x00\x00\x00\x00\x00{\"a\":": "a safetensors model",
+		"{\x00\x00\x00\x00\x00\x00\x00{\"a\":":    "a safetensors model",
 		"\x80\x02}q\x00.":                         "a Python pickle",
 		"<!DOCTYPE html>\n<html>":                 "an HTML page",
 		"  <html lang=en>":                        "an HTML page",

@@ -203,7 +203,7 @@ func TestVirtualNodes(t *testing.T) {
 		{"id": 3, "type": "ReroutePrimitive|pysssss", "inputs": [{"name": "value", "type": "*", "link": 2}], "outputs": [{"type": "*"}]},
 		{"id": 4, "type": "Reroute", "inputs": [{"name": "", "type": "*", "link": 3}], "outputs": [{"type": "LATENT"}]},
 		{"id": 5, "type": "Save", "inputs": [{"name": "latent", "type": "LATENT", "link": 4}, {"name": "name", "type": "STRING", "link": 6, "widget": {"name": "name"}}], "widgets_values": ["own"]},
-		{"id": 6, "type": "PrimitiveNode", "outputs": [{"type": "STRING"}], "widgets_values": ["given", "fixed", ""]},
+		{"id": 6, "type": "PrimitiveNode", "mode": 2, "outputs": [{"type": "STRING"}], "widgets_values": ["given", "fixed", ""]},
 		{"id": 7, "type": "Reroute", "inputs": [{"link": 6}], "outputs": [{"type": "*"}]},
 		{"id": 8, "type": "MarkdownNote", "widgets_values": ["x"]}, {"id": 9, "type": "Note", "mode": 4}`,
 		`, "links": [[1, 1, 1, 2, 0, "*"], [2, 2, 0, 3, 0, "*"], [3, 3, 0, 4, 0, "*"], [4, 4, 0, 5, 0, "*"], [6, 6, 0, 5, 1, "STRING"], null]`)
@@ -332,6 +332,34 @@ func TestHostileSubgraphs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWideDrawings has nodes with as many inputs as others ask for.
+func TestWideDrawings(t *testing.T) {
+	const n = 8_000
+	var inputs, outputs, saves, links, ports, hosts, proxies strings.Builder
+	for i := range n {
+		fmt.Fprintf(&inputs, `{"name": "i%d", "type": "A%d", "link": %d}, `, i, i, i)
+		fmt.Fprintf(&outputs, `{"type": "B%d"}, `, i)
+		fmt.Fprintf(&saves, `{"id": "s%d", "type": "Save", "inputs": [{"name": "latent", "type": "C%d", "link": "l%d"}]}, `, i, i, i)
+		fmt.Fprintf(&links, `["l%d", "b", %d, "s%d", 0, "*"], `, i, i, i)
+		fmt.Fprintf(&ports, `{"name": "p%d", "linkIds": [1, 2, 3]}, `, i)
+		fmt.Fprintf(&hosts, `{"id": %d, "type": "sub", "inputs": [%s], "widgets_values": [1, 2]}, `, i, `{"name": "p1"}`)
+		fmt.Fprintf(&proxies, `["1", "x%d"], `, i)
+	}
+	within(t, func() {
+		drawn(t, drawnRegistry(), saves.String()+`{"id": "b", "type": "Sample", "mode": 4, "inputs": [`+inputs.String()+`{}], "outputs": [`+outputs.String()+`{}]}`, `, "links": [`+links.String()+`null]`)
+	})
+	within(t, func() {
+		_, err := Parse([]byte(`{"nodes": [`+hosts.String()+`{"id": "x", "type": "Save"}], "definitions": {"subgraphs": [{"id": "sub", "inputs": [`+ports.String()+`{}], "nodes": []}]}}`), drawnRegistry())
+		if err == nil || !strings.Contains(err.Error(), "more than 2,000,000 inputs") {
+			t.Errorf("got %v", err)
+		}
+	})
+	within(t, func() {
+		drawn(t, drawnRegistry(), `{"id": 5, "type": "outer", "properties": {"proxyWidgets": [`+proxies.String()+`1]}, "widgets_values": [`+strings.Repeat("1, ", n)+`1]}, {"id": 6, "type": "Save"}`,
+			`, "definitions": {"subgraphs": [{"id": "outer", "nodes": [{"id": 1, "type": "inner"}]}, {"id": "inner", "inputs": [`+ports.String()+`{}], "nodes": []}]}`)
+	})
 }
 
 // TestLongDrawings has reroutes and bypassed nodes in chains, each of which many

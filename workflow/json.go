@@ -45,7 +45,7 @@ func parseJSON(data []byte) (v any, twice []string, err error) {
 	if len(data) > maxBytes {
 		return nil, nil, fmt.Errorf("the file has %s bytes, a workflow has at most %s", count(len(data)), count(maxBytes))
 	}
-	if format := format(data); format != "" && !looksLikeJSON(data) {
+	if format := Format(data); format != "" && !looksLikeJSON(data) {
 		return nil, nil, errors.New("this is " + format)
 	}
 	data = replaceNaN(decodeText(data))
@@ -80,7 +80,7 @@ func parseJSON(data []byte) (v any, twice []string, err error) {
 // workflows, whatever is wrong with it later.
 func looksLikeJSON(data []byte) bool {
 	text := bytes.TrimSpace(decodeText(data[:min(len(data), 4096)]))
-	return len(text) > 0 && (text[0] == '{' || text[0] == '[' || text[0] == '"')
+	return len(text) > 0 && (text[0] == '{' || text[0] == '[' || text[0] == '"') && bytes.IndexByte(text[:min(len(text), 16)], 0) < 0
 }
 
 // A jsonReader notes keys that are there twice.

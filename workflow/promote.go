@@ -26,6 +26,9 @@ func (d *drawing) promote(i *instance) {
 		if _, ok := i.byWidget[w]; !ok {
 			i.byWidget[w] = slot
 		}
+		if _, ok := i.byLead[w.name]; !ok {
+			i.byLead[w.name] = slot
+		}
 		if next < len(values) && values[next] != nil {
 			i.values[slot] = values[next]
 		}
@@ -128,23 +131,12 @@ func (d *drawing) widget(i *instance, id, name, within string) (widget, bool) {
 	if within != "" {
 		slot, ok = inner.byWidget[widget{within, name}]
 	} else if !ok {
-		slot, ok = inner.leads(name)
+		slot, ok = inner.byLead[name]
 	}
 	if !ok {
 		return widget{}, false
 	}
 	return widget{id, inner.inputs[slot].name}, true
-}
-
-// leads returns the first input of a subgraph that leads to a widget of some
-// name.
-func (i *instance) leads(name string) (slot int, ok bool) {
-	for w, at := range i.byWidget {
-		if w.name == name && (!ok || at < slot) {
-			slot, ok = at, true
-		}
-	}
-	return slot, ok
 }
 
 // shows returns the first widget that an input of a subgraph leads to: a node's

@@ -134,6 +134,7 @@ func TestManyProblems(t *testing.T) {
 	}
 	failed := &NodeError{name, name, errors.New(name + strings.Repeat("\n"+name, 30))}
 	short(t, failed)
+	short(t, errors.New((&Node{ID: name, Class: name, Title: name}).Label()))
 	if _, err := Parse([]byte(`{"1": {"class_type": "A", "inputs": {"x": [1, "`+escaped+`", 3]}}, "`+escaped+`": {"class_type": "A", "inputs": 3}}`), y.Registry); err == nil {
 		t.Error("a list is not a link")
 	} else {

@@ -58,3 +58,20 @@ func TestNodesThatNobodyNeeds(t *testing.T) {
 		t.Errorf("warned of\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// TestOutputsOfComfyUI are outputs that cannot run, and stop no others.
+func TestOutputsOfComfyUI(t *testing.T) {
+	y := newToys()
+	job, err := Check(y.parse(t, `{"1": {"class_type": "Number", "inputs": {"value": 1}}, "2": {"class_type": "Show", "inputs": {"v": ["1", 0]}},
+		"3": {"class_type": "SaveVideo", "inputs": {"video": ["1", 0]}}, "4": {"class_type": "SaveVideo", "inputs": {"video": ["1", 0]}}}`), y.Registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(job.Skipped) != 2 || job.Skipped[0].ID != "3" || len(job.Problems) != 2 || len(job.Warnings) != 0 {
+		t.Errorf("skipped %v for %v, warnings %v", job.Skipped, job.Problems, job.Warnings)
+	}
+	_, err = Check(y.parse(t, `{"1": {"class_type": "Number", "inputs": {"value": 1}}, "3": {"class_type": "SaveVideo", "inputs": {"video": ["1", 0]}}}`), y.Registry)
+	if err == nil || !strings.Contains(err.Error(), "ComfyUI's node SaveVideo is not supported yet") || strings.Contains(err.Error(), "no node makes an output") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -34,9 +33,7 @@ func newProgress(w io.Writer) *progress {
 
 // title returns what the user calls a node, with its id: ComfyUI gives all
 // nodes of a class the same title.
-func title(n *workflow.Node) string {
-	return cmp.Or(n.Title, n.Class) + " " + n.ID
-}
+func title(n *workflow.Node) string { return n.Label() }
 
 // Observe shows an event.
 func (p *progress) Observe(e workflow.Event) {

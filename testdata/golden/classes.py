@@ -13,7 +13,7 @@ A line of comfyui.txt is a class and its widgets in the order in which files of
 the user interface keep their values: [name, type, default]. The type ends with
 ! for a number that has a second widget, which changes it after a run, with ^ for
 a text with {choices}, with > for an input that has lost its widget and with ~ for
-a button.
+a button. The word output after them marks a class that is run for its effect.
 
 A line of packs.txt is a pack, a pattern of its classes' names or nothing, and
 its classes.
@@ -102,7 +102,10 @@ def comfyui(path):
     asyncio.set_event_loop(loop)
     server.PromptServer(loop)  # classes look for it
     loop.run_until_complete(nodes.init_extra_nodes(init_custom_nodes=False, init_api_nodes=True))
-    return {name: widgets(cls.INPUT_TYPES()) + EXTENSIONS.get(name, []) for name, cls in nodes.NODE_CLASS_MAPPINGS.items()}
+    return {
+        name: (widgets(cls.INPUT_TYPES()) + EXTENSIONS.get(name, []), bool(getattr(cls, "OUTPUT_NODE", False)))
+        for name, cls in nodes.NODE_CLASS_MAPPINGS.items()
+    }
 
 
 def newer():
@@ -168,7 +171,8 @@ def main():
         for name in names:
             line = name
             if name in known:
-                line += "\t" + json.dumps(known[name], ensure_ascii=False, separators=(",", ":"))
+                inputs, output = known[name]
+                line += "\t" + json.dumps(inputs, ensure_ascii=False, separators=(",", ":")) + ("\toutput" if output else "")
             f.write(line + "\n")
     with open(os.path.join(catalog, "packs.txt"), "w", encoding="utf-8", newline="\n") as f:
         for title, pattern, classes in packs(names):

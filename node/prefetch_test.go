@@ -1,0 +1,53 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/weir-run/weir/pipeline"
+	"github.com/weir-run/weir/workflow"
+)
+
+// TestSamplersArePrepared has the denoiser's weights come in while the node
+// before a sampler still runs, and the node after it prepared during the
+// sampler's last step.
+func TestSamplersArePrepared(t *testing.T) {
+	const simple = `"seed": 42, "denoise": 1.0`
+	const advanced = `"noise_seed": 42, "add_noise": "enable", "start_at_step": 0, "end_at_step": 100, "return_with_leftover_noise": "disable"`
+	for class, inputs := range map[string]string{"KSampler": simple, "KSamplerAdvanced": advanced} {
+		for _, steps := range []int{1, 2} {
+			b := newBench(t, pipeline.Options{VRAM: 64 << 20})
+			moved := func() int64 { return b.env.Engine.Stats().Top().Moved }
+			b.reg.Register(workflow.Schema{Class: "Before", Outputs: workflow.Outputs(workflow.TypeConditioning),
+				Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+					before := moved()
+					c.Finishing()
+					for deadline := time.Now().Add(20 * time.Second); moved() == before; time.Sleep(time.Millisecond) {
+						if time.Now().After(deadline) {
+							return nil, fmt.Errorf("no weight of the %s's model came in", class)
+						}
+					}
+					return []any{Conditioning{{Embed: make([]float32, 77*96), Tokens: 77, Width: 96, Strength: 1, End: 1}}}, nil
+				}})
+			var prepared atomic.Bool
+			b.reg.Register(workflow.Schema{Class: "After", Inputs: []workflow.Input{workflow.Link("l", workflow.TypeLatent)}, Output: true,
+				Prepare: func(context.Context, *workflow.Call) { prepared.Store(true) },
+				Run:     func(context.Context, *workflow.Call) ([]any, error) { return nil, nil }})
+			graph := fmt.Sprintf(`{"m": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "emoji.safetensors"}},
+				"c": {"class_type": "Before", "inputs": {}},
+				"l": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 32, "batch_size": 1}},
+				"k": {"class_type": %q, "inputs": {"model": ["m", 0], "positive": ["c", 0], "negative": ["c", 0], "latent_image": ["l", 0],
+					"steps": %d, "cfg": 2.5, "sampler_name": "euler", "scheduler": "normal", %s}},
+				"a": {"class_type": "After", "inputs": {"l": ["k", 0]}}}`, class, steps, inputs)
+			if _, _, err := b.try(b.parse(graph)); err != nil {
+				t.Fatal(err)
+			}
+			if !prepared.Load() {
+				t.Errorf("the node after %s with %d steps was not prepared", class, steps)
+			}
+		}
+	}
+}
