@@ -54,11 +54,12 @@ var mutants = []mutant{
 
 	{"SDXL is told width and height exchanged", "node/sampler.go", "{height, width, 0, 0, height, width}", "{width, height, 0, 0, width, height}", "node"},
 	{"samplers are not prepared", "node/sampler.go", "model.Prefetch(shape, tokens)", "_, _ = shape, tokens", "node"},
-	{"the last step tells nobody", "node/sampler.go", "if step == steps-1 {", "if step == steps {", "node"},
+	{"the last step tells nobody", "node/sampler.go", "if step >= steps-1 {", "if step >= steps {", "node"},
 	{"latents have width and height exchanged", "node/latent.go", `Height: c.Int("height") / emptyDownscale, Width: c.Int("width")`, `Height: c.Int("width") / emptyDownscale, Width: c.Int("height")`, "node"},
 
 	{"guidance is off by the unconditioned", "diffusion/guidance.go", "term{1 - g.job.CFG, n}", "term{-g.job.CFG, n}", "diffusion"},
-	{"step noise has the seed of the first", "diffusion/sampler.go", "NewGenerator(s.seed + 1)", "NewGenerator(s.seed)", "diffusion"},
+	{"step noise has the seed of the first", "diffusion/noise.go", "\t\tseed++\n", "", "diffusion"},
+	{"what inpainting keeps has the first noise", "diffusion/noise.go", "return Randn(n.Seed+1, shape.Elems())", "return Randn(n.Seed, shape.Elems())", "diffusion"},
 	{"Karras with another rho", "diffusion/schedule.go", "const rho = 7", "const rho = 6", "diffusion"},
 
 	{"DoRA without its scale", "merge/dora.go", "d[j] = v[j] + c.Scale*d[j]", "d[j] = v[j] + d[j]", "merge"},

@@ -32,7 +32,7 @@ type mutant struct {
 	packages                  string // separated by spaces
 }
 
-// A verdict says what became of a mutant.
+// A verdict says what became of a mutant. One whose tests hang is killed too.
 type verdict string
 
 const (
@@ -139,7 +139,7 @@ func (m mutant) try(ctx context.Context, root string) (verdict, string, error) {
 		return "", "", err
 	}
 	defer os.WriteFile(path, source, 0o644)
-	args := []string{"test", "-short", "-failfast", "-timeout", "5m"}
+	args := []string{"test", "-short", "-failfast", "-timeout", "3m"}
 	for p := range strings.FieldsSeq(m.packages) {
 		args = append(args, "./"+p)
 	}
