@@ -70,11 +70,7 @@ func (g *guide) predict(ctx context.Context, x []float32, sigma float64, conds [
 		return nil, err
 	}
 	for i, p := range out {
-		if table.Prediction == Velocity {
-			out[i] = sum(term{scale * scale, x}, term{-sigma * scale, p})
-		} else {
-			out[i] = sum(term{1, x}, term{-sigma, p})
-		}
+		out[i] = table.denoised(x, p, sigma)
 	}
 	return out, nil
 }

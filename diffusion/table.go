@@ -7,9 +7,11 @@ type Prediction int
 
 // The predictions.
 const (
-	Epsilon  Prediction = iota // the noise
-	Velocity                   // sqrt(ā)·noise - sqrt(1-ā)·x0 (Salimans and Ho, 2022)
-	Flow                       // noise - x0, of the state (1-sigma)·x0 + sigma·noise (Lipman et al. 2023)
+	Epsilon     Prediction = iota // the noise
+	Velocity                      // sqrt(ā)·noise - sqrt(1-ā)·x0 (Salimans and Ho, 2022)
+	Flow                          // noise - x0, of the state (1-sigma)·x0 + sigma·noise (Lipman et al. 2023)
+	Original                      // x0 itself
+	Consistency                   // the noise, of which latent consistency models make x0 (Luo et al. 2023)
 )
 
 // A Table is the noise that a network was trained with: the noise level sigma
@@ -19,6 +21,9 @@ type Table struct {
 	sigmas     []float64 // exactly representable in float32, as in PyTorch
 	logs       []float64
 	shift      float64 // of a flow
+	// stride is the number of timesteps from a level to the next, if it is not 1:
+	// each level is that of the last of them.
+	stride int
 }
 
 // timesteps is the number of noise levels of every model of Stable Diffusion.
@@ -54,6 +59,19 @@ func StableDiffusion(p Prediction, zeroSNR bool) *Table {
 	return t
 }
 
+// Distilled returns the noise levels of a latent consistency model, which are 50
+// of Stable Diffusion's.
+func Distilled(zeroSNR bool) *Table {
+	const levels = 50
+	all := StableDiffusion(Consistency, zeroSNR)
+	t := &Table{Prediction: Consistency, stride: timesteps / levels}
+	for i := t.stride - 1; i < timesteps; i += t.stride {
+		t.sigmas = append(t.sigmas, all.sigmas[i])
+		t.logs = append(t.logs, float64(float32(math.Log(all.sigmas[i]))))
+	}
+	return t
+}
+
 // Rectified returns the noise levels of a rectified flow, from 0 to 1, with
 // more of them near pure noise the larger the shift (Esser et al. 2024, Scaling
 // Rectified Flow Transformers, equation 23).
@@ -85,6 +103,9 @@ func (t *Table) Timestep(sigma float64) float64 {
 			best = i
 		}
 	}
+	if t.stride > 0 {
+		return float64(best*t.stride + t.stride - 1)
+	}
 	return float64(best)
 }
 
@@ -96,6 +117,9 @@ func (t *Table) Sigma(timestep float64) float64 {
 		return float64(float32(shift*v) / (1 + float32((shift-1)*v)))
 	}
 	// Rounded in each operation as PyTorch does.
+	if t.stride > 0 {
+		timestep = float64(float32(timestep-float64(t.stride-1)) / float32(t.stride))
+	}
 	at := float32(min(max(timestep, 0), float64(len(t.sigmas)-1)))
 	low := int(at)
 	high := min(low+1, len(t.sigmas)-1)
@@ -115,7 +139,7 @@ func (t *Table) At(part float64) float64 {
 	case t.Prediction == Flow:
 		return t.Sigma((1 - part) * timesteps)
 	}
-	return t.Sigma((1 - part) * float64(len(t.sigmas)-1))
+	return t.Sigma((1 - part) * (timesteps - 1))
 }
 
 // alpha returns the factor of the picture in a state at a level.
@@ -124,6 +148,26 @@ func (t *Table) alpha(sigma float64) float64 {
 		return 1 - sigma
 	}
 	return 1
+}
+
+// denoised returns what a network's output p is taken for, of a state x that it
+// was given at a level.
+func (t *Table) denoised(x, p []float32, sigma float64) []float32 {
+	switch t.Prediction {
+	case Velocity:
+		scale := 1 / math.Sqrt(sigma*sigma+1)
+		return sum(term{scale * scale, x}, term{-sigma * scale, p})
+	case Original:
+		return p
+	case Consistency:
+		// Boundary conditions of a consistency function, with its time in tenths
+		// of a timestep and a deviation of the data of 0.5.
+		const data = 0.5
+		time := t.Timestep(sigma) * 10
+		keep, give := data*data/(time*time+data*data), time/math.Sqrt(time*time+data*data)
+		return sum(term{give + keep, x}, term{-give * sigma, p})
+	}
+	return sum(term{1, x}, term{-sigma, p})
 }
 
 // logSNR returns half of the logarithm of the signal-to-noise ratio,

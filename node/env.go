@@ -25,7 +25,7 @@ type Env struct {
 func Registry(env *Env) *workflow.Registry {
 	reg := workflow.NewRegistry()
 	for _, register := range []func(*workflow.Registry, *Env){
-		registerLoaders, registerParts, registerText, registerConditioning, registerLatents,
+		registerLoaders, registerParts, registerModelSampling, registerText, registerConditioning, registerLatents,
 		registerSamplers, registerVAE, registerImages, registerUpscale, registerSave,
 		registerPrimitives,
 	} {

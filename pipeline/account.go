@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/weir-run/weir/fault"
-	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/weights"
@@ -20,18 +19,19 @@ import (
 
 // tensorsOf opens a file and arranges its tensors as in a checkpoint. Weights that
 // are packed in a way that is not supported are refused.
-func (e *Engine) tensorsOf(path string) (*weights.Set, error) {
+func (e *Engine) tensorsOf(path string) (*weights.Set, source, error) {
 	set, err := e.open(path)
 	if err != nil {
-		return nil, err
+		return nil, source{}, err
 	}
 	if err := unpacked(set); err != nil {
-		return nil, inFile(path, err)
+		return nil, source{}, inFile(path, err)
 	}
-	if set, err = arrange(set); err != nil {
-		return nil, inFile(path, err)
+	set, l, err := arrange(set)
+	if err != nil {
+		return nil, source{}, inFile(path, err)
 	}
-	return set, nil
+	return set, source{part{set: set, layout: l}}, nil
 }
 
 // inFile is an error of what a model file holds.
@@ -78,25 +78,15 @@ func isHarmless(name string) bool {
 // where the file has merged dimensions. It warns of tensors that nothing uses.
 // Others are the prefixes of parts that were not opened.
 func accounted(path string, set *weights.Set, audits []*nn.Audit, others ...string) *weights.Set {
-	reads := map[string]ir.Shape{}
 	shapes := map[string][]int{}
 	for _, a := range audits {
 		for name, shape := range a.Reads {
-			reads[name] = shape
 			if ref, ok := set.Lookup(name); ok && len(ref.Shape) < len(shape) && !nn.Trimmed(ref.Shape, shape) {
 				shapes[name] = shape
 			}
 		}
 	}
-	var unused []string
-	for _, name := range set.Names() {
-		if _, read := reads[name]; read || isHarmless(name) || slices.ContainsFunc(others, func(p string) bool { return strings.HasPrefix(name, p) }) {
-			continue
-		}
-		ref, _ := set.Lookup(name)
-		unused = append(unused, fault.Name(ref.Name))
-	}
-	if len(unused) > 0 {
+	if unused := unread(set, audits, others...); len(unused) > 0 {
 		warn("nothing uses some tensors of the file: the picture may not be what its maker meant", path, "count", len(unused), "tensors", fault.List(unused, 5))
 	}
 	if len(shapes) > 0 {
@@ -105,10 +95,25 @@ func accounted(path string, set *weights.Set, audits []*nn.Audit, others ...stri
 	return set
 }
 
+// unread returns the tensors of a file, by their names in it, that no network reads
+// and that are not known to be harmless or of other parts.
+func unread(set *weights.Set, audits []*nn.Audit, others ...string) []string {
+	var unused []string
+	for _, name := range set.Names() {
+		read := slices.ContainsFunc(audits, func(a *nn.Audit) bool { return a.Reads[name] != nil })
+		if read || isHarmless(name) || slices.ContainsFunc(others, func(p string) bool { return strings.HasPrefix(name, p) }) {
+			continue
+		}
+		ref, _ := set.Lookup(name)
+		unused = append(unused, fault.Name(ref.Name))
+	}
+	return unused
+}
+
 // doubt warns of metadata that were not understood.
 func doubt(path string, c *sd.Checkpoint) {
 	for _, text := range c.Doubts {
-		warn("metadata of the file are not understood", path, "metadata", text)
+		warn("metadata of the file are not understood", path, "found", text)
 	}
 }
 

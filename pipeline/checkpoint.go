@@ -12,7 +12,6 @@ import (
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/tokenizer"
-	"github.com/weir-run/weir/weights"
 )
 
 // A Checkpoint is the parts of a file of Stable Diffusion. Those that the file
@@ -52,29 +51,18 @@ func (c *Checkpoint) lacks(missing bool, part, remedy string) error {
 // that the file lacks are an error when they are used; the error of a file that
 // is no checkpoint says what it is.
 func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
-	set, err := e.tensorsOf(path)
+	set, src, err := e.tensorsOf(path)
 	if err != nil {
 		return nil, err
 	}
-	src := source{part{set: set}}
 	config, err := sd.Detect(src, set.Metadata())
 	if err != nil {
 		return nil, inFile(path, err)
 	}
 	doubt(path, config)
-	var audits []*nn.Audit
-	if config.HasUNet() {
-		audits = append(audits, config.UNet.Check(src))
-	}
-	if config.HasVAE() {
-		audits = append(audits, config.VAE.Check(src, sd.VAEPrefix))
-	}
-	for i, prefix := range config.Text {
-		text, err := detectEncoder(set, set.Metadata(), prefix, config.Family, i)
-		if err != nil {
-			return nil, inFile(path, err)
-		}
-		audits = append(audits, text.Check(src, prefix))
+	audits, err := audit(config, src, set.Metadata())
+	if err != nil {
+		return nil, inFile(path, err)
 	}
 	set = accounted(path, set, audits)
 	named := func(name string) part {
@@ -103,13 +91,32 @@ func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
 	return c, c.consistent(path)
 }
 
+// audit returns what the parts of a checkpoint read.
+func audit(config *sd.Checkpoint, src nn.Tensors, metadata map[string]string) ([]*nn.Audit, error) {
+	var audits []*nn.Audit
+	if config.HasUNet() {
+		audits = append(audits, config.UNet.Check(src))
+	}
+	if config.HasVAE() {
+		audits = append(audits, config.VAE.Check(src, sd.VAEPrefix))
+	}
+	for i, prefix := range config.Text {
+		text, err := detectEncoder(src, metadata, prefix, config.Family, i)
+		if err != nil {
+			return nil, err
+		}
+		audits = append(audits, text.Check(src, prefix))
+	}
+	return audits, nil
+}
+
 // textNames are what the text encoders of a model are called, in their order.
 var textNames = [2]string{"CLIP-L", "CLIP-G"}
 
 // detectEncoder recognises text encoder number i of a family, with its weights
 // under a prefix.
-func detectEncoder(set *weights.Set, metadata map[string]string, prefix string, family sd.Family, i int) (clip.Config, error) {
-	config, err := clip.Detect(source{part{set: set}}, prefix, metadata)
+func detectEncoder(src nn.Tensors, metadata map[string]string, prefix string, family sd.Family, i int) (clip.Config, error) {
+	config, err := clip.Detect(src, prefix, metadata)
 	switch {
 	case err != nil:
 		return config, err
@@ -124,7 +131,7 @@ func detectEncoder(set *weights.Set, metadata map[string]string, prefix string, 
 // newEncoder returns text encoder number i of a family, with its weights under
 // a prefix and its conventions.
 func newEncoder(p part, metadata map[string]string, prefix string, family sd.Family, i int) (*encoder, error) {
-	config, err := detectEncoder(p.set, metadata, prefix, family, i)
+	config, err := detectEncoder(source{p}, metadata, prefix, family, i)
 	if err != nil {
 		return nil, err
 	}

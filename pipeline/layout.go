@@ -46,22 +46,23 @@ func (k kind) prefixes(names []string) []string {
 	found := map[string]bool{}
 	for _, name := range names {
 		for _, mark := range k.marks {
-			for at := 0; ; {
-				i := strings.Index(name[at:], mark)
-				if i < 0 {
-					break
-				}
-				at += i
-				prefix := name[:at]
-				belongs := slices.ContainsFunc(k.not, func(end string) bool { return strings.HasSuffix(prefix, end) })
-				if (prefix == "" || strings.HasSuffix(prefix, ".")) && !belongs {
-					found[prefix] = true
-				}
-				at += len(mark)
+			prefix, ok := before(name, mark)
+			if ok && !slices.ContainsFunc(k.not, func(end string) bool { return strings.HasSuffix(prefix, end) }) {
+				found[prefix] = true
 			}
 		}
 	}
 	return slices.Sorted(maps.Keys(found))
+}
+
+// before returns what stands before the first mark in a name that begins a part
+// of it.
+func before(name, mark string) (string, bool) {
+	if strings.HasPrefix(name, mark) {
+		return "", true
+	}
+	i := strings.Index(name, "."+mark)
+	return name[:i+1], i >= 0
 }
 
 // A move is the prefix of a network in a file, and the one that it has in a
@@ -81,10 +82,34 @@ func (m move) name(name string) (string, bool) {
 	return m.to + rest, true
 }
 
+// A layout is how the names of a file were changed.
+type layout struct {
+	moves  []move
+	layers map[string]sd.Renaming // of diffusers, by the prefix in a checkpoint
+}
+
+// inFile returns the name that the file has, or would have, for a tensor that a
+// checkpoint has under a name.
+func (l layout) inFile(name string) string {
+	for prefix, layers := range l.layers {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			if diffusers, ok := layers.Diffusers(rest); ok {
+				name = prefix + diffusers
+			}
+		}
+	}
+	for _, m := range l.moves {
+		if rest, ok := strings.CutPrefix(name, m.to); ok {
+			return m.from + rest
+		}
+	}
+	return name
+}
+
 // arrange returns the tensors of a file under the names that they have in an
 // original checkpoint, whatever prefixes the file has and whether diffusers wrote
 // it. What belongs to no UNet, autoencoder or text encoder stays as it is.
-func arrange(set *weights.Set) (*weights.Set, error) {
+func arrange(set *weights.Set) (*weights.Set, layout, error) {
 	moves := textMoves(set)
 	for _, m := range []move{{kind: unetKind, to: sd.UNetPrefix}, {kind: vaeKind, to: sd.VAEPrefix}} {
 		found := m.prefixes(set.Names())
@@ -94,7 +119,7 @@ func arrange(set *weights.Set) (*weights.Set, error) {
 			m.from = found[0]
 			moves = append(moves, m)
 		default:
-			return nil, fmt.Errorf("there are several networks that may be the %s, whose tensors begin with %s: expected one, or one that begins with %s", m.what, fault.List(named(found), 8), m.to)
+			return nil, layout{}, fmt.Errorf("there are several networks that may be the %s, whose tensors begin with %s: expected one, or one that begins with %s", m.what, fault.List(named(found), 8), m.to)
 		}
 	}
 	if len(moves) > 0 {
@@ -109,10 +134,12 @@ func arrange(set *weights.Set) (*weights.Set, error) {
 			}
 			return name
 		}); err != nil {
-			return nil, err
+			return nil, layout{}, err
 		}
 	}
-	return fromDiffusers(set)
+	l := layout{moves, map[string]sd.Renaming{}}
+	set, err := fromDiffusers(set, l.layers)
+	return set, l, err
 }
 
 // textPrefixes are those of the text encoders in checkpoints, and of two kinds
@@ -151,8 +178,8 @@ func second(prefix string) bool {
 }
 
 // fromDiffusers gives a UNet and an autoencoder that diffusers has written their
-// original names.
-func fromDiffusers(set *weights.Set) (*weights.Set, error) {
+// original names, and remembers which layers those are.
+func fromDiffusers(set *weights.Set, renamed map[string]sd.Renaming) (*weights.Set, error) {
 	names := nn.Names(set.Names())
 	for _, network := range []struct {
 		prefix, mark string
@@ -168,6 +195,7 @@ func fromDiffusers(set *weights.Set) (*weights.Set, error) {
 		if err != nil {
 			return nil, err
 		}
+		renamed[network.prefix] = layers
 		if set, err = set.Renamed(func(name string) string {
 			if rest, ok := strings.CutPrefix(name, network.prefix); ok {
 				if original, ok := layers.Original(rest); ok {

@@ -131,9 +131,11 @@ func TestPrefixes(t *testing.T) {
 		{"transformer.", "transformer.", "_orig_mod."}, {"module.", "model.", "model."}, {"_orig_mod.", "module.", "net."},
 		{"model.diffusion_model.", "cond_stage_model.transformer.", "module._orig_mod."}, {"unet.", "a.b.c.", "x."},
 	} {
-		check("original "+prefixes[0], part(original, sd.UNetPrefix, prefixes[0]), part(original, sd.ClipLSD1, prefixes[1]), part(original, sd.VAEPrefix, prefixes[2]))
-		check("diffusers "+prefixes[0], part(diffusers, sd.UNetPrefix, prefixes[0]), part(original, sd.ClipLSD1+"text_model.", prefixes[1]), part(diffusers, sd.VAEPrefix, prefixes[2]))
+		text := part(original, sd.ClipLSD1, prefixes[1])
+		check("original "+prefixes[0], part(original, sd.UNetPrefix, prefixes[0]), text, part(original, sd.VAEPrefix, prefixes[2]))
+		check("diffusers "+prefixes[0], part(diffusers, sd.UNetPrefix, prefixes[0]), text, part(diffusers, sd.VAEPrefix, prefixes[2]))
 	}
+	check("without text_model", part(original, sd.UNetPrefix, ""), part(original, sd.ClipLSD1+"text_model.", "x."), part(original, sd.VAEPrefix, ""))
 	// All in one file, by whatever names.
 	for _, to := range []*strings.Replacer{
 		strings.NewReplacer(sd.UNetPrefix, "unet.", sd.VAEPrefix, "vae.", sd.ClipLSD1, "text_encoder."),
@@ -150,6 +152,50 @@ func TestPrefixes(t *testing.T) {
 type placed struct {
 	part
 	prefix string
+}
+
+// TestMissingInFile names what is missing as the file would.
+func TestMissingInFile(t *testing.T) {
+	set := openSet(t, emoji)
+	diffusers := diffusersNames(t)
+	e := newEngine(t, Options{})
+	for _, missing := range []string{
+		"unet.down_blocks.1.resnets.0.time_emb_proj.bias", "unet.mid_block.attentions.0.proj_in.weight", "unet.up_blocks.1.upsamplers.0.conv.weight",
+		"vae.decoder.up_blocks.2.resnets.0.conv_shortcut.weight", "vae.encoder.mid_block.attentions.0.to_out.0.bias", "text_encoder.text_model.encoder.layers.0.layer_norm1.bias",
+	} {
+		seen := false
+		rename := strings.NewReplacer(sd.UNetPrefix, "unet.", sd.VAEPrefix, "vae.", sd.ClipLSD1, "text_encoder.")
+		path := namedBy(t, set, func(name string) string {
+			if name = rename.Replace(diffusers(name)); name == missing {
+				seen = true
+				return ""
+			}
+			return name
+		})
+		if _, err := e.Checkpoint(path); !seen || err == nil || !strings.Contains(err.Error(), "there is no tensor "+missing+";") {
+			t.Errorf("without %s: %v", missing, err)
+		}
+	}
+}
+
+// TestEarlyDiffusers has the names that diffusers gave an autoencoder's attention
+// at first.
+func TestEarlyDiffusers(t *testing.T) {
+	set := openSet(t, emoji)
+	diffusers := diffusersNames(t)
+	early := strings.NewReplacer("attentions.0.to_q", "attentions.0.query", "attentions.0.to_k", "attentions.0.key", "attentions.0.to_v", "attentions.0.value", "attentions.0.to_out.0", "attentions.0.proj_attn")
+	v, err := newEngine(t, Options{}).VAE(namedBy(t, set, func(name string) string {
+		if rest, ok := strings.CutPrefix(diffusers(name), sd.VAEPrefix); ok {
+			return early.Replace(rest)
+		}
+		return ""
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := v.set.Names(), set.Sub(sd.VAEPrefix).Under(sd.VAEPrefix).Names(); !slices.Equal(got, want) {
+		t.Errorf("the names are %v, want %v", got, want)
+	}
 }
 
 // TestTwoUNets names what was found where it is not clear which is meant.

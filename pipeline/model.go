@@ -17,7 +17,8 @@ import (
 type Model struct {
 	part
 	config *sd.Checkpoint
-	base   lora.Base // the checkpoint that the model came with
+	base   lora.Base        // the checkpoint that the model came with
+	table  *diffusion.Table // in place of what the checkpoint says, or nil
 }
 
 // Checkpoint returns what the model's checkpoint was recognised as.
@@ -173,8 +174,19 @@ func (n network) Predict(ctx context.Context, x []float32, t float32, payloads [
 	return n.Model.Predict(ctx, x, n.shape, t, conds)
 }
 
+// WithTable returns the model as one that was trained with other noise levels, or
+// predicts something else, than its file says.
+func (m *Model) WithTable(t *diffusion.Table) *Model {
+	with := *m
+	with.table = t
+	return &with
+}
+
 // Table returns the noise levels that the model was trained with.
 func (m *Model) Table() *diffusion.Table {
+	if m.table != nil {
+		return m.table
+	}
 	p := diffusion.Epsilon
 	if m.config.VPrediction {
 		p = diffusion.Velocity

@@ -21,6 +21,7 @@ type part struct {
 	engine *Engine
 	name   string // for errors, such as "UNet of flower.safetensors"
 	set    *weights.Set
+	layout layout // of the names in set; the zero value where they are the file's
 	loras  []application
 }
 
@@ -229,6 +230,9 @@ func (s source) Lookup(name string) (dtype.DType, ir.Shape, bool) {
 	}
 	return ref.DType, ref.Shape, ok
 }
+
+// InFile returns the name that the part's file has for a weight, for errors.
+func (s source) InFile(name string) string { return s.layout.inFile(name) }
 
 // Names returns the names of the part's weights, in lexical order.
 func (s source) Names() []string { return s.set.Names() }

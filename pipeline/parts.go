@@ -16,12 +16,11 @@ import (
 // UNet opens a denoiser that is a file of its own, whatever prefix its names
 // have, or that of a checkpoint. It reads the header of the file alone.
 func (e *Engine) UNet(path string) (*Model, error) {
-	set, err := e.tensorsOf(path)
+	set, src, err := e.tensorsOf(path)
 	if err != nil {
 		return nil, err
 	}
 	m := &Model{}
-	src := source{part{set: set}}
 	if m.config, err = sd.DetectUNet(src, set.Metadata()); err != nil {
 		return nil, inFile(path, err)
 	}
@@ -83,7 +82,7 @@ type textFile struct {
 
 // textFile opens a text encoder, which may be that of a checkpoint.
 func (e *Engine) textFile(path string) (textFile, error) {
-	file, err := e.tensorsOf(path)
+	file, src, err := e.tensorsOf(path)
 	if err != nil {
 		return textFile{}, err
 	}
@@ -91,11 +90,11 @@ func (e *Engine) textFile(path string) (textFile, error) {
 	if i := slices.IndexFunc(textPrefixes, file.HasPrefix); i >= 0 {
 		prefix = textPrefixes[i]
 	}
-	config, err := clip.Detect(source{part{set: file}}, prefix, file.Metadata())
+	config, err := clip.Detect(src, prefix, file.Metadata())
 	if err != nil {
 		return textFile{}, inFile(path, err)
 	}
-	file = accounted(path, file, []*nn.Audit{config.Check(source{part{set: file}}, prefix)}, otherParts(prefix)...)
+	file = accounted(path, file, []*nn.Audit{config.Check(src, prefix)}, otherParts(prefix)...)
 	return textFile{path, file.Sub(prefix), config}, nil
 }
 

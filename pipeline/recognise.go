@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/esrgan"
@@ -22,7 +23,7 @@ func Recognise(set *weights.Set) (kind, what string) {
 		return "lora", what
 	}
 	if err := unpacked(set); err != nil {
-		return "unknown", err.Error()
+		return "unknown", strings.Join(append(parts(set), err.Error()), ": ")
 	}
 	if c, err := esrgan.Detect(source{part{set: set}}); err == nil {
 		return "upscaler", c.Describe()
@@ -35,10 +36,11 @@ func Recognise(set *weights.Set) (kind, what string) {
 }
 
 func recognise(set *weights.Set) (kind, what string, err error) {
-	if set, err = arrange(set); err != nil {
+	set, l, err := arrange(set)
+	if err != nil {
 		return "", "", err
 	}
-	src := source{part{set: set}}
+	src := source{part{set: set, layout: l}}
 	unet, vae := set.HasPrefix(sd.UNetPrefix), set.HasPrefix(sd.VAEPrefix)
 	text := slices.IndexFunc(textPrefixes, set.HasPrefix)
 	switch {
@@ -53,16 +55,32 @@ func recognise(set *weights.Set) (kind, what string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	for i, prefix := range c.Text {
-		if _, err := detectEncoder(set, set.Metadata(), prefix, c.Family, i); err != nil {
-			return "", "", err
-		}
+	audits, err := audit(c, src, set.Metadata())
+	if err != nil {
+		return "", "", err
+	}
+	if unused := unread(set, audits); len(unused) > 0 {
+		c.Doubts = append(c.Doubts, fmt.Sprintf("nothing uses %d of the tensors: %s", len(unused), fault.List(unused, 5)))
 	}
 	what = strings.Join(append([]string{c.Describe()}, c.Doubts...), "; ")
 	if !vae && text < 0 {
 		return "unet", "a UNet alone: " + what, nil
 	}
 	return "checkpoint", what, nil
+}
+
+// parts tells which networks a file may have, by names alone.
+func parts(set *weights.Set) []string {
+	var all []string
+	for _, k := range []kind{unetKind, textKind, vaeKind} {
+		if len(k.prefixes(set.Names())) > 0 {
+			all = append(all, k.what)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return []string{strings.Join(all, ", ")}
 }
 
 func describeCLIP(c clip.Config) string {

@@ -37,12 +37,11 @@ func (l Latents) at(i int) *tile.Picture {
 
 // VAE opens an autoencoder that is a file of its own.
 func (e *Engine) VAE(path string) (*VAE, error) {
-	set, err := e.tensorsOf(path)
+	set, src, err := e.tensorsOf(path)
 	if err != nil {
 		return nil, err
 	}
 	v := &VAE{prefix: sd.VAEPrefix}
-	src := source{part{set: set}}
 	if v.config, err = sd.DetectVAE(src, v.prefix); err != nil {
 		return nil, inFile(path, err)
 	}

@@ -170,8 +170,11 @@ func (g *ggufReader) value(key string, kind uint32) error {
 	if tensor, ok := strings.CutPrefix(key, originalShapeKey); ok {
 		return g.shape(tensor, kind)
 	}
-	if kind == ggufArray {
+	if kind == ggufArray && key != alignmentKey {
 		return g.skipArray(0)
+	}
+	if key == alignmentKey && kind != ggufU32 {
+		return fmt.Errorf("an alignment of type %d, expected a number of 32 bits (type %d)", kind, ggufU32)
 	}
 	text, err := g.scalar(kind)
 	if err != nil {
@@ -182,8 +185,8 @@ func (g *ggufReader) value(key string, kind uint32) error {
 		return nil
 	}
 	g.alignment, err = strconv.ParseInt(text, 10, 64)
-	if err != nil || kind != ggufU32 || g.alignment < 1 || g.alignment&(g.alignment-1) != 0 {
-		return fmt.Errorf("an alignment of %s bytes, expected a power of 2 as a number of 32 bits", quote(text))
+	if err != nil || g.alignment < 1 || g.alignment&(g.alignment-1) != 0 {
+		return fmt.Errorf("an alignment of %s bytes, expected a power of 2", quote(text))
 	}
 	return nil
 }

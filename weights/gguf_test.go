@@ -142,7 +142,7 @@ var badGGUF = []struct {
 	}, `metadata "key": arrays within arrays, more than 8 deep`},
 	{"alignment 24", func(c *cells) { c.pair = join("general.alignment", d(4), d(24)) }, `an alignment of "24" bytes, expected a power of 2`},
 	{"alignment 0", func(c *cells) { c.pair = join("general.alignment", d(4), d(0)) }, `an alignment of "0" bytes`},
-	{"alignment in words", func(c *cells) { c.pair = join("general.alignment", d(8), "32") }, `an alignment of "32" bytes, expected a power of 2 as a number`},
+	{"alignment in words", func(c *cells) { c.pair = join("general.alignment", d(8), "32") }, `an alignment of type 8, expected a number of 32 bits`},
 	{"alignment as an array", func(c *cells) {
 		c.pair = join("general.alignment", d(4), d(64))
 		c.tensor = join("a", d(1), q(128), d(8), q(32))
@@ -174,6 +174,8 @@ var badGGUF = []struct {
 	{"overlap", func(c *cells) {
 		c.tensors, c.tensor = 2, join("a", d(1), q(64), d(8), q(0), "b", d(1), q(32), d(8), q(64))
 	}, `tensor "b" begins at byte 192, within tensor "a", which ends at byte 196`},
+	{"alignment of an array", func(c *cells) { c.pair = join("general.alignment", d(9), d(4), q(1), d(64)) }, "an alignment of type 9"},
+	{"alignment of 64 bits", func(c *cells) { c.pair = join("general.alignment", d(10), q(64)) }, "an alignment of type 10"},
 	{"truncated", func(c *cells) { c.data = 135 }, `the file is truncated: it has 231 bytes, and the first tensor cut off is "a", Q8_0 [2 64], 136 bytes at byte 0`},
 }
 
@@ -263,6 +265,9 @@ func FuzzGGUF(f *testing.F) {
 		size := int64(len(file))
 		h, err := readGGUF(bytes.NewReader(file), size)
 		if err != nil {
+			if len(err.Error()) > maxError {
+				t.Errorf("an error of %d bytes: %.200s", len(err.Error()), err.Error())
+			}
 			return
 		}
 		end := int64(0)

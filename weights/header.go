@@ -11,6 +11,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/weir-run/weir/dtype"
@@ -36,9 +37,20 @@ type header struct {
 
 // entry is a tensor's description in a header.
 type entry struct {
-	DType   *string  `json:"dtype"`
-	Shape   []int    `json:"shape"`
-	Offsets []uint64 `json:"data_offsets"`
+	DType   *string       `json:"dtype"`
+	Shape   short[int]    `json:"shape"`
+	Offsets short[uint64] `json:"data_offsets"`
+}
+
+// short is a list of numbers that a file may make of any length: one that is
+// longer than any shape is refused before it takes memory.
+type short[T int | uint64] []T
+
+func (s *short[T]) UnmarshalJSON(text []byte) error {
+	if n := bytes.Count(text, []byte(",")) + 1; n > maxRank {
+		return fmt.Errorf("%d dimensions, at most %d are possible", n, maxRank)
+	}
+	return json.Unmarshal(text, (*[]T)(s))
 }
 
 // readHeader reads and checks the header of a safetensors file of the given size: the length of the header's JSON in
@@ -141,6 +153,16 @@ func parseHeader(text []byte) (*header, error) {
 	return h, nil
 }
 
+// packedTypes are types of safetensors that hold parts of quantized weights, with
+// the formats that use them.
+var packedTypes = map[string]string{
+	"F4": "NVFP4 or MXFP4", "F6_E2M3": "MXFP6", "F6_E3M2": "MXFP6", "F8_E8M0": "MXFP4, MXFP6 or MXFP8, for scales,",
+	"F8_E4M3FNUZ": "FP8 on AMD's MI300", "F8_E5M2FNUZ": "FP8 on AMD's MI300",
+}
+
+// maxDType is how many bytes of an unknown type errors show.
+const maxDType = 40
+
 // ref checks that a tensor's description agrees with itself.
 func (e *entry) ref(name string) (Ref, error) {
 	switch {
@@ -153,7 +175,10 @@ func (e *entry) ref(name string) (Ref, error) {
 	case len(e.Offsets) != 2:
 		return Ref{}, fmt.Errorf("data_offsets: expected begin and end, found %d numbers", len(e.Offsets))
 	}
-	dt, err := dtype.Parse(*e.DType)
+	if format := packedTypes[*e.DType]; format != "" {
+		return Ref{}, fmt.Errorf("it has the dtype %s, which %s uses and which is not supported yet; use a file in F16, BF16, plain FP8 or GGUF", *e.DType, format)
+	}
+	dt, err := dtype.Parse(cut(*e.DType, maxDType))
 	if err != nil {
 		return Ref{}, err
 	}
@@ -252,7 +277,19 @@ func jsonError(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return errors.New("it ends too early")
 	}
+	const limit = 300 // a number of any length is part of the text
+	if len(err.Error()) > limit {
+		return errors.New(cut(err.Error(), limit))
+	}
 	return err
+}
+
+// cut returns a text of at most limit bytes, and dots for the rest.
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "..."
 }
 
 // quote quotes a name, of which a file may choose any length, for an error.

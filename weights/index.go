@@ -9,10 +9,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/regular"
 )
+
+// maxShardName is the most bytes that file systems allow for a name.
+const maxShardName = 255
 
 // parseIndex reads the JSON of a sharded checkpoint's index and returns the file name of each tensor's shard. The names
 // are those of files in the index's own folder.
@@ -30,7 +35,7 @@ func parseIndex(text []byte) (map[string]string, error) {
 		return nil, errors.New("this is no index of a sharded checkpoint: it has no weight_map, or an empty one")
 	}
 	for name, shard := range index.WeightMap {
-		if shard == "" || shard == "." || shard == ".." || strings.ContainsAny(shard, `/\:`) || !filepath.IsLocal(shard) {
+		if shard == "." || len(shard) > maxShardName || strings.ContainsAny(shard, `/\:`) || strings.ContainsFunc(shard, unicode.IsControl) || !filepath.IsLocal(shard) {
 			return nil, fmt.Errorf("tensor %s is said to be in %s: a shard must be a file beside the index", quote(name), quote(shard))
 		}
 	}
@@ -46,7 +51,7 @@ func openIndex(path string) (*Set, error) {
 	}
 	shardOf, err := parseIndex(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fault.New(fault.Model, "%s: %w", path, err)
 	}
 	s := &Set{}
 	if err := s.openShards(path, shardOf); err != nil {
@@ -60,7 +65,7 @@ func (s *Set) openShards(index string, shardOf map[string]string) error {
 	for _, shard := range slices.Compact(slices.Sorted(maps.Values(shardOf))) {
 		f, err := Open(filepath.Join(filepath.Dir(index), shard))
 		if errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s: a shard is missing: %w", index, err)
+			return fault.New(fault.Model, "%s: a shard is missing: %w", index, err)
 		}
 		if err != nil {
 			return err
@@ -76,7 +81,7 @@ func (s *Set) openShards(index string, shardOf map[string]string) error {
 		f := shards[shardOf[name]]
 		ref, ok := f.Lookup(name)
 		if !ok {
-			return fmt.Errorf("%s: tensor %s is said to be in %s, which has no such tensor", index, quote(name), f.Path())
+			return fault.New(fault.Model, "%s: tensor %s is said to be in %s, which has no such tensor", index, quote(name), f.Path())
 		}
 		s.refs[name] = ref
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // Set is a namespace of tensors, which may come from several files. A name in a Set need not be the one in the tensor's
@@ -155,7 +157,7 @@ func (s *Set) Shaped(shapes map[string][]int) *Set {
 func (s *Set) Add(prefix string, other *Set) error {
 	for _, name := range other.names {
 		if there, twice := s.refs[prefix+name]; twice {
-			return fmt.Errorf("tensor %s is in two files: %s and %s", quote(prefix+name), there.File.Path(), other.refs[name].File.Path())
+			return fault.New(fault.Model, "tensor %s is in two files: %s and %s", quote(prefix+name), there.File.Path(), other.refs[name].File.Path())
 		}
 	}
 	refs := make(map[string]Ref, len(s.refs)+len(other.refs))

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/nn"
 )
@@ -112,6 +113,9 @@ func detectRRDB(src nn.Source, all nn.Names, prefix string, n names) (Config, er
 	}
 	if c.Blocks < 1 || len(n.ups) == 0 && n.last == "" {
 		return c, fmt.Errorf("the upscaler has %d blocks (%s...) and %d convolutions that enlarge, expected at least one block and the convolutions after them", c.Blocks, n.blocks, len(n.ups))
+	}
+	if i := slices.IndexFunc(blocks, func(name string) bool { return strings.Contains(name, ".conv1x1.") }); i >= 0 {
+		return c, fmt.Errorf("this is an upscaler of ESRGAN+, whose dense blocks have another convolution, which is not supported yet (it has the tensor %s)", fault.Name(blocks[i]))
 	}
 	var features, growth []nn.Axis
 	for i := range c.Blocks {

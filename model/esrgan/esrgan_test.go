@@ -1,6 +1,7 @@
 package esrgan_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -75,6 +76,22 @@ func TestDetectErrors(t *testing.T) {
 			x.Shape = append(x.Shape[:0:0], 47, x.Shape[1], 3, 3)
 			w["body.8.weight"] = x
 		}, "47 channels"},
+		{"ESRGAN+", "esrgan_x4", func(w eval.Weights) { w["model.1.sub.0.RDB1.conv1x1.weight"] = w["model.0.weight"] }, "ESRGAN+"},
+		{"no outputs", "srvgg_x4", func(w eval.Weights) {
+			x := w["body.8.weight"]
+			x.Shape = append(x.Shape[:0:0], 0, x.Shape[1], 3, 3)
+			w["body.8.weight"] = x
+		}, "tensor body.8.weight is empty: its shape is [0 16 3 3]"},
+		{"kernels that are not square", "realesrgan_x4", func(w eval.Weights) {
+			x := w["params_ema.conv_hr.weight"]
+			x.Shape = append(x.Shape[:2:2], 3, 6)
+			w["params_ema.conv_hr.weight"] = x
+		}, "tensor params_ema.conv_hr.weight has the shape"},
+		{"a hundred enlargements", "esrgan_x4", func(w eval.Weights) {
+			for i := 11; i < 31; i++ {
+				w[fmt.Sprintf("model.%d.weight", i)] = w["model.10.weight"]
+			}
+		}, "times"},
 		{"no last convolution", "realesrgan_x4", func(w eval.Weights) { delete(w, "params_ema.conv_last.weight") }, "no tensor params_ema.conv_last.weight"},
 	}
 	for _, tt := range tests {

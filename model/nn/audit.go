@@ -15,8 +15,9 @@ type Audit struct {
 	// Reads has the shape of every weight that the networks read, by name.
 	Reads map[string]ir.Shape
 
-	faults []misfit // in the order of the networks
-	err    error    // of the graphs
+	inFile func(name string) string // of a name in errors
+	faults []misfit                 // in the order of the networks
+	err    error                    // of the graphs
 }
 
 // A misfit is a weight that a network reads and cannot.
@@ -27,9 +28,18 @@ type misfit struct {
 	missing     bool
 }
 
+// InFile is a source whose names are not those in its file.
+type InFile interface {
+	// InFile returns the name that the file has, or would have, for a weight.
+	InFile(name string) string
+}
+
 // Check builds networks on a source, for the sake of what they read.
 func Check(src Source, networks ...func(Scope)) *Audit {
-	a := &Audit{Reads: map[string]ir.Shape{}}
+	a := &Audit{Reads: map[string]ir.Shape{}, inFile: func(name string) string { return name }}
+	if file, ok := src.(InFile); ok {
+		a.inFile = file.InFile
+	}
 	for _, network := range networks {
 		g := ir.New("network")
 		network(Scope{g: g, src: src, audit: a})
@@ -59,6 +69,7 @@ func (a *Audit) Err() error {
 	}
 	var missing, others []string
 	for _, f := range a.faults {
+		f.name = a.inFile(f.name)
 		if f.missing {
 			missing = append(missing, fault.Name(f.name))
 		} else {
@@ -95,6 +106,8 @@ func (f misfit) Error() string {
 	switch {
 	case f.missing:
 		return "there is no tensor " + fault.Name(f.name)
+	case slices.Contains(f.found, 0):
+		return fmt.Sprintf("tensor %s is empty: its shape is %v", fault.Name(f.name), f.found)
 	case !Holds(f.found, f.want):
 		return fmt.Sprintf("tensor %s has the shape %v, expected %v", fault.Name(f.name), f.found, f.want)
 	}

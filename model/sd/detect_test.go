@@ -232,6 +232,14 @@ func TestDetectRefuses(t *testing.T) {
 				}
 			}
 		}), "the transformer at model.diffusion_model.input_blocks.1.1. has no blocks"},
+		{"the UNet of SD 2", sd15(func(w eval.Weights) {
+			without(ClipLSD1)(w)
+			for name, x := range w {
+				if strings.Contains(name, ".attn2.to_k.") || strings.Contains(name, ".attn2.to_v.") {
+					w[name] = eval.Weight{DType: x.DType, Shape: ir.Shape{x.Shape[0], 1024}}
+				}
+			}
+		}), "a UNet of Stable Diffusion 2.x"},
 		{"no transformers", sd15(func(w eval.Weights) {
 			for name := range w {
 				if strings.Contains(name, "_block") && strings.Contains(name, ".1.") && !strings.Contains(name, "emb_layers") {

@@ -37,7 +37,7 @@ func detectUNet(s source) (UNetConfig, error) {
 	if err := c.attention(s); err != nil {
 		return c, err
 	}
-	return c, c.Check(s).Err()
+	return c, c.Check(s.Source).Err()
 }
 
 // Check compares the weights of the UNet with those of a source.
@@ -155,6 +155,12 @@ func (c *UNetConfig) attention(s source) error {
 	if c.Context = nn.Agreed(s, UNetPrefix, text...); c.Context == 0 {
 		return errors.New("the UNet has no transformer that attends to text (attn2.to_k.weight)")
 	}
+	switch {
+	case c.Vector == 0 && c.Context == contextSD2:
+		return fmt.Errorf("this is a UNet of Stable Diffusion 2.x, which is not supported yet: it reads text of %d features (attn2.to_k.weight)", c.Context)
+	case c.Vector > 0 && c.Context == contextRefiner:
+		return fmt.Errorf("this is the UNet of SDXL's refiner, which is not supported yet: it reads text of %d features (attn2.to_k.weight)", c.Context)
+	}
 	// Converters to GGUF may store the convolutions of 1.x as matrices.
 	if nn.Agreed(s, UNetPrefix, kernels...) > 0 || c.Vector == 0 && c.Context == contextSD1 {
 		c.Heads = 8
@@ -177,8 +183,8 @@ func (c *UNetConfig) attention(s source) error {
 	return err
 }
 
-// contextSD1 is the number of features of the text that 1.x reads.
-const contextSD1 = 768
+// The numbers of features of the text that 1.x, 2.x and SDXL's refiner read.
+const contextSD1, contextSD2, contextRefiner = 768, 1024, 1280
 
 // each calls f with every block that may have a transformer and its prefix.
 func (c *UNetConfig) each(f func(prefix string, b Block)) {

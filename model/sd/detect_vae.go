@@ -36,7 +36,7 @@ func DetectVAE(src nn.Tensors, prefix string) (VAEConfig, error) {
 	if c.Image != 0 && c.Image != 3 {
 		return c, fmt.Errorf("the autoencoder makes pictures of %d channels (%sdecoder.conv_out), expected 3", c.Image, prefix)
 	}
-	return c, c.Check(s, prefix).Err()
+	return c, c.Check(src, prefix).Err()
 }
 
 // Check compares the weights of both halves with those of a source.

@@ -22,6 +22,19 @@ func (r Renaming) Original(name string) (string, bool) {
 	return "", false
 }
 
+// Diffusers returns the name that diffusers gives a tensor of an original name,
+// if its layer is known.
+func (r Renaming) Diffusers(name string) (string, bool) {
+	for end := len(name); end > 0; end = strings.LastIndexByte(name[:end], '.') {
+		for from, to := range r {
+			if to == name[:end] {
+				return from + name[end:], true
+			}
+		}
+	}
+	return "", false
+}
+
 func (r Renaming) res(diffusers, original string) {
 	for from, to := range map[string]string{
 		"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1",
@@ -110,10 +123,11 @@ func FromDiffusersVAE(names nn.Names) (Renaming, error) {
 		for i := range 2 {
 			r.vaeBlock(fmt.Sprintf("%smid_block.resnets.%d", half.name, i), fmt.Sprintf("%smid.block_%d", half.name, i+1))
 		}
-		for from, to := range map[string]string{ // query, key and value are the names of early versions
-			"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out",
-			"query": "q", "key": "k", "value": "v", "proj_attn": "proj_out",
-		} {
+		attention := map[string]string{"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+		if names.Has(half.name + "mid_block.attentions.0.query.") { // of early versions
+			attention = map[string]string{"group_norm": "norm", "query": "q", "key": "k", "value": "v", "proj_attn": "proj_out"}
+		}
+		for from, to := range attention {
 			r[half.name+"mid_block.attentions.0."+from] = half.name + "mid.attn_1." + to
 		}
 		levels, err := names.Count(half.name + half.diffusers)
