@@ -76,7 +76,9 @@ func loadFactor(ctx context.Context, set *weights.Set, f lora.Factor) (delta, er
 		if err != nil {
 			return nil, err
 		}
-		b = tucker(core, b)
+		if b, err = tucker(ctx, core, b); err != nil {
+			return nil, err
+		}
 	}
 	return product{a, b}, nil
 }

@@ -77,10 +77,13 @@ func (m matrix) transposed() matrix {
 // tucker returns, for a core[r,q,kernel] and b[q,k], the sum over q of
 // core[r,q,·]·b[q,k] as a matrix of r rows and k·kernel columns. What is left
 // of a product with a core is then a product of two matrices.
-func tucker(core, b matrix) matrix {
+func tucker(ctx context.Context, core, b matrix) (matrix, error) {
 	kernel := core.columns / b.height()
 	out := matrix{b.columns * kernel, make([]float32, core.height()*b.columns*kernel)}
 	for r := range core.height() {
+		if err := ctx.Err(); err != nil {
+			return out, err
+		}
 		for q := range b.height() {
 			taps := core.row(r)[q*kernel:][:kernel]
 			for k, v := range b.row(q) {
@@ -91,7 +94,7 @@ func tucker(core, b matrix) matrix {
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
 // stripe is how many columns of a product are computed at a time, so that as

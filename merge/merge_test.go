@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/gguf"
@@ -579,5 +580,22 @@ func TestTransposed(t *testing.T) {
 				t.Fatalf("%v: element %d,%d is %v, want %v", c.Product, i/k, i%k, got[i%k*n+i/k], want[i])
 			}
 		}
+	}
+}
+
+// TestRotationStops cancels the computation of a rotation that mixes as many
+// rows as one may.
+func TestRotationStops(t *testing.T) {
+	const n = 2048
+	base := write(t, weights.F32("w", dtype.F32, []int{n, 1}, make([]float32, n)))
+	l := write(t, weights.F32("blocks", dtype.F16, []int{1, n, n}, make([]float32, n*n)))
+	ref, _ := base.Lookup("w")
+	c := Change{lora.Change{Product: lora.Rotation, First: lora.Factor{Whole: "blocks"}, Group: n, Scale: 1}, l, 1}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	err := New(ref, []Change{c}, 0).ReadAt(ctx, make([]byte, 8), 0)
+	if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 5*time.Second {
+		t.Errorf("%v after %v", err, took)
 	}
 }

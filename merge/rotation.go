@@ -67,10 +67,10 @@ func (r rotation) rows(ctx context.Context, dst, weight []float32, from, n int) 
 	count := r.blocks.height() / r.size / r.levels
 	for level := range r.levels {
 		for block := from / r.size; block < (from+n)/r.size; block++ {
-			if err := ctx.Err(); err != nil {
+			matrix, err := r.matrix(ctx, level*count+block)
+			if err != nil {
 				return err
 			}
-			matrix := r.matrix(level*count + block)
 			clear(mixed)
 			for i := range r.size {
 				row := mixed[i*columns:][:columns]
@@ -116,10 +116,13 @@ func (r rotation) row(level, block, i int) int {
 
 // matrix returns what the rows of a block are multiplied by: Rᵀ moved the
 // strength from I for a rotation, and R for a butterfly.
-func (r rotation) matrix(index int) []float32 {
+func (r rotation) matrix(ctx context.Context, index int) ([]float32, error) {
 	n := r.size
 	b := r.blocks.values[index*n*n:][:n*n]
-	cayley := cayley(n, func(i, j int) float64 { return (float64(b[i*n+j]) - float64(b[j*n+i])) * float64(r.by) })
+	cayley, err := cayley(ctx, n, func(i, j int) float64 { return (float64(b[i*n+j]) - float64(b[j*n+i])) * float64(r.by) })
+	if err != nil {
+		return nil, err
+	}
 	out := make([]float32, n*n)
 	s := float64(r.Strength)
 	for i := range n {
@@ -135,13 +138,13 @@ func (r rotation) matrix(index int) []float32 {
 			out[i*n+j] = float32(v)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // cayley returns (I+Q)(I-Q)⁻¹ of a skew-symmetric Q[n,n]: the X that solves
 // (I-Q)X = I+Q, as both commute. The eigenvalues of I-Q are not smaller than 1,
 // so that it can be solved by elimination.
-func cayley(n int, q func(i, j int) float64) []float64 {
+func cayley(ctx context.Context, n int, q func(i, j int) float64) ([]float64, error) {
 	a, x := make([]float64, n*n), make([]float64, n*n)
 	for i := range n {
 		for j := range n {
@@ -159,6 +162,9 @@ func cayley(n int, q func(i, j int) float64) []float64 {
 	// The symmetric part of I-Q is I, and stays positive definite in what is left
 	// to eliminate, so that no pivot is near 0.
 	for p := range n {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		for i := p + 1; i < n; i++ {
 			if by := a[i*n+p] / a[p*n+p]; by != 0 {
 				subtract(a, i, p, by)
@@ -167,6 +173,9 @@ func cayley(n int, q func(i, j int) float64) []float64 {
 		}
 	}
 	for p := n - 1; p >= 0; p-- {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		for i := p + 1; i < n; i++ {
 			subtract(x, p, i, a[p*n+i])
 		}
@@ -174,5 +183,5 @@ func cayley(n int, q func(i, j int) float64) []float64 {
 			x[p*n+k] /= a[p*n+p]
 		}
 	}
-	return x
+	return x, nil
 }

@@ -84,7 +84,7 @@ func (l *LoRA) warn(m *lora.Mapping) {
 			tensors += len(s.Tensors)
 		}
 		slog.Warn("layers of the LoRA cannot be applied and are left out",
-			"file", l.path, "layers", n, "tensors", tensors, "first", m.Skipped[0].Why)
+			"file", l.path, "layers", n, "tensors", tensors, "reason", m.Skipped[0].Why)
 	}
 }
 

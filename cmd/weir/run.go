@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -69,6 +70,9 @@ func workflowText(ctx context.Context, path string) ([]byte, error) {
 	}
 	if format == "" {
 		data, err := regular.Read(path, maxWorkflow)
+		if name := formatOf(path); err != nil && name != "" {
+			return nil, fault.New(fault.Workflow, "%s: not a workflow: this is %s", path, name)
+		}
 		return data, fault.Mark(fault.Workflow, err)
 	}
 	texts, err := media.ReadText(ctx, path)
@@ -85,6 +89,19 @@ func workflowText(ctx context.Context, path string) ([]byte, error) {
 		}
 	}
 	return nil, fault.New(fault.Workflow, "%s: this is a %s without a workflow: programs that edit pictures often drop it", path, format)
+}
+
+// formatOf names the format of a file that is no workflow by its beginning, ""
+// when nothing tells.
+func formatOf(path string) string {
+	f, _, err := regular.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	head := make([]byte, 4096)
+	n, _ := io.ReadFull(f, head) // less of a short file
+	return workflow.Format(head[:n])
 }
 
 // applySets makes the changes NODE.INPUT=VALUE.

@@ -62,6 +62,9 @@ func (x layer) inputs(l Header) int {
 	return cmp.Or(columns(down, hada1B, diff, setWeight), columns(gloraA1, gloraA2), columns(lokr1, lokr1B)*columns(lokr2, lokr2B))
 }
 
+// stable is what a UNet's names alone tell.
+const stable = "Stable Diffusion 1.x, 2.x or SDXL"
+
 // marks are parts of names that only the LoRAs of one family have, with
 // underscores for dots, the rarer ones first.
 var marks = []struct{ text, what string }{
@@ -85,9 +88,9 @@ var marks = []struct{ text, what string }{
 	{"cross_attn", "Wan or HunyuanDiT"},
 	{"self_attn_norm_q", "Wan"},
 	{"encoder_block_", "a text encoder T5"},
-	{"input_blocks", "Stable Diffusion 1.x, 2.x or SDXL"},
-	{"down_blocks", "Stable Diffusion 1.x, 2.x or SDXL"},
-	{"mid_block", "Stable Diffusion 1.x, 2.x or SDXL"},
+	{"input_blocks", stable},
+	{"down_blocks", stable},
+	{"mid_block", stable},
 	{"lora_te2_", "SDXL"},
 	{"text_model", "text encoders of Stable Diffusion"},
 	{"blocks_", "a transformer that Weir does not know"},

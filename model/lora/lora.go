@@ -159,6 +159,9 @@ func (m *Mapping) nothing(l Source) error {
 		}
 		return fault.New(fault.Model, "nothing of the LoRA, %s, can be applied: %w%s", looks(l), m.Skipped[0].Why, more)
 	}
+	if name, ok := Family(l); ok && name != "" && name != stable {
+		return fault.New(fault.Model, "this looks like a LoRA for %s, and no tensor of it belongs to a layer of this model: found %s", name, Names(m.Unmatched))
+	}
 	return fault.New(fault.Model, "no tensor of the LoRA belongs to a layer of this model: found %s, %s; known are names such as "+
 		"lora_unet_down_blocks_1_attentions_0_proj_in.lora_down.weight or lora_te_text_model_... (kohya), "+
 		"unet.down_blocks.1.attentions.0.proj_in.lora_A.weight or text_encoder.text_model... (diffusers, PEFT) and "+

@@ -406,7 +406,7 @@ func TestErrors(t *testing.T) {
 			clear(f)
 			f.set("transformer.single_blocks.0.attn.to_q.lora_A.weight", 2, 32)
 			f.set("transformer.single_blocks.0.attn.to_q.lora_B.weight", 32, 2)
-		}, "found transformer.single_blocks.0.attn.to_q.lora_A.weight, transformer.single_blocks.0.attn.to_q.lora_B.weight, which looks like a LoRA for Flux or HunyuanVideo; known are"},
+		}, "this looks like a LoRA for Flux or HunyuanVideo, and no tensor of it belongs to a layer of this model: found transformer.single_blocks.0.attn.to_q.lora_A.weight"},
 		{"one half", func(f file) { delete(f, linear+".lora_up.weight") }, linear + ".lora_down.weight but not lora_up (lora_B) of the layer"},
 		{"alpha alone", func(f file) { clear(f); f.set(conv+".alpha", 1) }, conv + ".alpha and nothing that it belongs to"},
 		{"another width", func(f file) { f.set(linear+".lora_down.weight", 2, 48) }, "attn1_to_q.lora_down.weight of the LoRA has shape [2 48], and the weight model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight [32 32] needs [2 32]"},

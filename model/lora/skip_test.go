@@ -157,11 +157,11 @@ func TestOtherFamily(t *testing.T) {
 			f.set(attention+"attn2_to_k.a2.weight", 4, 768)
 		}, "a LoRA for Stable Diffusion 1.x"},
 		{"a UNet of another width", func(f file) { good(f); pair(f, attention+"attn2_to_k", 32, 48) }, "a UNet that reads text of 48 features"},
-		{"layers that are not here", func(f file) { pair(f, "lora_unet_input_blocks_20_1_transformer_blocks_9_attn2_to_k", 640, 2048) }, "looks like a LoRA for SDXL"},
+		{"layers that are not here", func(f file) { pair(f, "lora_unet_input_blocks_20_1_transformer_blocks_9_attn2_to_k", 640, 2048) }, "this looks like a LoRA for SDXL, and no tensor of it belongs"},
 		{"Flux", func(f file) { pair(f, "transformer.single_transformer_blocks.3.attn.to_q", 32, 32) }, "looks like a LoRA for Flux"},
 		{"Flux by kohya", func(f file) { pair(f, "lora_unet_double_blocks_3_img_attn_qkv", 32, 32) }, "looks like a LoRA for Flux or HunyuanVideo"},
 		{"Stable Diffusion 3", func(f file) { pair(f, "diffusion_model.joint_blocks.3.x_block.attn.qkv", 32, 32) }, "looks like a LoRA for Stable Diffusion 3"},
-		{"Wan", func(f file) { pair(f, "diffusion_model.blocks.3.cross_attn.k", 32, 32) }, "looks like a LoRA for Wan"},
+		{"Wan", func(f file) { pair(f, "diffusion_model.blocks.3.cross_attn.k", 32, 32) }, "this looks like a LoRA for Wan"},
 		{"a checkpoint", func(f file) { f.set("model.diffusion_model.input_blocks.0.0.weight", 32, 4, 3, 3) }, "which are not those of a LoRA"},
 		{"another rotation", func(f file) { f.set(linear+".oft_diag", 4, 8, 8) }, "which are those of LyCORIS's first OFT, and neither Weir nor ComfyUI knows them"},
 		{"IA3", func(f file) { f.set("base_model.model.unet.down_blocks.0.ff.net.2.ia3_l.default", 1, 8) }, "PEFT's IA3"},
