@@ -116,5 +116,5 @@ func Parse(name string) (DType, error) {
 			return DType(d), nil
 		}
 	}
-	return 0, fmt.Errorf("unknown dtype %q: known are %v", name, names[:Q4_0])
+	return 0, fmt.Errorf("unknown dtype %.40q: known are %v", name, names[:Q4_0])
 }

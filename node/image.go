@@ -101,7 +101,10 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		if first {
 			info.Frames = 1
 		}
-		return path, info, c.Need(ctx, info.Memory())
+		if err := c.Need(ctx, info.Memory()); err != nil {
+			return "", media.Info{}, fmt.Errorf("%s, %d×%d pixels: %w", path, info.Width, info.Height, err)
+		}
+		return path, info, nil
 	}
 	reg.Register(workflow.Schema{
 		Class: "LoadImage", Name: "Load Image", Category: "image",

@@ -38,6 +38,7 @@ func exitStatus(err error) int {
 const (
 	maxLines     = 40
 	maxLineBytes = 1000
+	maxBytes     = 3000 // after which no other line is begun
 )
 
 // message returns the text of an error for a terminal: a screen at most, and
@@ -46,14 +47,17 @@ func message(err error) string {
 	if fault.Of(err) == fault.Cancelled {
 		return stopped(err)
 	}
-	lines := strings.Split(err.Error(), "\n")
-	if more := len(lines) - maxLines; more > 0 {
-		lines = append(lines[:maxLines], fmt.Sprintf("and %d more lines", more))
-	}
+	var told []string
+	lines, bytes := strings.Split(err.Error(), "\n"), 0
 	for i, line := range lines {
-		lines[i] = printable(line)
+		if i == maxLines || bytes > maxBytes {
+			told = append(told, fmt.Sprintf("and %d more lines", len(lines)-i))
+			break
+		}
+		told = append(told, printable(line))
+		bytes += len(told[i])
 	}
-	return strings.Join(lines, "\n")
+	return strings.Join(told, "\n")
 }
 
 // stopped says where work was stopped.
@@ -78,7 +82,11 @@ func printable(line string) string {
 		return line
 	}
 	var b strings.Builder
-	for _, r := range line {
+	for i, r := range line {
+		if b.Len() > maxLineBytes {
+			fmt.Fprintf(&b, "… and %d bytes", len(line)-i)
+			break
+		}
 		if control(r) {
 			quoted := fmt.Sprintf("%q", r)
 			b.WriteString(quoted[1 : len(quoted)-1])

@@ -157,23 +157,32 @@ func inspect(path string, set *weights.Set, tensors bool) report {
 	return r
 }
 
+// maxMetadata is how many of a file's metadata are shown.
+const maxMetadata = 100
+
 func (r report) write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "file\t%s\n", r.File)
+	fmt.Fprintf(t, "file\t%s\n", printable(r.File))
 	fmt.Fprintf(t, "size\t%s\n", size(r.Bytes))
 	fmt.Fprintf(t, "kind\t%s\n", r.Kind)
-	fmt.Fprintf(t, "what\t%s\n", r.What)
+	for line := range strings.Lines(r.What) {
+		fmt.Fprintf(t, "what\t%s\n", printable(strings.TrimSuffix(line, "\n")))
+	}
 	if r.Count > 0 {
 		fmt.Fprintf(t, "tensors\t%d with %.1f million parameters\n", r.Count, float64(r.Elements)/1e6)
 	}
 	for _, d := range r.DTypes {
 		fmt.Fprintf(t, "dtype\t%s: %d tensors, %s\n", d.DType, d.Tensors, size(d.Bytes))
 	}
-	for _, key := range slices.Sorted(maps.Keys(r.Metadata)) {
-		fmt.Fprintf(t, "metadata\t%s = %q\n", key, shorten(r.Metadata[key], 100))
+	for i, key := range slices.Sorted(maps.Keys(r.Metadata)) {
+		if i == maxMetadata {
+			fmt.Fprintf(t, "metadata\tand %d more, which --json tells\n", len(r.Metadata)-i)
+			break
+		}
+		fmt.Fprintf(t, "metadata\t%s = %q\n", printable(shorten(key, 100)), shorten(r.Metadata[key], 100))
 	}
 	for _, x := range r.Tensors {
-		fmt.Fprintf(t, "tensor\t%s\t%s\t%v\tat %d\n", x.Name, x.DType, x.Shape, x.Offset)
+		fmt.Fprintf(t, "tensor\t%s\t%s\t%v\tat %d\n", printable(x.Name), x.DType, x.Shape, x.Offset)
 	}
 	return t.Flush()
 }
