@@ -31,6 +31,6 @@ func (r *Roots) Embeddings() func(name string) (path string, err error) {
 				return found, nil
 			}
 		}
-		return "", fmt.Errorf("%w: %q%s", ErrNotFound, name, meant(near(name, r.List(category))))
+		return "", fmt.Errorf("%w: %s%s", ErrNotFound, quote(name), meant(near(name, r.List(category))))
 	}
 }

@@ -14,6 +14,9 @@ import (
 // maxExtra is longer than any file that people write by hand.
 const maxExtra = 1 << 20
 
+// maxAdditions is how many folders a file may add.
+const maxAdditions = 10_000
+
 // addition is one folder that an extra_model_paths.yaml adds.
 type addition struct {
 	category, folder string
@@ -73,6 +76,9 @@ func parseExtra(text []byte, dir string) ([]addition, error) {
 		if err != nil {
 			return nil, fmt.Errorf("section %s: %w", quote(s.key), err)
 		}
+	}
+	if len(all) > maxAdditions {
+		return nil, fmt.Errorf("expected at most %d folders of models, found %d", maxAdditions, len(all))
 	}
 	return all, nil
 }

@@ -31,7 +31,7 @@ func (r *Roots) Find(category, name string) (string, error) {
 		if why == "" {
 			return found, nil
 		}
-		return "", fmt.Errorf("%s: %w: %q (%s)%s", canonical(category), ErrNotFound, name, why, r.hint(category, name))
+		return "", fmt.Errorf("%s: %w: %s (%s)%s", canonical(category), ErrNotFound, quote(name), why, r.hint(category, name))
 	}
 	found, err := find(folders, name)
 	if errors.Is(err, ErrNotFound) {
@@ -59,11 +59,14 @@ func (r *Roots) FindInput(name string) (string, error) {
 // isAbsolute reports whether a name is an absolute path on this machine. A path that leads to another machine, as
 // \\host\share\file does on Windows, is none: to look at it tells that machine who the user is.
 func isAbsolute(name string) bool {
-	return filepath.IsAbs(name) && !strings.HasPrefix(slashed(name), "//") && !strings.ContainsRune(name, 0)
+	return len(name) <= maxName && filepath.IsAbs(name) && !strings.HasPrefix(slashed(name), "//") && !strings.ContainsRune(name, 0)
 }
 
 // find returns the path of the file of that name in the first folder that has it.
 func find(folders []string, name string) (string, error) {
+	if len(name) > maxName {
+		return "", fmt.Errorf("%w: %s has %d bytes, expected at most %d", ErrNotFound, quote(name), len(name), maxName)
+	}
 	var searched []string
 	for _, folder := range folders {
 		candidate, err := Within(folder, name)
@@ -87,8 +90,17 @@ func find(folders []string, name string) (string, error) {
 			return found, nil
 		}
 	}
-	return "", fmt.Errorf("%w: %q; searched %s", ErrNotFound, name, strings.Join(searched, ", "))
+	if more := len(searched) - maxListed; more > 0 {
+		searched = append(searched[:maxListed], fmt.Sprintf("and %d more folders", more))
+	}
+	return "", fmt.Errorf("%w: %s; searched %s", ErrNotFound, quote(name), strings.Join(searched, ", "))
 }
+
+// maxListed is how many folders a message lists.
+const maxListed = 20
+
+// maxName is the length in bytes of the longest name that systems take for a path.
+const maxName = 4096
 
 // absent is why there is no file at a path at which there is nothing.
 const absent = "no such file"
@@ -104,6 +116,10 @@ func look(path string) (found, why string) {
 	case err == nil:
 		return "", "where it is a pipe or a device"
 	case !errors.Is(err, fs.ErrNotExist):
+		var p *fs.PathError
+		if errors.As(err, &p) {
+			err = p.Err // the path is named already, and may be long
+		}
 		return "", err.Error()
 	}
 	if _, err := os.Lstat(path); err == nil {
@@ -146,7 +162,7 @@ func (r *Roots) hint(category, name string) string {
 	for _, other := range r.Categories() {
 		for _, file := range r.List(other) {
 			if path.Base(file) == base && other != canonical(category) {
-				return fmt.Sprintf("; there is %q in %s", file, other)
+				return fmt.Sprintf("; there is %s in %s", quote(file), other)
 			}
 		}
 	}
@@ -170,7 +186,7 @@ func meant(names []string) string {
 func quoted(names []string) string {
 	q := make([]string, len(names))
 	for i, name := range names {
-		q[i] = fmt.Sprintf("%q", name)
+		q[i] = quote(name)
 	}
 	return strings.Join(q, ", ")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/text/unicode/norm"
@@ -92,6 +93,25 @@ func TestAbsolutePaths(t *testing.T) {
 	}
 	if got, err := r.FindInput(path); err == nil {
 		t.Errorf("a picture was found by an absolute path: %s", got)
+	}
+}
+
+// TestLongNames keeps messages short, whatever a workflow names.
+func TestLongNames(t *testing.T) {
+	r := New(t.TempDir())
+	r.AbsolutePaths = true
+	for i := range 100 {
+		r.Add("vae", fmt.Sprint("folder", i))
+	}
+	long := strings.Repeat("x", 5<<20)
+	for _, name := range []string{long, "/" + long, strings.Repeat("x/", 1<<20), "../" + long, "\x1b[2J" + long, "\x00" + long} {
+		for _, find := range []func(string) (string, error){
+			func(name string) (string, error) { return r.Find("vae", name) }, r.FindInput, r.Embeddings(),
+		} {
+			if _, err := find(name); err == nil || len(err.Error()) > 2000 || strings.Contains(err.Error(), "\x1b") {
+				t.Errorf("%.10q: an error of %d bytes: %.300v", name, len(err.Error()), err)
+			}
+		}
 	}
 }
 

@@ -118,7 +118,7 @@ func (r *Roots) Folders(category string) []string {
 func Within(folder, name string) (string, error) {
 	local := filepath.FromSlash(strings.ReplaceAll(name, `\`, "/"))
 	if name == "" || !filepath.IsLocal(local) || strings.ContainsRune(name, 0) {
-		return "", fmt.Errorf("%q is no name of a file in %s: it must be a relative path that stays in that folder", name, folder)
+		return "", fmt.Errorf("%s is no name of a file in %s: it must be a relative path that stays in that folder", quote(name), folder)
 	}
 	return filepath.Join(folder, local), nil
 }

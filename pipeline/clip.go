@@ -51,9 +51,12 @@ func (c *CLIP) WithLastLayer(layer int) *CLIP {
 }
 
 // Memory bounds the bytes of memory that Encode takes for a prompt: each byte is
-// one token at most.
+// one token at most, and embeddings have at most as many vectors as are read.
 func (c *CLIP) Memory(prompt string) (n int64) {
 	chunks := int64(len(prompt)/(tokenizer.ChunkLength-2) + 2)
+	if len(tokenizer.Embeddings(prompt)) > 0 {
+		chunks += tokenizer.MaxVectors / (tokenizer.ChunkLength - 2)
+	}
 	for _, e := range c.encoders {
 		n += 4 * 3 * chunks * tokenizer.ChunkLength * int64(e.config.Width)
 	}

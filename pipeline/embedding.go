@@ -16,12 +16,8 @@ import (
 // prompt names, or an error if there is none. A nil one has none.
 type Embeddings func(name string) (path string, err error)
 
-const (
-	// maxEmbeddings bounds how many names of embeddings a prompt may have.
-	maxEmbeddings = 256
-	// maxVectors bounds the bytes of an embedding.
-	maxVectors = 16 << 20
-)
+// maxVectors bounds the bytes of an embedding.
+const maxVectors = 16 << 20
 
 // embeddings are those of one prompt. Each name is looked up once.
 type embeddings struct {
@@ -58,8 +54,8 @@ func (m *embeddings) open(name string) (*weights.Set, error) {
 	if file, known := m.files[name]; known || m.find == nil || m.err != nil {
 		return file, nil
 	}
-	if len(m.files) == maxEmbeddings {
-		return nil, fault.New(fault.Workflow, "the prompt names more than %d embeddings", maxEmbeddings)
+	if len(m.files) == tokenizer.MaxEmbeddings {
+		return nil, fault.New(fault.Workflow, "the prompt names more than %d embeddings", tokenizer.MaxEmbeddings)
 	}
 	m.files[name] = nil
 	path, err := m.find(name)

@@ -14,6 +14,7 @@ import (
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/tokenizer"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -118,7 +119,7 @@ func TestEmbeddingErrors(t *testing.T) {
 	}
 	clip := open(t, newEngine(t, Options{}), emoji).CLIP
 	var many strings.Builder
-	for i := range maxEmbeddings + 1 {
+	for i := range tokenizer.MaxEmbeddings + 1 {
 		fmt.Fprintf(&many, " embedding:many%d", i)
 	}
 	for prompt, want := range map[string]struct {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // A Token is a token with the weight that the prompt gives it.
@@ -24,6 +26,13 @@ const ChunkLength = 77
 // end of a chunk rather than moved to the next one as a whole.
 const keepTogether = 8
 
+const (
+	// MaxEmbeddings is how many names of embeddings a prompt may have.
+	MaxEmbeddings = 256
+	// MaxVectors is how many vectors they may have in all.
+	MaxVectors = 64 * (ChunkLength - 2)
+)
+
 // A Finder returns the vectors of the textual inversion embedding of a name,
 // or false if there is none.
 type Finder func(name string) (vectors [][]float32, ok bool)
@@ -38,7 +47,7 @@ func (c *CLIP) Chunks(ctx context.Context, prompt string, pad int32, find Finder
 	if err != nil {
 		return nil, nil, err
 	}
-	b := chunker{pad: pad}
+	b, embedded := chunker{pad: pad}, 0
 	b.open()
 	for _, s := range segments {
 		for _, text := range splitEmbeddings(s.Text) {
@@ -50,6 +59,9 @@ func (c *CLIP) Chunks(ctx context.Context, prompt string, pad int32, find Finder
 				vectors, rest, ok := lookup(named, find)
 				if !ok {
 					missing = append(missing, named)
+				}
+				if embedded += len(vectors); embedded > MaxVectors {
+					return nil, nil, fault.New(fault.Workflow, "the embeddings of the prompt have more than %d vectors", MaxVectors)
 				}
 				b.add(tokensOf(vectors, s.Weight))
 				text = rest
@@ -159,20 +171,21 @@ func lookup(text string, find Finder) (vectors [][]float32, rest string, ok bool
 // isSpace reports what Python's str.split cuts at.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1C && r <= 0x1F }
 
-// Embeddings returns the names of the textual inversion embeddings that a
-// prompt asks for, with those without the commas around them.
+// Embeddings returns the names that Chunks asks for if it finds none, up to
+// MaxEmbeddings and one more.
 func Embeddings(prompt string) []string {
 	var names []string
+	add := func(name string) ([][]float32, bool) {
+		if len(names) <= MaxEmbeddings && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+		return nil, false
+	}
 	segments, _ := ParseWeights(prompt) // its error is Chunks' too
 	for _, s := range segments {
 		for _, text := range splitEmbeddings(s.Text) {
 			if named, ok := strings.CutPrefix(text, embedding); ok {
-				lookup(named, func(name string) ([][]float32, bool) {
-					if !slices.Contains(names, name) {
-						names = append(names, name)
-					}
-					return nil, false
-				})
+				lookup(strings.Trim(named, "\n"), add)
 			}
 		}
 	}

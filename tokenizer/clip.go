@@ -112,7 +112,7 @@ var clipWords = regexp.MustCompile(`<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|
 
 // Encode returns the tokens of a text, without start and end.
 func (c *CLIP) Encode(text string) []int32 {
-	text = strings.Join(strings.FieldsFunc(norm.NFC.String(text), unicode.IsSpace), " ")
+	text = strings.Join(strings.FieldsFunc(composed(text), unicode.IsSpace), " ")
 	// İ is the only letter whose lower case is two characters.
 	text = strings.ToLower(strings.ReplaceAll(text, "İ", "i\u0307"))
 	var out []int32
@@ -127,6 +127,17 @@ func (c *CLIP) Encode(text string) []int32 {
 		}
 	}
 	return out
+}
+
+// composed returns the text in NFC. Package norm breaks up more than 30 marks on
+// a letter by a joiner, as streams need it; that joiner is taken out again.
+func composed(text string) string {
+	const joiner = "\u034f"
+	nfc := norm.NFC.String(text)
+	if strings.Contains(text, joiner) {
+		return nfc
+	}
+	return strings.ReplaceAll(nfc, joiner, "")
 }
 
 // The words that are remembered: how long in bytes and how many.

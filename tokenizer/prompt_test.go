@@ -135,6 +135,9 @@ func TestMissingEmbeddings(t *testing.T) {
 	if want := []string{"none, x ", "two", ""}; err != nil || !slices.Equal(missing, want) {
 		t.Errorf("missing %q, %v, want %q", missing, err, want)
 	}
+	if _, _, err := NewCLIP().Chunks(t.Context(), strings.Repeat(" embedding:long", MaxVectors/80+1), CLIPEnd, finder(map[string]int{"long": 80})); fault.Of(err) != fault.Workflow {
+		t.Errorf("too many vectors: %v", err)
+	}
 	got := Embeddings("a cat embedding:easy, (embedding:bad-hands:1.2) and notembedding:x embedding:easy")
 	if want := []string{"easy,", "easy", "bad-hands"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

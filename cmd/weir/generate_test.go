@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -116,7 +117,11 @@ func TestPictureLeadsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := filepath.Join(work, "elsewhere.json")
-	moved := strings.ReplaceAll(string(text), filepath.ToSlash(path), "/gone/emoji.safetensors")
+	inJSON, err := json.Marshal(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := strings.ReplaceAll(string(text), string(inJSON), `"/gone/emoji.safetensors"`)
 	if err := os.WriteFile(elsewhere, []byte(moved), 0o600); err != nil {
 		t.Fatal(err)
 	}

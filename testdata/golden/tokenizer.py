@@ -19,7 +19,7 @@ TEXTS = [
     "numbers 1234567890 and 3.14159, 50% off!!!", "  leading,   many\t\tspaces\nand newlines  ", "émile zola à la plage, naïve façade",
     "Straße GROSS ẞ İstanbul", "日本語のテキスト 漢字 한국어", "😀 emoji 👍🏽 family 👨‍👩‍👧", "<|startoftext|>inside<|endoftext|>", "snake_case-and-dashes/slashes\\back",
     "e\u0301 decomposed", "masterpiece, best quality, 1girl, solo, (looking at viewer:1.2)", "a" * 300, "\u00a0non\u2003breaking\u3000space",
-    "½ ² ⅷ Ⅷ ①", "don’t “quote” — dash …", "'s 't alone ' s", "\x00\x01control\x7f", "https://example.com/?q=a&b=c",
+    "½ ² ⅷ Ⅷ ①", "don’t “quote” — dash …", "'s 't alone ' s", "\x00\x01control\x7f", "https://example.com/?q=a&b=c", "z" + "\u0316" * 40 + "a" + "\u0301" * 35 + "l", "a\u034fb",
 ]
 
 def vocabulary(folder):
