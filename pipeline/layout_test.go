@@ -208,3 +208,27 @@ func TestTwoUNets(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestTwoEncoders tells SDXL's text encoders apart in one file, by their prefixes
+// or by the names of OpenCLIP.
+func TestTwoEncoders(t *testing.T) {
+	const transformers, openCLIP = "text_model.encoder.layers.0.mlp.fc1.bias", "transformer.resblocks.0.mlp.c_fc.bias"
+	for _, tt := range []struct{ l, g, toL, toG string }{
+		{"text_encoder." + transformers, "text_encoder_2." + transformers, sd.ClipLSD1 + transformers, sd.ClipGConverted + transformers},
+		{"text_encoders.clip_l.transformer." + transformers, "text_encoders.clip_g.transformer." + transformers, sd.ClipLSD1 + transformers, sd.ClipGConverted + transformers},
+		{"x." + transformers, "a." + openCLIP, sd.ClipLSDXL + transformers, sd.ClipG + openCLIP},
+		{"module." + sd.ClipLSDXL + transformers, "module." + sd.ClipG + openCLIP, sd.ClipLSDXL + transformers, sd.ClipG + openCLIP},
+		{sd.ClipLSDXL + transformers, sd.ClipG + openCLIP, sd.ClipLSDXL + transformers, sd.ClipG + openCLIP},
+	} {
+		path := writeTensors(t, nil, weights.F32(tt.l, dtype.F32, []int{1}, []float32{1}), weights.F32(tt.g, dtype.F32, []int{1}, []float32{2}))
+		set, l, err := arrange(openSet(t, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for from, to := range map[string]string{tt.l: tt.toL, tt.g: tt.toG} {
+			if ref, ok := set.Lookup(to); !ok || ref.Name != from || l.inFile(to) != from {
+				t.Errorf("%s is not at %s: the names are %v, back %s", from, to, set.Names(), l.inFile(to))
+			}
+		}
+	}
+}
