@@ -682,6 +682,37 @@ func TestPrefetchBesideStreaming(t *testing.T) {
 	}
 }
 
+// TestAnnouncedPassIsTheLast has another model announced while one runs that does
+// not fit: when the pass needs nothing more, the first extents of the next model
+// come in before it ends, and none for a repetition of its own.
+func TestAnnouncedPassIsTheLast(t *testing.T) {
+	d := &fake{total: 2000}
+	p := d.pager(t, Options{})
+	a, _ := manifest("a", sizes(40, 100)...)
+	b, _ := manifest("b", sizes(8, 100)...)
+	first, second := model(t, p, a, scan(40)), model(t, p, b, scan(8))
+	runs(t, d, first, 0, 2)
+	p.settle()
+	second.Prefetch()
+	pass, err := p.Begin(t.Context(), first, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pass.End()
+	for i := range 40 {
+		if err := pass.Acquire(t.Context(), i); err != nil {
+			t.Fatal(err)
+		}
+		pass.Release(i)
+	}
+	p.settle()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.vram.of(second.space.extents[0]).resident {
+		t.Error("nothing of the next model came in before the pass ended")
+	}
+}
+
 func TestActivationsComeFirst(t *testing.T) {
 	d := &fake{total: 1000}
 	p := d.pager(t, Options{})

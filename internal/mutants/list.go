@@ -19,7 +19,7 @@ var mutants = []mutant{
 	{"regions read weights for nothing", "plan/chunk.go", "int64(r.pieces(step)-1) * r.weights", "0 * r.weights", "plan internal/peaks"},
 	{"norms are not computed twice", "plan/region.go", "op.Kind == ir.LayerNorm || op.Kind == ir.RMSNorm\n", "false\n", "plan"},
 	{"pieces are not aligned", "plan/region.go", "r.grain = lcm(r.grain, lcm(elems, n)/n)", "_ = n", "plan"},
-	{"columns are taken for rows", "plan/axes.go", " || n > 1 && w.strides[e] != strides[d]", "", "plan"},
+	{"columns are taken for rows", "plan/axes.go", "n > 1 && w.strides[e] != strides[d]", "n < 0 && w.strides[e] != strides[d]", "plan"},
 
 	{"the room for streaming is never chosen", "pager/policy.go", "if s.passes == 0 ||", "if true ||", "pager"},
 	{"the room for streaming is never chosen again", "pager/policy.go", "if change := room - s.room[i]; !known &&", "if change := room - s.room[i]; true || !known &&", "pager"},
@@ -37,7 +37,7 @@ var mutants = []mutant{
 	{"an upload leaves its pages pinned", "pager/load.go", "defer p.unpinLocked(p.ram, e)", "", "pager"},
 	{"signatures are not looked at", "pager/space.go", "identity{e.Key, e.Signature, e.Bytes}", "identity{e.Key, 0, e.Bytes}", "pager"},
 	{"claims are not counted", "pager/tier.go", "t.Activations + t.Claimed }", "t.Activations }", "pager"},
-	{"another depth need not be worth it", "pager/forecast.go", "t < 0.99*fastest", "t < 0", "pager"},
+	{"another depth need not be worth it", "pager/forecast.go", "t < 0.99*fastest", "t < 0*fastest", "pager"},
 
 	{"weights are not let go of", "run/run.go", "pass.Release(i)\n", "\n", "run"},
 	{"merged weights have no signature", "run/bind.go", "x.Signature = maphash", "_ = maphash", "run pipeline"},
@@ -67,7 +67,7 @@ var mutants = []mutant{
 
 	{"a crop has the sides exchanged", "media/image.go", "float64(newWidth)/float64(newHeight)", "float64(newHeight)/float64(newWidth)", "media node"},
 	{"resizing has the sides exchanged", "resample/resample.go", "taps(height, newHeight), taps(width, newWidth)", "taps(width, newWidth), taps(height, newHeight)", "resample media"},
-	{"tiles are not blended", "tile/tile.go", "w := rows[i] * columns[j]", "w := rows[i]", "tile pipeline"},
+	{"tiles are not blended", "tile/tile.go", "w := rows[i] * columns[j]", "w := 0*rows[i]*columns[j] + 1", "tile pipeline"},
 	{"tiles have the sides exchanged", "tile/tile.go", "in.cut(y, x, min(g.Height", "in.cut(x, y, min(g.Height", "tile"},
 
 	{"muted nodes run", "workflow/convert.go", "runs := n.mode != modeMuted &&", "runs := true &&", "workflow"},
