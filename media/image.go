@@ -115,11 +115,14 @@ func (r *raster) picture(b int) raster {
 
 // planar returns n channels of picture b, from the first on, in the shape [n,
 // height, width].
-func (r *raster) planar(b, first, n int) []float32 {
+func (r *raster) planar(ctx context.Context, b, first, n int) ([]float32, error) {
 	area := r.Height * r.Width
 	out := make([]float32, n*area)
 	row := make([]float32, r.Width*r.Channels)
 	for y := range r.Height {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		r.Row(row, b, y)
 		for x := range r.Width {
 			for c := range n {
@@ -127,26 +130,32 @@ func (r *raster) planar(b, first, n int) []float32 {
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
 // setPlanar writes channels of picture b, from the first on, from values of the
 // shape [n, height, width], which must be such as the form can keep.
-func (r *raster) setPlanar(b, first, n int, data []float32) {
-	area := r.Height * r.Width
+func (r *raster) setPlanar(ctx context.Context, b, first, n int, data []float32) error {
 	for c := range n {
-		for i, v := range data[c*area : (c+1)*area] {
-			at := (b*area+i)*r.Channels + first + c
-			switch r.form {
-			case inFloat32:
-				r.values[at] = v
-			case inBytes:
-				r.bytes[at] = toByteExact(v)
-			case inNegatives:
-				r.bytes[at] = toByteExact(1 - v)
+		for y := range r.Height {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			at := (b*r.Height+y)*r.Width*r.Channels + first + c
+			for _, v := range data[(c*r.Height+y)*r.Width:][:r.Width] {
+				switch r.form {
+				case inFloat32:
+					r.values[at] = v
+				case inBytes:
+					r.bytes[at] = toByteExact(v)
+				case inNegatives:
+					r.bytes[at] = toByteExact(1 - v)
+				}
+				at += r.Channels
 			}
 		}
 	}
+	return nil
 }
 
 // resized returns a planned raster of another size, of the form that a method
@@ -190,16 +199,17 @@ func (m *Image) Picture(i int) *Image { return &Image{m.picture(i)} }
 
 // Planar returns picture b in the shape [channels, height, width] with only the
 // first channels, as models take them.
-func (m *Image) Planar(b, channels int) []float32 { return m.planar(b, 0, channels) }
+func (m *Image) Planar(ctx context.Context, b, channels int) ([]float32, error) {
+	return m.planar(ctx, b, 0, channels)
+}
 
 // SetPlanar writes picture b from values of the shape [channels, height,
 // width]. The image must be one of [NewImage].
-func (m *Image) SetPlanar(b int, data []float32) error {
+func (m *Image) SetPlanar(ctx context.Context, b int, data []float32) error {
 	if len(data) != m.Channels*m.Height*m.Width {
 		return fmt.Errorf("a picture of %d channels of %d×%d pixels cannot be made of %d values", m.Channels, m.Width, m.Height, len(data))
 	}
-	m.setPlanar(b, 0, m.Channels, data)
-	return nil
+	return m.setPlanar(ctx, b, 0, m.Channels, data)
 }
 
 // A Mask is a batch of masks, rasters of one channel; 1 marks what a mask is
@@ -244,19 +254,22 @@ func (m *Image) InvertedSize() int64 {
 
 // Inverted returns the negatives of pictures. They share the memory of pictures
 // that are kept in bytes.
-func (m *Image) Inverted() *Image {
+func (m *Image) Inverted(ctx context.Context) (*Image, error) {
 	out := *m
 	switch {
 	case m.form == inBytes:
 		out.form = inNegatives
-		return &out
+		return &out, nil
 	case m.Planned():
 		out.form = inFloat32
-		return &out
+		return &out, nil
 	}
 	out.raster = newRaster(m.Batch, m.Height, m.Width, m.Channels, inFloat32)
 	for b := range m.Batch {
 		for y := range m.Height {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			row := out.values[(b*m.Height+y)*m.Width*m.Channels:][:m.Width*m.Channels]
 			m.Row(row, b, y)
 			for i, v := range row {
@@ -264,7 +277,7 @@ func (m *Image) Inverted() *Image {
 			}
 		}
 	}
-	return &out
+	return &out, nil
 }
 
 // Resize returns the masks at another size.
@@ -293,18 +306,23 @@ func (r *raster) resize(ctx context.Context, height, width int, method resample.
 	n := r.planesAtOnce()
 	for b := range r.Batch {
 		for c := 0; c < r.Channels; c += n {
-			data := r.planar(b, c, n)
+			data, err := r.planar(ctx, b, c, n)
+			if err != nil {
+				return raster{}, err
+			}
 			if premultiplied {
 				premultiply(data)
 			}
-			data, err := ResizePlanes(ctx, data, n, r.Height, r.Width, height, width, method, crop)
+			data, err = ResizePlanes(ctx, data, n, r.Height, r.Width, height, width, method, crop)
 			if err != nil {
 				return raster{}, err
 			}
 			if premultiplied {
 				unpremultiply(data)
 			}
-			out.setPlanar(b, c, n, data)
+			if err := out.setPlanar(ctx, b, c, n, data); err != nil {
+				return raster{}, err
+			}
 		}
 	}
 	return out, nil

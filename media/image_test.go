@@ -1,6 +1,8 @@
 package media
 
 import (
+	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -30,7 +32,7 @@ func TestFormsAgree(t *testing.T) {
 					t.Errorf("%d channels, form %d: %s differ", channels, f, what)
 				}
 			}
-			same("negatives", small.Inverted(), large.Inverted())
+			same("negatives", inverted(t, &small), inverted(t, large))
 			same("second pictures", small.Picture(1), large.Picture(1))
 			same("channels", &Image{small.Channel(channels - 1).raster}, &Image{large.Channel(channels - 1).raster})
 			for _, method := range []resample.Method{resample.Nearest, resample.Bilinear, resample.Area, resample.Bicubic, resample.Lanczos} {
@@ -49,5 +51,32 @@ func TestFormsAgree(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func inverted(t *testing.T, m *Image) *Image {
+	t.Helper()
+	out, err := m.Inverted(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestPicturesStop cancels before what is done with whole pictures.
+func TestPicturesStop(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	m := NewImage(1, 4, 4, 3, nil)
+	_, inverted := m.Inverted(ctx)
+	_, planar := m.Planar(ctx, 0, 3)
+	_, resized := m.Resize(ctx, 2, 2, resample.Area, false)
+	for i, err := range []error{inverted, planar, resized, m.SetPlanar(ctx, 0, m.Pix())} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	if err := m.SetPlanar(t.Context(), 0, make([]float32, 7)); err == nil {
+		t.Error("values of another size were taken")
 	}
 }

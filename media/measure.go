@@ -276,7 +276,7 @@ func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 // measureTIFF counts the pages that have the size of the first.
 func (f *file) measureTIFF(info *Info) error {
 	// The picture, and its bytes as they grow, which may all be in one strip.
-	const grown = 5
+	const grown = 4
 	perPixel := int64(4 + 4*grown)
 	err := f.measureBy(info, func(r io.Reader) (image.Config, error) {
 		config, err := tiff.DecodeConfig(r)

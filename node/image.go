@@ -58,7 +58,7 @@ func registerImages(reg *workflow.Registry, env *Env) {
 			if err := c.Need(ctx, in.InvertedSize()); err != nil {
 				return nil, err
 			}
-			return in.Inverted(), nil
+			return in.Inverted(ctx)
 		})
 }
 

@@ -58,15 +58,15 @@ func TestNotSquare(t *testing.T) {
 		if m.Height != h*f || m.Width != w*f {
 			t.Fatalf("latents of %d×%d became a picture of %d×%d", w, h, m.Width, m.Height)
 		}
-		golden.Check(t, "decoder", m.Planar(0, 3), want, 1e-5)
+		golden.Check(t, "decoder", planes(t, m), want, 1e-5)
 		// Tiles blend, and norms see one tile alone: nearly the same.
 		tiled, err := c.VAE.DecodeTiled(t.Context(), l, Tiling{Size: 12 * f, Overlap: 4 * f}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden.Check(t, "decoder in tiles", tiled.Planar(0, 3), want, 0.1)
+		golden.Check(t, "decoder in tiles", planes(t, tiled), want, 0.1)
 
-		picture := m.Planar(0, 3)
+		picture := planes(t, m)
 		in := make([]float32, len(picture))
 		for i, v := range picture {
 			in[i] = 2*v - 1
@@ -86,7 +86,7 @@ func TestNotSquare(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want = eval.Build(t, large, large, map[string]any{"x": small.Planar(0, 3)}, func(s nn.Scope) { esrgan.Upscale(s, network, 1, h, w) })["y"]
+		want = eval.Build(t, large, large, map[string]any{"x": planes(t, small)}, func(s nn.Scope) { esrgan.Upscale(s, network, 1, h, w) })["y"]
 		for i, v := range want {
 			want[i] = min(max(v, 0), 1)
 		}
@@ -94,6 +94,16 @@ func TestNotSquare(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden.Check(t, "upscaler", big.Planar(0, 3), want, 1e-5)
+		golden.Check(t, "upscaler", planes(t, big), want, 1e-5)
 	}
+}
+
+// planes returns the colours of the first picture in planes.
+func planes(t *testing.T, m *media.Image) []float32 {
+	t.Helper()
+	out, err := m.Planar(t.Context(), 0, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

@@ -75,7 +75,11 @@ func (u *Upscaler) Upscale(ctx context.Context, m *media.Image, done func(part, 
 	count := counter(m.Batch*grid.Tiles(m.Height, m.Width), done)
 	out := media.NewImage(m.Batch, m.Height*u.config.Scale, m.Width*u.config.Scale, 3, nil)
 	for i := range m.Batch {
-		in := &tile.Picture{Channels: 3, Height: m.Height, Width: m.Width, Pix: m.Planar(i, 3)}
+		pix, err := m.Planar(ctx, i, 3)
+		if err != nil {
+			return nil, err
+		}
+		in := &tile.Picture{Channels: 3, Height: m.Height, Width: m.Width, Pix: pix}
 		large, err := grid.Run(ctx, in, u.upscaleOne, count)
 		if err != nil {
 			return nil, err
@@ -83,7 +87,7 @@ func (u *Upscaler) Upscale(ctx context.Context, m *media.Image, done func(part, 
 		for i, x := range large.Pix {
 			large.Pix[i] = min(max(x, 0), 1)
 		}
-		if err := out.SetPlanar(i, large.Pix); err != nil {
+		if err := out.SetPlanar(ctx, i, large.Pix); err != nil {
 			return nil, err
 		}
 	}

@@ -151,7 +151,7 @@ func (v *VAE) decode(ctx context.Context, l Latents, grids []tile.Grid, done fun
 		for i, x := range picture.Pix {
 			picture.Pix[i] = min(max((x+1)/2, 0), 1)
 		}
-		if err := out.SetPlanar(i, picture.Pix); err != nil {
+		if err := out.SetPlanar(ctx, i, picture.Pix); err != nil {
 			return nil, err
 		}
 	}
@@ -282,7 +282,11 @@ func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts 
 	}
 	count := counter(tiles*m.Batch, done)
 	for i := range m.Batch {
-		z, err := average(ctx, v.pixels(m, i, height*f, width*f), grids, v.encodeOne, count)
+		pixels, err := v.pixels(ctx, m, i, height*f, width*f)
+		if err != nil {
+			return Latents{}, err
+		}
+		z, err := average(ctx, pixels, grids, v.encodeOne, count)
 		if err != nil {
 			return Latents{}, err
 		}
@@ -292,19 +296,22 @@ func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts 
 }
 
 // pixels returns the middle of picture b as the encoder reads it, from -1 to 1.
-func (v *VAE) pixels(m *media.Image, b, height, width int) *tile.Picture {
+func (v *VAE) pixels(ctx context.Context, m *media.Image, b, height, width int) (*tile.Picture, error) {
 	top, left := (m.Height-height)/2, (m.Width-width)/2
-	planes := m.Planar(b, v.config.Image)
 	out := tile.New(v.config.Image, height, width)
-	for c := range v.config.Image {
-		for y := range height {
-			row := planes[(c*m.Height+top+y)*m.Width+left:]
-			for x := range width {
-				out.Pix[(c*height+y)*width+x] = row[x]*2 - 1
+	row := make([]float32, m.Width*m.Channels)
+	for y := range height {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		m.Row(row, b, top+y)
+		for x := range width {
+			for c := range v.config.Image {
+				out.Pix[(c*height+y)*width+x] = row[(left+x)*m.Channels+c]*2 - 1
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
 func (v *VAE) encoder(height, width int) (string, build) {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -85,6 +87,23 @@ func TestUsageErrors(t *testing.T) {
 		if exitStatus(err) != 2 || !strings.Contains(message(err), want) || out != "" {
 			t.Errorf("weir %s: %v with status %d, printed %q, want %q", line, err, exitStatus(err), out, want)
 		}
+	}
+}
+
+// TestFilesAreTriedFirst refuses files of a run's own counters that cannot be
+// made before anything runs.
+func TestFilesAreTriedFirst(t *testing.T) {
+	dir := t.TempDir()
+	for _, flag := range []string{"--trace", "--metrics"} {
+		for _, path := range []string{filepath.Join(dir, "none", "x"), dir} {
+			out, _, err := weir(t.Context(), "run", emojiFlow, "--root", repo, "--output", filepath.Join(dir, "out"), "--set", "KSampler.steps=1", flag, path)
+			if exitStatus(err) != 6 || !strings.Contains(message(err), dir) || out != "" {
+				t.Errorf("%s %s: %v with status %d, printed %q", flag, path, err, exitStatus(err), out)
+			}
+		}
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
+		t.Errorf("there are %v, %v", files, err)
 	}
 }
 

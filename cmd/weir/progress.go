@@ -95,7 +95,7 @@ func (p *progress) done(e workflow.Event) {
 		fmt.Fprintf(p.w, "%s: %.1f s\n", title(e.Node), e.Elapsed.Seconds())
 	}
 	for _, f := range e.Files {
-		fmt.Fprintf(p.w, "%s: saved %s\n", title(e.Node), f.Path)
+		fmt.Fprintf(p.w, "%s: saved %s\n", title(e.Node), printable(f.Path))
 	}
 }
 

@@ -155,7 +155,11 @@ func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.
 	engine := pipeline.New(o)
 	defer func() { err = errors.Join(err, engine.Close()) }()
 	if s.metrics != "" {
-		defer func() { err = errors.Join(err, s.writeMetrics(engine)) }()
+		f, err := atomicfile.Replacing(s.metrics) // now, when nothing is lost if it cannot be
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, writeMetrics(f, engine)) }()
 	}
 	p := newProgress(cmd.ErrOrStderr())
 	p.residency = engine.Residency
@@ -235,15 +239,11 @@ func skipped(job *workflow.Job) error {
 	return fmt.Errorf("%s skipped: %w", title(job.Skipped[0]), &workflow.Invalid{Problems: job.Problems, Omitted: job.MoreProblems})
 }
 
-// writeMetrics writes the counters of an engine.
-func (s *setup) writeMetrics(engine *pipeline.Engine) error {
-	f, err := atomicfile.Replacing(s.metrics)
-	if err != nil {
-		return err
-	}
+// writeMetrics writes the counters of an engine to a file.
+func writeMetrics(f *atomicfile.File, engine *pipeline.Engine) error {
 	var text bytes.Buffer
 	engine.Metrics().WritePrometheus(&text)
-	_, err = f.Write(text.Bytes())
+	_, err := f.Write(text.Bytes())
 	return commit(f, err)
 }
 
