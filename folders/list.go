@@ -1,6 +1,7 @@
 package folders
 
 import (
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -42,8 +43,13 @@ func subfolders(folder string) []string {
 	return folders
 }
 
+// maxTree is how many folders below one are looked into: links that lead to
+// each other make endlessly many of a few.
+const maxTree = 4_000
+
 // tree returns the files in folder and below that match accepts, and the folders below it.
 func tree(folder string, match func(name string) bool) (names, folders []string) {
+	seen := 0
 	var visit func(dir, prefix string, above []string)
 	visit = func(dir, prefix string, above []string) {
 		// A link may lead back to where it came from.
@@ -53,6 +59,12 @@ func tree(folder string, match func(name string) bool) (names, folders []string)
 		}
 		entries, err := os.ReadDir(dir)
 		if err != nil {
+			return
+		}
+		if seen++; seen > maxTree {
+			if seen == maxTree+1 {
+				slog.Warn("there are too many folders below this one: the others are not looked into", "folder", folder, "most", maxTree)
+			}
 			return
 		}
 		above = append(slices.Clip(above), real)
