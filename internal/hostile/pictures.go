@@ -83,8 +83,8 @@ func Pictures(seed uint64) []Input {
 		{"PNG", "picture.png", small, false}, {"JPEG", "picture.jpg", photo, false}, {"GIF", "picture.gif", moving, false},
 		{"JPEG with EXIF", "picture.jpg", withExif(photo, exifPart(1, 0x0112, 3, 1, 6<<16)), false},
 	} {
-		all = append(all, truncated(whole, 15)...)
-		all = append(all, flipped(r, whole, 15, len(whole.Data))...)
+		all = append(all, truncated(whole, 8)...)
+		all = append(all, flipped(r, whole, 10, len(whole.Data))...)
 	}
 	return all
 }
