@@ -24,6 +24,10 @@ func Name(name string) string {
 	return name + dots
 }
 
+// Control reports whether a character may change a terminal, or the order in
+// which the characters around it are shown.
+func Control(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
+
 // List joins the first of some texts, at most limit, and counts the rest.
 func List(texts []string, limit int) string {
 	if len(texts) <= limit {

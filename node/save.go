@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/weir-run/weir/atomicfile"
 	"github.com/weir-run/weir/fault"
@@ -142,7 +141,7 @@ func (e *Env) destination(kind, prefix string, width, height int) (destination, 
 	if d.base == "." || d.base == "/" {
 		return destination{}, fault.New(fault.Workflow, "%q names no file", prefix)
 	}
-	if strings.ContainsFunc(filled, unicode.IsControl) {
+	if strings.ContainsFunc(filled, fault.Control) {
 		return destination{}, fault.New(fault.Workflow, "%.100q has control characters, which names of files must not have", prefix)
 	}
 	if _, err := folders.Within(d.folder, filled); err != nil || drive.MatchString(filled) {

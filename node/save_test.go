@@ -119,7 +119,7 @@ func TestRefusedPrefixesMakeNothing(t *testing.T) {
 	for prefix, kind := range map[string]fault.Kind{
 		"../x": fault.Workflow, "a/../../x": fault.Workflow, `a\..\..\x`: fault.Workflow, "/x": fault.Workflow, `\x`: fault.Workflow,
 		"//host/share/x": fault.Workflow, `C:\x`: fault.Workflow, "c:x": fault.Workflow, "": fault.Workflow, ".": fault.Workflow, "a/..": fault.Workflow,
-		"..": fault.Workflow, "/": fault.Workflow, "a\x00b": fault.Workflow, "new/a\nb": fault.Workflow, "new/\x1b[31m": fault.Workflow, "new\x7f/a": fault.Workflow,
+		"..": fault.Workflow, "/": fault.Workflow, "a\x00b": fault.Workflow, "new/a\nb": fault.Workflow, "new/\x1b[31m": fault.Workflow, "new\x7f/a": fault.Workflow, "new/\u202ea": fault.Workflow,
 		"new/" + strings.Repeat("n", 300): fault.IO, strings.Repeat("n", 300) + "/x": fault.IO, strings.Repeat("n/", 3000) + "x": fault.IO,
 	} {
 		_, err := b.saving(prefix)

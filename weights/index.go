@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/weir-run/weir/fault"
@@ -35,7 +34,7 @@ func parseIndex(text []byte) (map[string]string, error) {
 		return nil, errors.New("this is no index of a sharded checkpoint: it has no weight_map, or an empty one")
 	}
 	for name, shard := range index.WeightMap {
-		if shard == "." || len(shard) > maxShardName || strings.ContainsAny(shard, `/\:`) || strings.ContainsFunc(shard, unicode.IsControl) || !filepath.IsLocal(shard) {
+		if shard == "." || len(shard) > maxShardName || strings.ContainsAny(shard, `/\:`) || strings.ContainsFunc(shard, fault.Control) || !filepath.IsLocal(shard) {
 			return nil, fmt.Errorf("tensor %s is said to be in %s: a shard must be a file beside the index", quote(name), quote(shard))
 		}
 	}

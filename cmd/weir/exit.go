@@ -78,7 +78,7 @@ func printable(line string) string {
 	if len(line) > maxLineBytes {
 		line = strings.ToValidUTF8(line[:maxLineBytes], "") + "…"
 	}
-	if !strings.ContainsFunc(line, control) {
+	if !strings.ContainsFunc(line, unprintable) {
 		return line
 	}
 	var b strings.Builder
@@ -87,7 +87,7 @@ func printable(line string) string {
 			fmt.Fprintf(&b, "… and %d bytes", len(line)-i)
 			break
 		}
-		if control(r) {
+		if unprintable(r) {
 			quoted := fmt.Sprintf("%q", r)
 			b.WriteString(quoted[1 : len(quoted)-1])
 			continue
@@ -97,8 +97,7 @@ func printable(line string) string {
 	return b.String()
 }
 
-// control reports whether a character may change a terminal or the order of
-// what stands on it.
-func control(r rune) bool {
-	return r != '\t' && (unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Bidi_Control, r))
+// unprintable reports whether a character is written out; tabs are not.
+func unprintable(r rune) bool {
+	return r != '\t' && (fault.Control(r) || r == unicode.ReplacementChar)
 }
