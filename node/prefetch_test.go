@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -49,5 +50,29 @@ func TestSamplersArePrepared(t *testing.T) {
 				t.Errorf("the node after %s with %d steps was not prepared", class, steps)
 			}
 		}
+	}
+}
+
+// TestPreparedDuringTheLastStep ends the run when the node after a sampler is
+// prepared: it is the sampler that is stopped, for a step is left.
+func TestPreparedDuringTheLastStep(t *testing.T) {
+	b := newBench(t, pipeline.Options{Threads: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	b.reg.Register(workflow.Schema{Class: "After", Inputs: []workflow.Input{workflow.Link("l", workflow.TypeLatent)}, Output: true,
+		Prepare: func(context.Context, *workflow.Call) { cancel() },
+		Run:     func(context.Context, *workflow.Call) ([]any, error) { return nil, nil }})
+	job, err := workflow.Check(b.parse(`{"m": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "emoji.safetensors"}},
+		"c": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["m", 1]}},
+		"l": {"class_type": "EmptyLatentImage", "inputs": {"width": 256, "height": 256, "batch_size": 1}},
+		"k": {"class_type": "KSampler", "inputs": {"model": ["m", 0], "positive": ["c", 0], "negative": ["c", 0], "latent_image": ["l", 0],
+			"seed": 1, "steps": 3, "cfg": 2.5, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}},
+		"a": {"class_type": "After", "inputs": {"l": ["k", 0]}}}`), b.reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stopped *workflow.NodeError
+	if _, err := b.executor.Run(ctx, job, nil); !errors.As(err, &stopped) || stopped.Node != "k" {
+		t.Errorf("got %v, want the sampler stopped in its last step", err)
 	}
 }
