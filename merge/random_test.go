@@ -44,10 +44,6 @@ func (m dense) times(b dense) dense {
 	})
 }
 
-func (m dense) transposed() dense {
-	return newDense(m.k, m.n).each(func(i, j int) float64 { return m.at(j, i) })
-}
-
 // inverse inverts by Gauss and Jordan, with the largest pivots.
 func (m dense) inverse() dense {
 	a := m.each(m.at)

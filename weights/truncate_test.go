@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -44,9 +43,6 @@ func sum(b []byte) error {
 
 // TestTruncatedWhileMapped reads a mapped file that has become shorter, from several goroutines at once.
 func TestTruncatedWhileMapped(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("files that are mapped can be neither truncated nor removed on Windows")
-	}
 	const n = 1 << 20
 	f := openTwo(t, n)
 	first, last := f.Refs()[0], f.Refs()[1]
@@ -97,9 +93,6 @@ func TestTruncatedWhileMapped(t *testing.T) {
 }
 
 func TestTruncatedWhileRead(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("files that are mapped can be neither truncated nor removed on Windows")
-	}
 	f := openTwo(t, 1000)
 	last := f.Refs()[1]
 	size := f.Size()
@@ -117,9 +110,6 @@ func TestTruncatedWhileRead(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("files that are mapped can be neither truncated nor removed on Windows")
-	}
 	other := writeTest(t, "other.safetensors", map[string][]float32{"c": {1}})
 	for _, c := range []struct {
 		name   string

@@ -55,7 +55,7 @@ func Detect(src nn.Tensors, prefix string, metadata map[string]string) (Config, 
 	case has("encoder.layers."):
 		c.names = transformersNames("")
 	case has("text_model."), has("token_embedding."), has("embeddings."):
-		return c, fmt.Errorf("the text encoder has no layers: there are no tensors %stext_model.encoder.layers.0...", prefix)
+		return c, fmt.Errorf("the text encoder has no layers: no name of a tensor begins with %stext_model.encoder.layers.0", prefix)
 	default:
 		return c, fmt.Errorf("not a text encoder of Stable Diffusion (CLIP): there are no tensors %stext_model.encoder.layers.0... or %stransformer.resblocks.0...; its tensors begin with %s", prefix, prefix, all.Under(prefix).Beginnings(8))
 	}

@@ -132,7 +132,7 @@ func (s source) block(prefix string) (Block, error) {
 func (s source) depth(prefix string) (int, error) {
 	n, err := s.names.Count(prefix + "transformer_blocks.")
 	if err == nil && n == 0 && s.names.Has(prefix+"proj_in.") {
-		err = fmt.Errorf("the transformer at %s has no blocks: there are no tensors %stransformer_blocks.0...", prefix, prefix)
+		err = fmt.Errorf("the transformer at %s has no blocks: no name of a tensor begins with %stransformer_blocks.0", prefix, prefix)
 	}
 	return n, err
 }

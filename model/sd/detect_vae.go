@@ -56,7 +56,7 @@ func (s source) levels(prefix string) (channels []int, blocks int, err error) {
 	case err != nil:
 		return nil, 0, err
 	case levels == 0:
-		return nil, 0, fmt.Errorf("no autoencoder of Stable Diffusion: there are no tensors %s0.block.0...", prefix)
+		return nil, 0, fmt.Errorf("no autoencoder of Stable Diffusion: no name of a tensor begins with %s0.block.0", prefix)
 	case levels > maxLevels:
 		return nil, 0, fmt.Errorf("the autoencoder has %d resolutions (%s...), expected at most %d", levels, prefix, maxLevels)
 	}
