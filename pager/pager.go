@@ -61,8 +61,8 @@ type Options struct {
 	// VRAM is how many bytes weights and activations may take together on a
 	// discrete device; 0 stands for all that is free.
 	VRAM int64
-	// RAM is how many bytes weights may take in the host's memory, with the
-	// activations of a unified device; 0 stands for what is free, which is
+	// RAM is how many bytes weights and claims may take in the host's memory, with
+	// the activations of a unified device; 0 stands for what is free, which is
 	// looked at again several times a second.
 	RAM int64
 	// Own is how many bytes of the Go heap the program takes for itself at most,

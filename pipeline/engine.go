@@ -29,8 +29,8 @@ type Options struct {
 	// VRAM, when it is not 0, gives the CPU a memory of its own of that many
 	// bytes, which weights and activations must share as on a graphics card.
 	VRAM int64
-	// RAM, when it is not 0, is how many bytes of the host's memory weights may
-	// take, with the activations when VRAM is 0. Otherwise that is what is free,
+	// RAM, when it is not 0, is how many bytes of the host's memory weights and
+	// what is claimed may take, with the activations when VRAM is 0. Otherwise that is what is free,
 	// looked at again several times a second.
 	RAM int64
 	// Link, when it is not 0, limits how many bytes a second reach that memory

@@ -37,6 +37,7 @@ func (e *Engine) Metrics() *metrics.Set {
 			"weir_memory_resident_bytes":    func(t pager.Tier) int64 { return t.Resident },
 			"weir_memory_in_flight_bytes":   func(t pager.Tier) int64 { return t.InFlight },
 			"weir_memory_activations_bytes": func(t pager.Tier) int64 { return t.Activations },
+			"weir_memory_claimed_bytes":     func(t pager.Tier) int64 { return t.Claimed },
 			"weir_memory_peak_bytes":        func(t pager.Tier) int64 { return t.Peak },
 			"weir_memory_moved_bytes_total": func(t pager.Tier) int64 { return t.Moved },
 			"weir_memory_faults_total":      func(t pager.Tier) int64 { return t.Faults },

@@ -47,7 +47,7 @@ func (s *setup) flags(cmd *cobra.Command) {
 	f.StringVarP(&s.output, "output", "o", "", "folder for pictures (default: output in the first root)")
 	f.StringVar(&s.vram, "vram", "", "give the processor a memory of its own of that size, as a graphics card has, for example 2GiB")
 	f.StringVar(&s.link, "link", "", "with --vram: fill that memory at most so fast, for example 25GB/s")
-	f.StringVar(&s.ram, "ram", "", "let weights take at most so much RAM (default: what is free, which is followed)")
+	f.StringVar(&s.ram, "ram", "", "let weights, pictures and, without --vram, the work on them take at most so much RAM (default: what is free, which is followed)")
 	f.StringVar(&s.memory, "memory", "dynamic", "dynamic, or to compare with: classic (whole models are read into memory, and what is estimated to fit stays) or mmap (the system decides)")
 	f.Var((*threads)(&s.threads), "threads", "number of cores to use (default: all)")
 }
