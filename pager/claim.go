@@ -70,7 +70,11 @@ func (p *Pager) roomLocked(t *tier) string {
 	if h.Limit > 0 {
 		whole = "the limit of control group " + h.Group
 	}
-	return fmt.Sprintf("%s: of %s, %s, %s are free, and %s are left to other programs", text, mebibytes(h.Total), whole, mebibytes(h.Available), mebibytes(headroom(h.Total)))
+	text += fmt.Sprintf(": of %s, %s, %s are free, and %s are left to other programs", mebibytes(h.Total), whole, mebibytes(h.Available), mebibytes(headroom(h.Total)))
+	if p.options.Own > 0 {
+		text += fmt.Sprintf(" and %s to the program itself", mebibytes(p.options.Own))
+	}
+	return text
 }
 
 // mebibytes writes bytes for people.

@@ -88,7 +88,11 @@ func New(o Options) *Engine {
 
 // ownHeap is about how many bytes of the heap programs, page tables,
 // vocabularies and the headers of files take.
-const ownHeap = 16 << 20
+const ownHeap = 12 << 20
+
+// garbage is about how many bytes of the heap are garbage where little memory
+// has it collected often.
+const garbage = 4 << 20
 
 // supposed returns the memory of a host that has as much as an engine that plans
 // is told, or as there is now. What is planned takes nothing of it.
@@ -97,8 +101,9 @@ func supposed(ram int64) func() (host.Info, error) {
 		return func() (host.Info, error) { return host.Info{Total: 2 * ram, Available: math.MaxInt64 / 4}, nil }
 	}
 	now, err := host.Memory()
-	// Between the plan and the run others may take a little.
-	now.Available, now.Heap = now.Available+now.Heap-min(now.Total/16, 256<<20), 0
+	// Between the plan and the run others may take a little, and in the run there
+	// is garbage.
+	now.Available, now.Heap = now.Available+now.Heap-min(now.Total/16, 256<<20)-garbage, 0
 	return func() (host.Info, error) { return now, err }
 }
 

@@ -56,9 +56,11 @@ func (f *forecast) add(m *run.Model, runs int) {
 	x.Runs += runs
 }
 
-// enough refuses to begin where the program itself finds no room.
-func enough() error {
+// enough refuses to begin where the program itself finds no room: the memory
+// that an engine's device works in is taken as it is used.
+func enough(e *pipeline.Engine) error {
 	m, err := host.Memory()
+	smallest := ownMemory + e.Device().Info().Workspace
 	if err != nil || m.Available+m.Heap >= smallest {
 		return nil
 	}
@@ -69,9 +71,9 @@ func enough() error {
 	return fault.New(fault.Memory, "%s has %s free of %s, and Weir needs %s for itself, beside what a workflow needs", where, size(m.Available), size(m.Total), size(smallest))
 }
 
-// smallest is what the program takes without any weights, activations and
+// ownMemory is what the program takes without any weights, activations and
 // pictures.
-const smallest = 26 << 20
+const ownMemory = 18 << 20
 
 // job plans a job. It returns the job without the output nodes that cannot be
 // made, and the reasons; without any output left there is no job.
@@ -237,6 +239,9 @@ func (l leastMemory) remedy(ctx context.Context, err error) error {
 		return failed
 	case words == "":
 		return fmt.Errorf("%w\nMore memory of one kind alone does not help; smaller or fewer pictures do", err)
+	}
+	if l.o.RAM == 0 && l.o.VRAM == 0 { // the memory is the machine's, and no flag makes it larger
+		return fmt.Errorf("%w\nThe workflow runs where %s are left for it; smaller or fewer pictures need less", err, strings.TrimPrefix(words, ramFlag.name+" "))
 	}
 	return fmt.Errorf("%w\nThe workflow runs with %s or more; smaller or fewer pictures need less", err, words)
 }

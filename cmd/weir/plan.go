@@ -93,11 +93,11 @@ func (p *planning) plan(cmd *cobra.Command, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := enough(); err != nil {
-		return err
-	}
 	f := newForecast(o)
 	defer func() { err = errors.Join(err, f.engine.Close()) }()
+	if err := enough(f.engine); err != nil {
+		return err
+	}
 	job, err := check(&node.Env{Folders: roots, Engine: f.engine}, func(reg *workflow.Registry) (*workflow.Graph, error) {
 		g, err := readWorkflow(cmd.Context(), path, reg)
 		if err != nil {

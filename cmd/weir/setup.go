@@ -177,11 +177,11 @@ func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.
 // the job of the outputs that can be made, and why others cannot. Without any
 // there is no job, and the error is why.
 func (s *setup) forecast(cmd *cobra.Command, roots *folders.Roots, o pipeline.Options, load func(*workflow.Registry) (*workflow.Graph, error)) (job *workflow.Job, unmade, err error) {
-	if err := enough(); err != nil {
-		return nil, nil, err
-	}
 	f := newForecast(o)
 	defer func() { err = errors.Join(err, f.engine.Close()) }()
+	if err := enough(f.engine); err != nil {
+		return nil, nil, err
+	}
 	whole, err := check(&node.Env{Folders: roots, Engine: f.engine}, load)
 	if err != nil {
 		return nil, nil, err
