@@ -56,12 +56,12 @@ const workspace = 4*(blockM*blockK+blockN*blockK+blockM*blockN+maxSum+2*blockM+5
 func newPool(threads int) *pool {
 	p := &pool{}
 	for i := range threads {
-		p.workers = append(p.workers, &worker{p, new(scratch)})
-		p.wake = append(p.wake, make(chan struct{}))
+		w, wake := &worker{p, new(scratch)}, make(chan struct{})
+		p.workers, p.wake = append(p.workers, w), append(p.wake, wake)
 		if i > 0 {
 			p.ended.Go(func() {
-				for range p.wake[i] {
-					p.work(p.workers[i])
+				for range wake {
+					p.work(w)
 					p.busy.Done()
 				}
 			})
