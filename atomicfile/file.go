@@ -180,6 +180,14 @@ func (f *File) Commit() error {
 	return f.Close()
 }
 
+// Finish commits the file unless making it failed, and closes it.
+func (f *File) Finish(err error) error {
+	if err == nil {
+		err = f.Commit()
+	}
+	return errors.Join(err, f.Close())
+}
+
 // makeTemporary gives an unnamed file a temporary name.
 func (f *File) makeTemporary() error {
 	path := temporaryPath(f.dir)

@@ -71,7 +71,7 @@ type Job struct {
 
 // Memory bounds the bytes that Sample holds at a time beside the network's own.
 func (j *Job) Memory() int64 {
-	n := int64(4 * (States(j.Sampler) + 2*(len(j.Positive)+len(j.Negative))))
+	n := int64(4 * States(j.Sampler))
 	for _, d := range j.Shape {
 		n *= int64(d)
 	}

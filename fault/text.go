@@ -33,11 +33,11 @@ func List(texts []string, limit int) string {
 	if len(texts) <= limit {
 		return strings.Join(texts, ", ")
 	}
-	return fmt.Sprintf("%s and %s more", strings.Join(texts[:limit], ", "), thousands(len(texts)-limit))
+	return fmt.Sprintf("%s and %s more", strings.Join(texts[:limit], ", "), Count(len(texts)-limit))
 }
 
-// thousands writes a count with commas.
-func thousands(n int) string {
+// Count writes a number with commas between its thousands.
+func Count(n int) string {
 	text := fmt.Sprint(n)
 	for i := len(text) - 3; i > 0; i -= 3 {
 		text = text[:i] + "," + text[i:]

@@ -40,7 +40,7 @@ func TestList(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	if got := thousands(1234567); got != "1,234,567" {
+	if got := Count(1234567); got != "1,234,567" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -87,7 +87,7 @@ func save(ctx context.Context, c *workflow.Call, m *media.Image, env *Env, kind,
 		}
 	}
 	if len(elsewhere) > 0 {
-		err = fmt.Errorf("%w; saved instead: %s", err, listed(elsewhere))
+		err = fmt.Errorf("%w; saved instead: %s", err, fault.List(elsewhere, 20))
 	}
 	return err
 }
@@ -99,15 +99,6 @@ func short(name string) string {
 		return name
 	}
 	return strings.ToValidUTF8(name[:most], "")
-}
-
-// listed returns names as a text, the first of them if there are many.
-func listed(names []string) string {
-	const most = 20
-	if n := len(names) - most; n > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), n)
-	}
-	return strings.Join(names, ", ")
 }
 
 // checkSave reports why pictures could not be saved under a prefix. It leaves

@@ -104,7 +104,7 @@ func TestMemoryOfADeviceInTheHost(t *testing.T) {
 	d := &fake{total: 400, ram: 1000}
 	p := New(inHost{d}, Options{Host: d.host, Own: 100})
 	t.Cleanup(p.Close)
-	p.follow()
+	p.Refresh()
 	if got := p.Stats().RAM.Budget; got != 1000-400-100 {
 		t.Errorf("the budget of the host's memory is %d, want 500", got)
 	}
@@ -113,7 +113,7 @@ func TestMemoryOfADeviceInTheHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.set(func() { d.ram -= 300 }) // that the device has taken
-	p.follow()
+	p.Refresh()
 	if got := p.Stats().RAM.Budget; got != 500 {
 		t.Errorf("the budget is %d when the device has taken 300, want 500", got)
 	}

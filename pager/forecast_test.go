@@ -128,7 +128,7 @@ func TestRoomForStreamingIsChosen(t *testing.T) {
 		p.mu.Lock()
 		p.vram.limit = extents * size
 		p.mu.Unlock()
-		p.follow()
+		p.Refresh()
 		p.settle()
 		p.mu.Lock()
 		for i := range s.times {

@@ -44,7 +44,7 @@ func (p *Pager) startLocked() {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				p.follow()
+				p.Refresh()
 			}
 		}
 	})
@@ -209,13 +209,10 @@ func (p *Pager) bringComingLocked(ctx context.Context, t *tier) bool {
 	return false
 }
 
-// Refresh looks at how much memory there is now, which is also looked at several
-// times a second while passes run.
-func (p *Pager) Refresh() { p.follow() }
-
-// follow looks at how much memory there is and changes the budgets when that
-// has changed. What no longer fits is evicted at once.
-func (p *Pager) follow() {
+// Refresh looks at how much memory there is and changes the budgets when that
+// has changed. What no longer fits is evicted at once. While passes run it is
+// called several times a second.
+func (p *Pager) Refresh() {
 	p.giving.Lock()
 	defer p.giving.Unlock()
 	memory, err := p.options.Host()

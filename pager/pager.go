@@ -145,7 +145,7 @@ func New(dev device.Device, o Options) *Pager {
 		p.vram = newTier(1, "VRAM", o.VRAM)
 		p.top = p.vram
 	}
-	p.follow()
+	p.Refresh()
 	return p
 }
 

@@ -799,17 +799,17 @@ func TestMemoryTakenByOthers(t *testing.T) {
 	}
 	p.settle()
 	p.check(t, d)
-	p.follow()
+	p.Refresh()
 	if got := p.Budget(); got != 400 {
 		t.Errorf("the budget is %d when others have 600 of 1000", got)
 	}
 	d.set(func() { d.hostile = 950 })
-	p.follow()
+	p.Refresh()
 	if err := run(t, d, s, 0); !errors.Is(err, device.ErrNoMemory) {
 		t.Errorf("with no room for one extent: %v", err)
 	}
 	d.set(func() { d.hostile, d.failures = 0, math.MaxInt })
-	p.follow()
+	p.Refresh()
 	if err := run(t, d, s, 0); !errors.Is(err, errBroken) {
 		t.Errorf("an error of the device must come out: %v", err)
 	}
@@ -841,7 +841,7 @@ func TestPassesWhoseMemoryIsTaken(t *testing.T) {
 			}
 		}
 		d.set(func() { d.hostile = d.total - 30 - left })
-		p.follow()
+		p.Refresh()
 		var wait sync.WaitGroup
 		failed := make([]error, len(passes))
 		for k, pass := range passes {
@@ -861,7 +861,7 @@ func TestPassesWhoseMemoryIsTaken(t *testing.T) {
 		p.settle()
 		p.check(t, d)
 		d.set(func() { d.hostile = 0 })
-		p.follow()
+		p.Refresh()
 		for _, pass := range passes {
 			if err := run(t, d, pass.sched, 10); err != nil {
 				t.Error(err)
@@ -880,7 +880,7 @@ func TestHostMemoryTakenByOthers(t *testing.T) {
 		s := model(t, p, m, scan(20))
 		for k := range 20 {
 			d.set(func() { d.ram = int64(1000 >> (k % 2)) })
-			p.follow()
+			p.Refresh()
 			p.check(t, d)
 			if got := p.Stats().RAM.Budget; got != d.ram {
 				t.Errorf("the budget is %d of %d bytes", got, d.ram)
@@ -943,7 +943,7 @@ func TestFreeMemoryIsReadUnderTheLock(t *testing.T) {
 			t.Error("the free memory is read without the lock")
 		}
 	}
-	p.follow()
+	p.Refresh()
 	d.asked = func() {}
 	if asked == 0 {
 		t.Error("the free memory is not read")
@@ -1102,7 +1102,7 @@ func randomProgram(t *testing.T, seed uint64) bool {
 		p.vram.limit = d.total
 	}
 	p.mu.Unlock()
-	p.follow()
+	p.Refresh()
 	if broken && r.IntN(2) == 0 {
 		d.failures, d.uploads = r.IntN(3), r.IntN(5)
 	}
@@ -1125,7 +1125,7 @@ func randomProgram(t *testing.T, seed uint64) bool {
 				cancel()
 				if squeeze {
 					d.set(func() { d.ram = max(d.ram/2, 1) })
-					p.follow()
+					p.Refresh()
 				}
 				models[(k+1)%len(models)].sched.Prefetch()
 			}

@@ -5,15 +5,13 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/weir-run/weir/atomicfile"
 	"github.com/weir-run/weir/dtype"
 )
 
@@ -64,22 +62,17 @@ func Write(ctx context.Context, path string, metadata map[string]string, tensors
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	temporary := fmt.Sprintf("%s.%08x.tmp", path, rand.Uint32())
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := atomicfile.Replacing(path)
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	err = writeAll(ctx, f, head, tensors, lengths)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, errors.Join(err, os.Remove(temporary)))
+	if err := f.Finish(writeAll(ctx, f, head, tensors, lengths)); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return nil
 }
 
-func writeAll(ctx context.Context, f *os.File, head []byte, tensors []Tensor, lengths []int64) error {
+func writeAll(ctx context.Context, f io.Writer, head []byte, tensors []Tensor, lengths []int64) error {
 	w := bufio.NewWriterSize(f, 1<<20)
 	if _, err := w.Write(head); err != nil {
 		return err
@@ -93,10 +86,7 @@ func writeAll(ctx context.Context, f *os.File, head []byte, tensors []Tensor, le
 			return fmt.Errorf("tensor %s, %v %v: expected %d bytes, got %d", quote(t.Name), t.DType, t.Shape, lengths[i], lengths[i]-tw.left)
 		}
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return f.Sync()
+	return w.Flush()
 }
 
 // tensorWriter lets through as many bytes as a tensor has, until its context ends.

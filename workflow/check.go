@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/weir-run/weir/catalog"
+	"github.com/weir-run/weir/fault"
 )
 
 // A Job is a graph that was found valid, ready for an Executor.
@@ -251,7 +252,7 @@ func (c *checker) cycle(nodes []*Node, length int) {
 	}
 	first := names[0]
 	if length > len(names) {
-		names = append(names, fmt.Sprintf("and %s more", count(length-len(names))))
+		names = append(names, fmt.Sprintf("and %s more", fault.Count(length-len(names))))
 	}
 	c.problems = append(c.problems, Problem{Node: nodes[0].ID, Class: nodes[0].Class,
 		Message: "the node needs its own result: " + strings.Join(append(names, first), " ← ")})
@@ -337,7 +338,7 @@ func (c *checker) node(n *Node, needed bool) (s *step, problems, warnings []Prob
 		}
 	}
 	if ignored > maxTold {
-		warnings = append(warnings, warning("", "%s more inputs that the class does not have are ignored", count(ignored-maxTold)))
+		warnings = append(warnings, warning("", "%s more inputs that the class does not have are ignored", fault.Count(ignored-maxTold)))
 	}
 	return s, problems, warnings
 }

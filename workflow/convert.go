@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // The format of ComfyUI's user interface keeps a drawing: nodes with the
@@ -95,7 +97,7 @@ func (d *drawing) instance(s *sheet, parent *instance, host *drawnNode) (*instan
 		i.prefix = parent.prefix + host.id + ":"
 	}
 	if d.nodes += len(s.order); d.nodes > maxExpanded {
-		return nil, fmt.Errorf("the workflow has more than %s nodes, those within subgraphs included", count(maxExpanded))
+		return nil, fmt.Errorf("the workflow has more than %s nodes, those within subgraphs included", fault.Count(maxExpanded))
 	}
 	var err error
 	for _, n := range s.order {
@@ -107,7 +109,7 @@ func (d *drawing) instance(s *sheet, parent *instance, host *drawnNode) (*instan
 			return nil, fmt.Errorf("not a workflow: subgraph %s: %w", quote(sub.name), sub.err)
 		}
 		if d.ports += sub.ports + len(list(n.widgets)) + len(list(member(n.properties, "proxyWidgets"))); d.ports > maxPorts {
-			return nil, fmt.Errorf("the subgraphs have more than %s inputs, outputs and values", count(maxPorts))
+			return nil, fmt.Errorf("the subgraphs have more than %s inputs, outputs and values", fault.Count(maxPorts))
 		}
 		n.wears(sub.sheet)
 		// The workflow's own nodes hide what is within them; the mode of a node within

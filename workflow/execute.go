@@ -428,7 +428,7 @@ func held(outputs []any) (n int64) {
 func (r *run) joined() error {
 	err := errors.Join(r.errs...)
 	if r.untold > 0 {
-		err = fmt.Errorf("%w\nand %s more nodes", err, count(r.untold))
+		err = fmt.Errorf("%w\nand %s more nodes", err, fault.Count(r.untold))
 	}
 	return err
 }

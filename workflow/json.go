@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf16"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // A Member is a key of a JSON object with its value.
@@ -43,7 +45,7 @@ const (
 // become null.
 func parseJSON(data []byte) (v any, twice []string, err error) {
 	if len(data) > maxBytes {
-		return nil, nil, fmt.Errorf("the file has %s bytes, a workflow has at most %s", count(len(data)), count(maxBytes))
+		return nil, nil, fmt.Errorf("the file has %s bytes, a workflow has at most %s", fault.Count(len(data)), fault.Count(maxBytes))
 	}
 	if format := Format(data); format != "" && !looksLikeJSON(data) {
 		return nil, nil, errors.New("this is " + format)

@@ -72,7 +72,7 @@ func (e *Invalid) Error() string {
 	if len(e.Problems) == 1 && e.Omitted == 0 {
 		return "the workflow is not valid: " + e.Problems[0].String()
 	}
-	return fmt.Sprintf("the workflow is not valid, %s problems:%s", count(len(e.Problems)+e.Omitted), List(e.Problems, e.Omitted))
+	return fmt.Sprintf("the workflow is not valid, %s problems:%s", fault.Count(len(e.Problems)+e.Omitted), List(e.Problems, e.Omitted))
 }
 
 // List writes problems as lines of their own, at most some twenty, and counts
@@ -84,18 +84,9 @@ func List(problems []Problem, omitted int) string {
 		b.WriteString("\n  " + problems[told].String())
 	}
 	if more := len(problems) - told + omitted; more > 0 {
-		fmt.Fprintf(&b, "\n  and %s more", count(more))
+		fmt.Fprintf(&b, "\n  and %s more", fault.Count(more))
 	}
 	return b.String()
-}
-
-// count writes a number with commas between its thousands.
-func count(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }
 
 // clip returns a name as messages show it.
@@ -103,20 +94,13 @@ func clip(s string) string { return cut(s, maxName) }
 
 // cut shortens a text and escapes its control characters.
 func cut(s string, length int) string {
-	n := 0
-	for i := range s {
-		if n++; n > length {
-			s = s[:i] + "…"
-			break
-		}
-	}
-	plain := func(r rune) bool { return unicode.IsPrint(r) }
-	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+	s = shorten(s, length)
+	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
 		return s
 	}
 	var b strings.Builder
 	for _, r := range s {
-		if plain(r) {
+		if unicode.IsPrint(r) {
 			b.WriteRune(r)
 			continue
 		}
@@ -129,14 +113,18 @@ func cut(s string, length int) string {
 // quote quotes a string for a message and shortens a long one.
 func quote(s string) string {
 	const most = 60
+	return strconv.Quote(shorten(s, most))
+}
+
+// shorten cuts a text after so many characters.
+func shorten(s string, length int) string {
 	n := 0
 	for i := range s {
-		if n++; n > most {
-			s = s[:i] + "…"
-			break
+		if n++; n > length {
+			return s[:i] + "…"
 		}
 	}
-	return strconv.Quote(s)
+	return s
 }
 
 // NodeError is the error of a node that failed while it ran.
@@ -156,7 +144,7 @@ func (e *NodeError) Error() string {
 		b.WriteString("\n" + cut(lines[told], maxMessage))
 	}
 	if more := len(lines) - told; more > 0 {
-		fmt.Fprintf(&b, "\n  and %s more lines", count(more))
+		fmt.Fprintf(&b, "\n  and %s more lines", fault.Count(more))
 	}
 	return b.String()
 }
@@ -218,7 +206,7 @@ func near(name string, candidates []string) string {
 	}
 	list := strings.Join(names, ", ")
 	if len(candidates) > most {
-		list += fmt.Sprintf(" and %s more", count(len(candidates)-most))
+		list += fmt.Sprintf(" and %s more", fault.Count(len(candidates)-most))
 	}
 	return "there are: " + list
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // Set changes one input of a node, "NODE.INPUT", to a value. NODE is the id of
@@ -87,9 +89,9 @@ func (g *Graph) find(name string) (*Node, error) {
 		ids = append(ids, clip(n.ID))
 	}
 	if more := len(found) - len(ids); more > 0 {
-		ids = append(ids, fmt.Sprintf("and %s more", count(more)))
+		ids = append(ids, fmt.Sprintf("and %s more", fault.Count(more)))
 	}
-	return nil, fmt.Errorf("%s nodes are called %s; name one by its id: %s", count(len(found)), quote(name), strings.Join(ids, ", "))
+	return nil, fmt.Errorf("%s nodes are called %s; name one by its id: %s", fault.Count(len(found)), quote(name), strings.Join(ids, ", "))
 }
 
 // names lists what the nodes may be called, each once.

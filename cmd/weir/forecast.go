@@ -37,7 +37,8 @@ type planned struct {
 	model *run.Model
 }
 
-// newForecast returns an empty forecast for an engine of those options.
+// newForecast returns an empty forecast for an engine of those options, which
+// the caller closes.
 func newForecast(o pipeline.Options) *forecast {
 	f := &forecast{index: map[*plan.Program]*planned{}}
 	o.Planned, o.Trace = f.add, nil
@@ -146,14 +147,13 @@ type leastMemory struct {
 // bytes. The error is of another kind than memory.
 func (l leastMemory) runs(ctx context.Context, flag memoryFlag, n int64) (bool, error) {
 	o := l.o
-	o.Planned, o.Trace = func(*run.Model, int) {}, nil
 	*flag.of(&o) = n
-	engine := pipeline.New(o)
-	job, err := workflow.Check(l.graph, node.Registry(&node.Env{Folders: l.roots, Engine: engine}))
+	f := newForecast(o)
+	job, err := workflow.Check(l.graph, node.Registry(&node.Env{Folders: l.roots, Engine: f.engine}))
 	if err == nil {
-		_, err = workflow.NewExecutor(engine).Run(ctx, job, nil)
+		_, err = f.job(ctx, job)
 	}
-	err = errors.Join(err, engine.Close())
+	err = errors.Join(err, f.engine.Close())
 	if short := fault.Of(err) == fault.Memory; short || ctx.Err() != nil {
 		return false, ctx.Err()
 	}

@@ -44,6 +44,12 @@ Rates that are not given are measured here.`,
 				e.SetIndent("", "  ")
 				return e.Encode(p.programs)
 			}
+			if len(p.programs) > 0 { // searched for where it is told
+				var err error
+				if p.least, err = p.search.words(cmd.Context()); err != nil {
+					return refuse(cmd.OutOrStdout(), err)
+				}
+			}
 			if details || ops {
 				return p.write(cmd.OutOrStdout(), ops)
 			}
@@ -71,7 +77,8 @@ type planning struct {
 	device   device.Kind
 	stats    pager.Stats
 	rates    []string // that predictions rest on, in words
-	least    string   // memory that the workflow runs in
+	search   leastMemory
+	least    string // memory that the workflow runs in
 	programs []*planned
 }
 
@@ -109,30 +116,27 @@ func (p *planning) plan(cmd *cobra.Command, path string) (err error) {
 		return err
 	}
 	warn(job)
-	least := leastMemory{roots, job.Graph, o}
+	p.search = leastMemory{roots, job.Graph, o}
 	if _, err = f.job(cmd.Context(), job); err != nil {
-		return least.remedy(cmd.Context(), err)
+		return p.search.remedy(cmd.Context(), err)
 	}
 	p.programs = f.programs
 	if len(p.programs) == 0 {
 		return nil
 	}
 	p.device, p.stats = f.engine.Device().Info().Kind, f.engine.Stats()
-	if p.least, err = least.words(cmd.Context()); err != nil {
-		return err
-	}
-	return p.predict(cmd.Context(), f.engine, compute, disk)
+	return p.predict(cmd.Context(), f, compute, disk)
 }
 
 // predict predicts each program from the rates that are given, and from those
 // that are measured.
-func (p *planning) predict(ctx context.Context, engine *pipeline.Engine, compute, disk float64) error {
-	work, err := p.rate(ctx, "work", "FLOP/s", compute, engine.MeasureCompute)
+func (p *planning) predict(ctx context.Context, f *forecast, compute, disk float64) error {
+	work, err := p.rate(ctx, "work", "FLOP/s", compute, f.engine.MeasureCompute)
 	if err != nil {
 		return err
 	}
 	var r pager.Rates
-	if r.Disk, err = p.rate(ctx, "disk", "B/s", disk, engine.MeasureDisk); err != nil {
+	if r.Disk, err = p.rate(ctx, "disk", "B/s", disk, f.engine.MeasureDisk); err != nil {
 		return err
 	}
 	if p.device == device.Discrete {
@@ -140,13 +144,11 @@ func (p *planning) predict(ctx context.Context, engine *pipeline.Engine, compute
 		if err != nil {
 			return err
 		}
-		if r.Link, err = p.rate(ctx, "link", "B/s", link, engine.MeasureLink); err != nil {
+		if r.Link, err = p.rate(ctx, "link", "B/s", link, f.engine.MeasureLink); err != nil {
 			return err
 		}
 	}
-	for _, x := range p.programs {
-		x.Prediction = x.model.Predict(work, r)
-	}
+	f.predict(work, r)
 	return nil
 }
 

@@ -150,7 +150,7 @@ func (s *setup) run(cmd *cobra.Command, o pipeline.Options, load func(*workflow.
 			return err
 		}
 		o.Trace = trace.New(f)
-		defer func() { err = errors.Join(err, commit(f, o.Trace.Close())) }()
+		defer func() { err = errors.Join(err, f.Finish(o.Trace.Close())) }()
 	}
 	engine := pipeline.New(o)
 	defer func() { err = errors.Join(err, engine.Close()) }()
@@ -247,13 +247,5 @@ func writeMetrics(f *atomicfile.File, engine *pipeline.Engine) error {
 	var text bytes.Buffer
 	engine.Metrics().WritePrometheus(&text)
 	_, err := f.Write(text.Bytes())
-	return commit(f, err)
-}
-
-// commit gives a file its name, unless writing it failed.
-func commit(f *atomicfile.File, err error) error {
-	if err == nil {
-		err = f.Commit()
-	}
-	return errors.Join(err, f.Close())
+	return f.Finish(err)
 }
