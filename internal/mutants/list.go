@@ -62,6 +62,14 @@ var mutants = []mutant{
 	{"what inpainting keeps has the first noise", "diffusion/noise.go", "return Randn(n.Seed+1, shape.Elems())", "return Randn(n.Seed, shape.Elems())", "diffusion"},
 	{"Karras with another rho", "diffusion/schedule.go", "const rho = 7", "const rho = 6", "diffusion"},
 
+	{"patches have the sides exchanged", "model/dit/patch.go", "rows, p.Size, columns, p.Size)\n\tif", "columns, p.Size, rows, p.Size)\n\tif", "model/dit"},
+	{"positions have the sides exchanged", "model/dit/rope.go", "begin[1] += float64(row)", "begin[2] += float64(row)", "model/dit"},
+	{"angles of another base", "model/dit/rope.go", "float64(2*i)/float64(d)", "float64(i)/float64(d)", "model/dit"},
+	{"Z-Image's velocity has the other sign", "model/zimage/zimage.go", "in.Height, in.Width), -1, 0))", "in.Height, in.Width), 1, 0))", "model/zimage"},
+	{"Z-Image is told the noise level the other way round", "model/zimage/zimage.go", "in.Batch), -1, 1), 1000", "in.Batch), 1, 0), 1000", "model/zimage"},
+	{"Z-Image's picture follows what is not padded", "model/zimage/zimage.go", "dit.Position{float64(text + 1)}", "dit.Position{float64(in.Tokens + 1)}", "model/zimage"},
+	{"Z-Image's gates and scales are exchanged", "model/zimage/zimage.go", `in("ffn_norm1", m[2])), m[3])`, `in("ffn_norm1", m[3])), m[2])`, "model/zimage"},
+
 	{"DoRA without its scale", "merge/dora.go", "d[j] = v[j] + c.Scale*d[j]", "d[j] = v[j] + d[j]", "merge"},
 	{"merged without strength", "merge/merge.go", "values[j] += c.Strength * c.Scale * v", "values[j] += c.Scale * v", "merge"},
 
