@@ -9,7 +9,7 @@ import (
 // generator of the next seed, which ComfyUI draws it from for ddim.
 func TestKeptNoise(t *testing.T) {
 	shape := Shape{1, 4, 2, 3}
-	if got := (Noise{Seed: 7}).kept(shape); !slices.Equal(got, Randn(8, shape.Elems())) {
+	if got := (Noise{Seed: 7}).kept(t.Context(), shape); !slices.Equal(got, Randn(8, shape.Elems())) {
 		t.Errorf("got %v", got)
 	}
 }

@@ -82,12 +82,12 @@ func (n Noise) First(ctx context.Context, shape Shape) []float32 {
 	switch {
 	case n.None:
 	case n.BatchIndex == nil:
-		g.Normal(out)
+		g.Normal(ctx, out)
 	default:
 		one := shape.Elems() / max(shape[0], 1)
 		draw := make([]float32, one)
 		for i := 0; i <= slices.Max(n.BatchIndex) && ctx.Err() == nil; i++ {
-			g.Normal(draw)
+			g.Normal(ctx, draw)
 			for k, want := range n.BatchIndex {
 				if want == i {
 					copy(out[k*one:], draw)
@@ -100,11 +100,15 @@ func (n Noise) First(ctx context.Context, shape Shape) []float32 {
 
 // kept returns the noise on what an inpainting keeps, for samplers that draw it
 // apart from the first.
-func (n Noise) kept(shape Shape) []float32 { return Randn(n.Seed+1, shape.Elems()) }
+func (n Noise) kept(ctx context.Context, shape Shape) []float32 {
+	out := make([]float32, shape.Elems())
+	NewGenerator(n.Seed+1).Normal(ctx, out)
+	return out
+}
 
 // steps returns a function that draws the noise of one step after another. On
 // the processor its seed is the next one: the first noise came of the seed.
-func (n Noise) steps(shape Shape) func() []float32 {
+func (n Noise) steps(ctx context.Context, shape Shape) func() []float32 {
 	seed := n.Seed
 	if n.Source == CPU {
 		seed++
@@ -112,7 +116,7 @@ func (n Noise) steps(shape Shape) func() []float32 {
 	g := n.Source.generator(seed)
 	return func() []float32 {
 		out := make([]float32, shape.Elems())
-		g.Normal(out)
+		g.Normal(ctx, out)
 		return out
 	}
 }

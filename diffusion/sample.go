@@ -109,7 +109,7 @@ func (j *Job) run(ctx context.Context, n Network, chosen choice, sigmas []float6
 	s := &state{
 		ctx: ctx, table: j.Table, sigmas: sigmas, denoise: g.denoise,
 		x:     j.noised(noise, sigmas[0]),
-		noise: j.Noise.steps(j.Shape),
+		noise: j.Noise.steps(ctx, j.Shape),
 		path:  j.Noise.path(ctx, sigmas, j.Shape, chosen.path == pathBySource),
 		progress: func(step int, denoised []float32) {
 			if j.Progress != nil {
@@ -119,7 +119,7 @@ func (j *Job) run(ctx context.Context, n Network, chosen choice, sigmas []float6
 	}
 	if j.Mask != nil {
 		if chosen.randomInpaint {
-			noise = j.Noise.kept(j.Shape)
+			noise = j.Noise.kept(ctx, j.Shape)
 		}
 		s.denoise = j.inpaint(s.denoise, noise)
 	}

@@ -145,7 +145,7 @@ func TestSamplers(t *testing.T) {
 			noise, shape := Noise{Seed: 77}, Shape{2, 4, 6, 5}
 			st := &state{
 				ctx: t.Context(), table: table, sigmas: sigmas,
-				noise: noise.steps(shape), path: noise.path(t.Context(), sigmas, shape, false),
+				noise: noise.steps(t.Context(), shape), path: noise.path(t.Context(), sigmas, shape, false),
 				x: sum(term{math.Sqrt(1 + sigmas[0]*sigmas[0]), noise.First(t.Context(), shape)}),
 				denoise: func(_ context.Context, x []float32, sigma float64) (guided, uncond []float32, err error) {
 					const a, s = 0.8, 0.3

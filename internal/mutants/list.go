@@ -59,7 +59,7 @@ var mutants = []mutant{
 
 	{"guidance is off by the unconditioned", "diffusion/guidance.go", "term{1 - g.job.CFG, n}", "term{-g.job.CFG, n}", "diffusion"},
 	{"step noise has the seed of the first", "diffusion/noise.go", "\t\tseed++\n", "", "diffusion"},
-	{"what inpainting keeps has the first noise", "diffusion/noise.go", "return Randn(n.Seed+1, shape.Elems())", "return Randn(n.Seed, shape.Elems())", "diffusion"},
+	{"what inpainting keeps has the first noise", "diffusion/noise.go", "NewGenerator(n.Seed+1).Normal", "NewGenerator(n.Seed).Normal", "diffusion"},
 	{"Karras with another rho", "diffusion/schedule.go", "const rho = 7", "const rho = 6", "diffusion"},
 
 	{"patches have the sides exchanged", "model/dit/patch.go", "rows, p.Size, columns, p.Size)\n\tif", "columns, p.Size, rows, p.Size)\n\tif", "model/dit"},
