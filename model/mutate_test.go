@@ -112,7 +112,7 @@ func claims(t testing.TB, path string) (eval.Weights, map[string]string) {
 	if !strings.Contains(path, "/") {
 		path = filepath.Join(golden.Dir(), path+".safetensors")
 	}
-	f, err := weights.Open(path)
+	f, err := weights.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func quantize(t *testing.T, set *weights.Set) (quantized, plain string) {
 
 func openSet(t *testing.T, paths ...string) *weights.Set {
 	t.Helper()
-	set, err := weights.OpenSet(paths...)
+	set, err := weights.OpenSet(t.Context(), paths...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestLoRAOnQuantized(t *testing.T) {
 	}
 	with := func(file string) map[string][]float32 {
 		e := newEngine(t, Options{})
-		l, err := e.LoRA(path)
+		l, err := e.LoRA(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,7 +209,7 @@ func TestPartsAreTheCheckpoint(t *testing.T) {
 		"GGUF":           unetGGUF,
 		"the checkpoint": quantized,
 	} {
-		m, err := e.UNet(path)
+		m, err := e.UNet(t.Context(), path)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -226,7 +226,7 @@ func TestPartsAreTheCheckpoint(t *testing.T) {
 		"with prefix":    write(t, set, metadata, renamed(set, sd.ClipLSD1, sd.ClipLSD1)),
 		"the checkpoint": quantized,
 	} {
-		c, err := e.CLIP(sd.SD1, path)
+		c, err := e.CLIP(t.Context(), sd.SD1, path)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}

@@ -49,7 +49,7 @@ func newHand(t *testing.T) *hand {
 	t.Helper()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	base, err := weights.Open(emoji)
+	base, err := weights.Open(t.Context(), emoji)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func (h *hand) write() (merged string, paths map[string]string) {
 // apply puts LoRAs on the checkpoint.
 func apply(t *testing.T, e *Engine, c *Checkpoint, path string, strength float64) *Checkpoint {
 	t.Helper()
-	l, err := e.LoRA(path)
+	l, err := e.LoRA(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

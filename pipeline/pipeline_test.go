@@ -39,7 +39,7 @@ func newEngine(t *testing.T, o Options) *Engine {
 
 func open(t *testing.T, e *Engine, path string) *Checkpoint {
 	t.Helper()
-	c, err := e.Checkpoint(path)
+	c, err := e.Checkpoint(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +313,7 @@ func TestLoRAIsMerging(t *testing.T) {
 		}
 		return out
 	}
-	base, err := weights.Open(emoji)
+	base, err := weights.Open(t.Context(), emoji)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +364,7 @@ func TestLoRAIsMerging(t *testing.T) {
 	wantNoise := predict(t, want, shape, wantText)[0]
 
 	c := open(t, e, emoji)
-	l, err := e.LoRA(loraPath)
+	l, err := e.LoRA(t.Context(), loraPath)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -398,7 +398,7 @@ func TestLoRAIsMerging(t *testing.T) {
 	// The classic way merges into the weights, in their own dtype.
 	classic := newEngine(t, Options{Memory: pager.Classic})
 	old := open(t, classic, emoji)
-	if l, err = classic.LoRA(loraPath); err != nil {
+	if l, err = classic.LoRA(t.Context(), loraPath); err != nil {
 		t.Fatal(err)
 	}
 	if old.Model, _, err = l.On(old.Model, nil, strength, 0); err != nil {
@@ -425,7 +425,7 @@ func loraMovesItselfAlone(t *testing.T, path string) {
 		e := newEngine(t, Options{VRAM: vram})
 		c := open(t, e, emoji)
 		text := encode(t, c, "red apple")
-		l, err := e.LoRA(path)
+		l, err := e.LoRA(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -485,7 +485,7 @@ func TestReplacedCheckpoint(t *testing.T) {
 	old := open(t, e, path)
 	before := encode(t, old, "red apple")
 
-	base, err := weights.Open(path)
+	base, err := weights.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -521,10 +521,10 @@ func TestWrongFiles(t *testing.T) {
 	e := newEngine(t, Options{})
 	upscaler := "../models/upscale_models/realesr-animevideov3-x4.safetensors"
 	for what, open := range map[string]func() error{
-		"not a checkpoint that is known": func() error { _, err := e.Checkpoint(upscaler); return err },
-		"no autoencoder":                 func() error { _, err := e.VAE(upscaler); return err },
-		"not an upscaler":                func() error { _, err := e.Upscaler(emoji); return err },
-		"nowhere.safetensors":            func() error { _, err := e.LoRA("nowhere.safetensors"); return err },
+		"not a checkpoint that is known": func() error { _, err := e.Checkpoint(t.Context(), upscaler); return err },
+		"no autoencoder":                 func() error { _, err := e.VAE(t.Context(), upscaler); return err },
+		"not an upscaler":                func() error { _, err := e.Upscaler(t.Context(), emoji); return err },
+		"nowhere.safetensors":            func() error { _, err := e.LoRA(t.Context(), "nowhere.safetensors"); return err },
 	} {
 		if err := open(); err == nil || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), ".safetensors") {
 			t.Errorf("%v, want an error with the file and %q", err, what)

@@ -20,7 +20,7 @@ import (
 // has goldens of its own: height and width are not exchanged on the way.
 func TestNotSquare(t *testing.T) {
 	read := func(path string) eval.Weights {
-		f, err := weights.Open(path)
+		f, err := weights.Open(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +33,7 @@ func TestNotSquare(t *testing.T) {
 	config := c.Model.Checkpoint()
 	cond := encode(t, c, "red apple")
 	path := filepath.Join(golden.Dir(), "srvgg_x2.safetensors")
-	upscaler, err := e.Upscaler(path)
+	upscaler, err := e.Upscaler(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ type Upscaler struct {
 }
 
 // Upscaler opens an upscaler.
-func (e *Engine) Upscaler(path string) (*Upscaler, error) {
-	set, err := e.open(path)
+func (e *Engine) Upscaler(ctx context.Context, path string) (*Upscaler, error) {
+	set, err := e.open(ctx, path)
 	if err != nil {
 		return nil, err
 	}

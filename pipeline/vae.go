@@ -23,8 +23,8 @@ type VAE struct {
 }
 
 // VAE opens an autoencoder that is a file of its own.
-func (e *Engine) VAE(path string) (*VAE, error) {
-	set, src, err := e.tensorsOf(path)
+func (e *Engine) VAE(ctx context.Context, path string) (*VAE, error) {
+	set, src, err := e.tensorsOf(ctx, path)
 	if err != nil {
 		return nil, err
 	}

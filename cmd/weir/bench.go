@@ -155,7 +155,7 @@ func (b *stepBench) run(cmd *cobra.Command) (err error) {
 
 // times returns the seconds of each step after the first.
 func (b *stepBench) times(ctx context.Context, engine *pipeline.Engine) ([]float64, error) {
-	c, err := engine.Checkpoint(b.checkpoint)
+	c, err := engine.Checkpoint(ctx, b.checkpoint)
 	if err != nil {
 		return nil, err
 	}

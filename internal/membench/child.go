@@ -149,7 +149,7 @@ func (c *child) measure(ctx context.Context, a Act) (Measure, error) {
 // do does an act and returns its numbers.
 func (c *child) do(ctx context.Context, a Act) ([]float32, error) {
 	if a.Op == "open" {
-		m, err := c.engine.Checkpoint(a.File)
+		m, err := c.engine.Checkpoint(ctx, a.File)
 		if err != nil {
 			return nil, err
 		}
@@ -172,7 +172,7 @@ func (c *child) do(ctx context.Context, a Act) ([]float32, error) {
 		c.text, err = m.CLIP.Encode(ctx, a.Prompt, nil)
 		return c.text.Embed, err
 	case "lora":
-		l, err := c.engine.LoRA(a.File)
+		l, err := c.engine.LoRA(ctx, a.File)
 		if err != nil {
 			return nil, err
 		}
