@@ -17,7 +17,7 @@ import (
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/ir"
-	pkg "github.com/weir-run/weir/model"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/esrgan"
 	"github.com/weir-run/weir/model/llm"
@@ -29,14 +29,14 @@ import (
 	"github.com/weir-run/weir/weights"
 )
 
-// A model is a file of the repository and the way it is recognised. Detect returns
+// A file is one of the repository and the way it is recognised. Detect returns
 // what its networks read.
-type model struct {
+type file struct {
 	path   string
 	detect func(src nn.Tensors, metadata map[string]string) (*nn.Audit, error)
 }
 
-var models = []model{
+var models = []file{
 	{"../models/checkpoints/emoji.safetensors", checkpoint},
 	{"../models/upscale_models/realesr-animevideov3-x4.safetensors", upscaler},
 	{"unet_sd15", unet}, {"unet_sdxl", unet}, {"unet_sdxl_heads", unet},
@@ -80,12 +80,17 @@ func unet(src nn.Tensors, metadata map[string]string) (*nn.Audit, error) {
 }
 
 func zImage(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
-	c, ok, err := zimage.Detect(src, sd.UNetPrefix)
-	if err != nil || !ok {
+	c, err := zimage.Detect(src)
+	if err != nil || c == nil {
 		return nil, cmp.Or(err, errOther)
 	}
-	return c.Check(src, sd.UNetPrefix), compile(src, func(s nn.Scope) {
-		zimage.Denoiser(s.Sub(sd.UNetPrefix), c, zimage.Size{Batch: 2, Height: 5, Width: 8, Tokens: 3})
+	return c.Check(src), denoiser(src, c.Channels, c)
+}
+
+// denoiser plans a denoiser for text as it reads it.
+func denoiser(src nn.Source, channels int, c eval.Network) error {
+	return compile(src, func(s nn.Scope) {
+		c.Denoiser(s.Sub(model.DenoiserPrefix), model.Shape{Batch: 2, Channels: channels, Time: 1, Height: 5, Width: 8, Tokens: 3})
 	})
 }
 
@@ -115,7 +120,7 @@ func t5Encoder(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := pkg.TextShape{Batch: 2, Tokens: 7, Masked: true, States: pkg.States{Norm: true}}
+	in := model.TextShape{Batch: 2, Tokens: 7, Masked: true, States: model.States{Norm: true}}
 	return c.Check(src, ""), compile(src, func(s nn.Scope) { t5.Text(s, c, in) })
 }
 
@@ -124,7 +129,7 @@ func languageModel(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := pkg.TextShape{Batch: 2, Tokens: 7, Masked: true}
+	in := model.TextShape{Batch: 2, Tokens: 7, Masked: true}
 	return c.Check(src, ""), compile(src, func(s nn.Scope) { llm.Text(s, c, in) })
 }
 
@@ -233,7 +238,7 @@ func TestMutations(t *testing.T) {
 }
 
 // try changes one tensor.
-func try(t *testing.T, r *rand.Rand, m model, w eval.Weights, metadata map[string]string, audit *nn.Audit, name string) {
+func try(t *testing.T, r *rand.Rand, m file, w eval.Weights, metadata map[string]string, audit *nn.Audit, name string) {
 	t.Helper()
 	was := w[name]
 	how := mutate(r, w, name)
