@@ -6,8 +6,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/internal/published"
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/llm"
@@ -234,6 +238,40 @@ func TestDetectErrors(t *testing.T) {
 			tt.change(w)
 			if _, err := llm.Detect(w, ""); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestPublished reads every tensor of published models but the heads that
+// predict the next token.
+func TestPublished(t *testing.T) {
+	tests := map[string]struct {
+		want llm.Config
+		kind string
+	}{
+		"qwen3-0.6b":          {llm.Config{Layers: 28, Width: 1024, Heads: 16, KVHeads: 8, HeadDim: 128, Inner: 3072, Vocab: 151936, QKNorm: true, Norm: true}, "Qwen 3"},
+		"qwen3-4b":            {llm.Config{Layers: 36, Width: 2560, Heads: 32, KVHeads: 8, HeadDim: 128, Inner: 9728, Vocab: 151936, QKNorm: true, Norm: true}, "Qwen 3"},
+		"qwen3-8b":            {llm.Config{Layers: 36, Width: 4096, Heads: 32, KVHeads: 8, HeadDim: 128, Inner: 12288, Vocab: 151936, QKNorm: true, Norm: true}, "Qwen 3"},
+		"qwen2.5-7b":          {llm.Config{Layers: 28, Width: 3584, Heads: 28, KVHeads: 4, HeadDim: 128, Inner: 18944, Vocab: 152064, Bias: true, Norm: true}, "Qwen 2.5"},
+		"mistral3-24b":        {llm.Config{Layers: 40, Width: 5120, Heads: 32, KVHeads: 8, HeadDim: 128, Inner: 32768, Vocab: 131072, Norm: true}, "Mistral Small 3"},
+		"mistral3-24b-pruned": {llm.Config{Layers: 30, Width: 5120, Heads: 32, KVHeads: 8, HeadDim: 128, Inner: 32768, Vocab: 131072}, "Mistral Small 3"},
+		"llama3-8b":           {llm.Config{Layers: 32, Width: 4096, Heads: 32, KVHeads: 8, HeadDim: 128, Inner: 14336, Vocab: 128320, Norm: true}, "Llama 3"},
+		"gemma2-2b":           {llm.Config{Layers: 26, Width: 2304, Heads: 8, KVHeads: 4, HeadDim: 256, Inner: 9216, Vocab: 256000, Norm: true}, "Gemma 2"},
+		"gemma3-12b":          {llm.Config{Layers: 48, Width: 3840, Heads: 16, KVHeads: 8, HeadDim: 256, Inner: 15360, Vocab: 262208, QKNorm: true, Norm: true}, "Gemma 3"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := published.Tensors(t, name, "")
+			delete(w, "model.lm_head.weight")
+			got, err := llm.Detect(w, "")
+			if err != nil || got.Name != tt.kind {
+				t.Fatalf("got %+v, %v", got, err)
+			}
+			published.Complete(t, w, got.Check(w, ""))
+			got.Kind = llm.Kind{}
+			if d := cmp.Diff(tt.want, got, cmpopts.IgnoreUnexported(llm.Config{}, llm.Kind{})); d != "" {
+				t.Error(d)
 			}
 		})
 	}

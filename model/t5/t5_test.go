@@ -5,8 +5,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/internal/published"
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
@@ -113,5 +117,18 @@ func TestDetectErrors(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestPublished reads every tensor of published models.
+func TestPublished(t *testing.T) {
+	for name, vocabulary := range map[string]int{"t5xxl": 32128, "umt5xxl": 256384} {
+		w := published.Tensors(t, name, "text.")
+		got, err := t5.Detect(w, "text.")
+		want := t5.Config{Layers: 24, Width: 4096, Heads: 64, Inner: 4096, FF: 10240, Vocab: vocabulary, Each: name == "umt5xxl", Gated: true}
+		if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(t5.Config{})); err != nil || d != "" {
+			t.Errorf("%s: %v %s", name, err, d)
+		}
+		published.Complete(t, w, got.Check(w, "text."))
 	}
 }

@@ -1,27 +1,23 @@
 """Tiny decoder-only language models with random weights, as text encoders.
 
-    python testdata/golden/llm.py COMFYUI
+    COMFYUI=/path/to/ComfyUI python testdata/golden/llm.py
     made: llm_qwen3.safetensors llm_qwen25.safetensors llm_mistral.safetensors llm_llama.safetensors llm_gemma2.safetensors llm_gemma3.safetensors
 
-COMFYUI is a checkout of ComfyUI 0.33, whose classes give the states. transformers'
+The classes of ComfyUI 0.33 give the states. transformers'
 models have the same weights and must give the same states. The cap that
 transformers puts on the scores of Gemma 2's attention is off: ComfyUI has none.
 """
 
 import os
-import sys
 
-here = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, sys.argv[1])
-sys.argv = ["llm.py", "--cpu"]
-import comfy.options
-
-comfy.options.enable_args_parsing()
 import torch
 import transformers as tf
-from comfy.ops import disable_weight_init
-from comfy.text_encoders import llama
 from safetensors.torch import save_file
+
+import comfyui
+from comfy.text_encoders import llama
+
+here = os.path.dirname(os.path.abspath(__file__))
 
 torch.set_num_threads(1)
 VOCAB, WIDTH, LAYERS, FF, LENGTH = 120, 32, 4, 40, 13
@@ -56,7 +52,7 @@ def inputs(length):
 @torch.no_grad()
 def model(name, seed, config, cls, conf, save=True):
     layers = config.num_hidden_layers
-    net = llama.Llama2_(config, device="cpu", dtype=torch.float32, ops=disable_weight_init).eval()
+    net = llama.Llama2_(config, device="cpu", dtype=torch.float32, ops=comfyui.settings["operations"]).eval()
     randomize(net, seed)
     tokens, mask = inputs(LENGTH)
     last, states = net(tokens, attention_mask=mask, intermediate_output=list(range(layers)), final_layer_norm_intermediate=False, dtype=torch.float32)

@@ -1,27 +1,22 @@
 """Tiny encoders of T5 and UMT5 with random weights.
 
-    python testdata/golden/t5.py COMFYUI
+    COMFYUI=/path/to/ComfyUI python testdata/golden/t5.py
     made: t5.safetensors t5_old.safetensors umt5.safetensors
 
-transformers gives the states. COMFYUI is a checkout of ComfyUI 0.33, whose class
-has the same weights and must give the same where tokens are not masked.
+transformers gives the states. The class of ComfyUI 0.33 has the same
+weights and must give the same where tokens are not masked.
 """
 
 import os
-import sys
 
-here = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, sys.argv[1])
-sys.argv = ["t5.py", "--cpu"]
-import comfy.options
-
-comfy.options.enable_args_parsing()
 import torch
-from comfy.ops import disable_weight_init
-from comfy.text_encoders.t5 import T5
 from safetensors.torch import save_file
 from transformers import T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
 
+import comfyui
+from comfy.text_encoders.t5 import T5
+
+here = os.path.dirname(os.path.abspath(__file__))
 torch.set_num_threads(1)
 VOCAB, WIDTH, INNER, HEADS, LAYERS, FF, LENGTH = 100, 48, 16, 3, 3, 64, 150
 
@@ -43,7 +38,7 @@ def model(name, seed, cls, config, kind):
     free = net(input_ids=tokens).last_hidden_state
 
     theirs = T5(dict(num_layers=LAYERS, d_model=WIDTH, d_kv=INNER, num_heads=HEADS, d_ff=FF, vocab_size=VOCAB, model_type="umt5" if name == "umt5" else "t5",
-                     dense_act_fn="gelu_pytorch_tanh" if gated else "relu", is_gated_act=gated), torch.float32, "cpu", disable_weight_init).eval()
+                     dense_act_fn="gelu_pytorch_tanh" if gated else "relu", is_gated_act=gated), **comfyui.settings).eval()
     missing, unexpected = theirs.load_state_dict(net.state_dict(), strict=False)
     assert not missing and unexpected in ([], ["encoder.embed_tokens.weight"]), (missing, unexpected)
     seen = mask.bool()
