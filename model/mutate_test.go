@@ -20,6 +20,7 @@ import (
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/esrgan"
+	"github.com/weir-run/weir/model/flux"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/model/zimage"
@@ -41,6 +42,7 @@ var models = []file{
 	{"vae", vae},
 	{"clip_l", encoder("cond_stage_model.transformer.")}, {"open_clip", encoder("conditioner.embedders.1.model.")},
 	{"zimage", zImage},
+	{"flux1", fluxes}, {"flux1_fill", fluxes}, {"flux2", fluxes}, {"flux2_klein", fluxes}, {"chroma", fluxes},
 	{"esrgan_x1", upscaler}, {"esrgan_x2", upscaler}, {"esrgan_x4", upscaler},
 	{"realesrgan_x2", upscaler}, {"realesrgan_x4", upscaler}, {"srvgg_x2", upscaler}, {"srvgg_x4", upscaler},
 }
@@ -77,6 +79,14 @@ func unet(src nn.Tensors, metadata map[string]string) (*nn.Audit, error) {
 
 func zImage(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
 	c, err := zimage.Detect(src)
+	if err != nil || c == nil {
+		return nil, cmp.Or(err, errOther)
+	}
+	return c.Check(src), denoiser(src, c.Channels, c)
+}
+
+func fluxes(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
+	c, err := flux.Detect(src)
 	if err != nil || c == nil {
 		return nil, cmp.Or(err, errOther)
 	}
@@ -152,6 +162,7 @@ func claims(t testing.TB, path string) (eval.Weights, map[string]string) {
 var sizes = map[string]int{
 	"token_embedding.weight": 0, "position_embedding.weight": 0, "positional_embedding": 0,
 	"text_projection.weight": 0, "text_projection": 1, "label_emb.0.0.weight": 1,
+	"img_in.weight": 1, "txt_in.weight": 1, "vector_in.in_layer.weight": 1,
 }
 
 // free reports whether a tensor of another shape is a tensor of another model.
@@ -278,7 +289,7 @@ func FuzzDetect(f *testing.F) {
 			w[name] = eval.Weight{DType: dt, Shape: x.Shape}
 		}
 		for _, detect := range []func(nn.Tensors, map[string]string) (*nn.Audit, error){
-			checkpoint, unet, zImage, vae, upscaler, encoder(""), encoder(sd.ClipLSD1), encoder(sd.ClipLSDXL), encoder(sd.ClipG), encoder(sd.ClipGConverted),
+			checkpoint, unet, zImage, fluxes, vae, upscaler, encoder(""), encoder(sd.ClipLSD1), encoder(sd.ClipLSDXL), encoder(sd.ClipG), encoder(sd.ClipGConverted),
 		} {
 			if _, err := detect(w, nil); err != nil && len(err.Error()) > 4000 {
 				t.Errorf("an error of %d bytes: %.300s", len(err.Error()), err.Error())
