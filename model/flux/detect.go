@@ -95,14 +95,17 @@ func (c *Config) read(src nn.Tensors, names nn.Names) (err error) {
 	}
 	in.add(1, "img_in.weight")
 	out.add(0, "final_layer.linear.weight", "final_layer.linear.bias")
+	if !nn.Agree(src, prefix, out...) {
+		return fault.New(fault.Model, "%sfinal_layer.linear.weight and %sfinal_layer.linear.bias are for different numbers of features", prefix, prefix)
+	}
 	square := c.patch().Size * c.patch().Size
 	read, write := nn.Agreed(src, prefix, in...), nn.Agreed(src, prefix, out...)
 	c.In, c.Channels = read/square, write/square
 	switch {
 	case c.Width == 0 || c.HeadDim == 0 || c.Hidden == 0 || c.Context == 0 || read == 0 || write == 0:
 		return fault.New(fault.Model, "the file is incomplete: the sizes of the network cannot be told from tensors %sdouble_blocks..., %simg_in.weight, %stxt_in.weight and %sfinal_layer.linear.weight", prefix, prefix, prefix, prefix)
-	case read%square != 0 || write%square != 0 || c.In < c.Channels:
-		return fault.New(fault.Model, "tokens have %d features (%simg_in.weight) and become %d (%sfinal_layer.linear.weight), expected multiples of %d, the first no smaller", read, prefix, write, prefix, square)
+	case read%square != 0 || write%square != 0 || c.In < c.Channels || c.Kind != Flux1 && c.In != c.Channels:
+		return fault.New(fault.Model, "tokens have %d features (%simg_in.weight) and become %d (%sfinal_layer.linear.weight), expected multiples of %d, the first no smaller, and both the same but for FLUX.1", read, prefix, write, prefix, square)
 	case c.HeadDim%16 != 0 || c.Width%c.HeadDim != 0:
 		return fault.New(fault.Model, "tokens have %d features and heads %d (%sdouble_blocks.0.img_attn.norm.query_norm), expected a multiple of it, and of 16", c.Width, c.HeadDim, prefix)
 	case c.Context == longCat && c.Kind == Flux1 && c.Vector == 0:
