@@ -134,8 +134,11 @@ func (c *VisionConfig) measure(src nn.Source, prefix string, projection bool) er
 		nn.Axis{Name: c.names.positions, I: 1}, nn.Axis{Name: c.names.patches + ".weight"})
 	c.Inner = nn.Agreed(src, prefix, nn.Axis{Name: first.up + ".weight"}, nn.Axis{Name: first.up + ".bias"}, nn.Axis{Name: first.down + ".weight", I: 1})
 	c.Patch = nn.Agreed(src, prefix, nn.Axis{Name: c.names.patches + ".weight", I: 2}, nn.Axis{Name: c.names.patches + ".weight", I: 3})
-	if _, shape, ok := src.Lookup(prefix + c.names.patches + ".weight"); ok && len(shape) == 2 {
+	switch _, shape, ok := src.Lookup(prefix + c.names.patches + ".weight"); {
+	case ok && len(shape) == 2:
 		return fmt.Errorf("tensor %s has the shape %v: this is an encoder for pictures of any shape (SigLIP 2 NaFlex), which is not supported", prefix+c.names.patches+".weight", shape)
+	case c.Patch == 0:
+		return fmt.Errorf("there is no tensor %s, or it is not as large as a patch in its last dimensions: its shape is %v", prefix+c.names.patches+".weight", shape)
 	}
 	positions := nn.Agreed(src, prefix, nn.Axis{Name: c.names.positions})
 	if c.Class {
