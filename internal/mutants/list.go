@@ -52,15 +52,15 @@ var mutants = []mutant{
 	{"latents keep the autoencoder's scale", "latent/format.go", "return v/scale + shift", "return v", "latent node"},
 	{"a condition gets the text of another", "pipeline/model.go", "c := conds[i/batch]", "c := conds[0]", "pipeline node"},
 
-	{"SDXL is told width and height exchanged", "node/sampler.go", "{height, width, 0, 0, height, width}", "{width, height, 0, 0, width, height}", "node"},
+	{"SDXL is told width and height exchanged", "node/guider.go", "{height, width, 0, 0, height, width}", "{width, height, 0, 0, width, height}", "node"},
 	{"samplers are not prepared", "node/sampler.go", "model.Prefetch(shape, tokens)", "_, _ = shape, tokens", "node"},
 	{"the last step tells nobody", "node/sampler.go", "if step >= steps-1 {", "if step >= steps {", "node"},
 	{"latents have width and height exchanged", "node/latent.go", `c.Int("batch_size"), 1, c.Int("height"), c.Int("width")`, `c.Int("batch_size"), 1, c.Int("width"), c.Int("height")`, "node"},
 
-	{"guidance is off by the unconditioned", "diffusion/guidance.go", "term{1 - g.job.CFG, n}", "term{-g.job.CFG, n}", "diffusion"},
+	{"guidance is off by the unconditioned", "diffusion/rules.go", "term{1 - g.Scale, g.Negative}", "term{-g.Scale, g.Negative}", "diffusion"},
 	{"step noise has the seed of the first", "diffusion/noise.go", "\t\tseed++\n", "", "diffusion"},
 	{"what inpainting keeps has the first noise", "diffusion/noise.go", "NewGenerator(n.Seed+1).Normal", "NewGenerator(n.Seed).Normal", "diffusion"},
-	{"Karras with another rho", "diffusion/schedule.go", "const rho = 7", "const rho = 6", "diffusion"},
+	{"Karras with another rho", "diffusion/schedule.go", "p.Max(), 7) }", "p.Max(), 6) }", "diffusion"},
 
 	{"patches have the sides exchanged", "model/dit/patch.go", "rows, p.Size, columns, p.Size)\n\tif", "columns, p.Size, rows, p.Size)\n\tif", "model/dit"},
 	{"positions have the sides exchanged", "model/dit/rope.go", "begin[1] += float64(row)", "begin[2] += float64(row)", "model/dit"},
