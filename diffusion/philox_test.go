@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/process"
 )
 
 // TestPhilox compares with the known answers of Random123.
@@ -31,7 +33,7 @@ func TestPhilox(t *testing.T) {
 // as those of torch.randn on a CUDA device, and with a model of the kernel.
 func TestCUDANoise(t *testing.T) {
 	out := make([]float32, 12)
-	CUDA.generator(0).Normal(out)
+	CUDA.generator(0).Normal(t.Context(), out)
 	for i, want := range []float64{-0.92466259, -0.42534415, -2.6438457, 0.14518388, -0.12086647, -0.57972564,
 		-0.62285122, -0.32838709, -1.07454231, -0.36314407, -1.67105067, 2.26550497} {
 		if math.Abs(float64(out[i])-want) > 2e-6 {
@@ -59,7 +61,7 @@ func TestCUDANoise(t *testing.T) {
 			n++
 			want := f.F32(name)
 			got := make([]float32, len(want))
-			g.Normal(got)
+			g.Normal(t.Context(), got)
 			for k := range want {
 				if math.Abs(float64(got[k]-want[k])) > 3e-6 {
 					t.Errorf("%s: number %d is %v, want %v", name, k, got[k], want[k])
@@ -95,31 +97,31 @@ func TestStepNoise(t *testing.T) {
 		"dpmpp_2m_sde_heun_gpu": true, "dpmpp_3m_sde_gpu": true, "ddpm": true, "lcm": true, "res_multistep_ancestral": true,
 		"res_multistep_ancestral_cfg_pp": true, "er_sde": true, "seeds_2": true, "seeds_3": true, "sa_solver": true, "sa_solver_pece": true,
 	}
-	table := StableDiffusion(Epsilon, false)
+	table := discrete(process.Epsilon, false)
 	for _, s := range Samplers() {
 		j := job(table)
 		j.Sampler, j.CFG = s, 2
 		j.Negative = j.Positive
-		cpu := mustSample(t, &known{table: table}, j)
+		cpu := mustSample(t, &known{process: table}, j)
 		j.Noise.Source = CUDA
-		e, _ := golden.RelativeError(mustSample(t, &known{table: table}, j), cpu)
+		e, _ := golden.RelativeError(mustSample(t, &known{process: table}, j), cpu)
 		if differs := e != 0; differs != fromSource[s] {
 			t.Errorf("%s: the source of the noise changes the latents: %v", s, differs)
 		}
 	}
 	for _, s := range samplers {
-		if paths := strings.HasPrefix(s.name, "dpmpp_") && strings.Contains(s.name, "sde"); paths != (States(s.name) > States("euler")) {
-			t.Errorf("%s holds %d states", s.name, States(s.name))
+		if paths := strings.HasPrefix(s.Name, "dpmpp_") && strings.Contains(s.Name, "sde"); paths != (s.states() > samplers[0].states()) {
+			t.Errorf("%s holds %d states", s.Name, s.states())
 		}
 	}
 	// On a CUDA device the generator has the seed itself, and each call follows
 	// the one before.
-	shape := Shape{1, 4, 8, 8}
-	draw := Noise{Seed: 5, Source: CUDA}.steps(shape)
+	shape := latent.Picture(1, 4, 8, 8)
+	draw := Noise{Seed: 5, Source: CUDA}.steps(t.Context(), shape)
 	g := CUDA.generator(5)
 	for range 3 {
 		want := make([]float32, shape.Elems())
-		g.Normal(want)
+		g.Normal(t.Context(), want)
 		same(t, "a step", draw(), want)
 	}
 	same(t, "the first noise", Noise{Seed: 5, Source: CUDA}.First(t.Context(), shape), Randn(5, shape.Elems()))
@@ -131,9 +133,9 @@ func TestStepNoise(t *testing.T) {
 			source = CUDA
 		}
 		want := make([]float32, shape.Elems())
-		source.generator(uint64(seedSequence(5, nil, brownianPool))).Normal(want)
+		source.generator(uint64(seedSequence(5, nil, brownianPool))).Normal(t.Context(), want)
 		got := Noise{Seed: 5, Source: CUDA}.path(t.Context(), []float64{9, 3, 1, 0}, shape, bySource)(1, 9)
 		golden.Check(t, fmt.Sprint("a path by the source: ", bySource), got, want, 1e-6)
 	}
-	same(t, "a step on the processor", Noise{Seed: 5}.steps(shape)(), Randn(6, shape.Elems()))
+	same(t, "a step on the processor", Noise{Seed: 5}.steps(t.Context(), shape)(), Randn(6, shape.Elems()))
 }
