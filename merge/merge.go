@@ -104,13 +104,14 @@ func (w *Weight) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if len(p) == 0 {
 		return ctx.Err()
 	}
-	loaded, err := w.load(ctx)
+	size := int64(w.columns * w.dtype.Size())
+	from, to := int(off/size), int((off+int64(len(p))+size-1)/size)
+	r := w.reading(from, to)
+	loaded, err := r.load(ctx)
 	if err != nil {
 		return err
 	}
-	size := int64(w.columns * w.dtype.Size())
-	from, to := off/size, (off+int64(len(p))+size-1)/size
-	return w.each(ctx, int(from), int(to), func(b *block) error {
+	return r.each(ctx, from, to, 1, func(b *block, _ int) error {
 		if err := b.apply(ctx, loaded); err != nil {
 			return err
 		}
@@ -121,7 +122,7 @@ func (w *Weight) ReadAt(ctx context.Context, p []byte, off int64) error {
 			dtype.FromF32(p[at+first:at+end], b.values[first/size*int64(w.columns):end/size*int64(w.columns)], w.dtype)
 			return nil
 		}
-		raw := make([]byte, int64(b.n)*size)
+		raw := sized(&b.raw, b.n*int(size), w.rawBytes(b.most))
 		dtype.FromF32(raw, b.values, w.dtype)
 		copy(p[at+first:at+end], raw[first:end])
 		return nil
@@ -129,16 +130,16 @@ func (w *Weight) ReadAt(ctx context.Context, p []byte, off int64) error {
 }
 
 // load reads what is needed of all changes.
-func (w *Weight) load(ctx context.Context) ([]loaded, error) {
+func (r *reading) load(ctx context.Context) ([]loaded, error) {
 	var all []loaded
-	for i, c := range w.changes {
+	for i, c := range r.changes {
 		d, err := c.load(ctx)
 		if err != nil {
 			return nil, err
 		}
-		next := loaded{&w.changes[i], d, nil}
+		next := loaded{&r.changes[i], d, nil}
 		if c.Magnitude != "" {
-			if next.lengths, err = w.lengths(ctx, i, append(all, next)); err != nil {
+			if next.lengths, err = r.lengths(ctx, i, append(all, next)); err != nil {
 				return nil, err
 			}
 		}
@@ -163,8 +164,8 @@ func (b *block) apply(ctx context.Context, changes []loaded) error {
 		if rows == 0 {
 			continue
 		}
-		change := b.room(len(values))
-		if err := c.rows(ctx, change, values, from, rows); err != nil {
+		change := sized(&b.change, len(values), b.most)
+		if err := c.rows(ctx, &b.room, change, values, from, rows); err != nil {
 			return err
 		}
 		switch {
