@@ -35,7 +35,7 @@ func whole(ctx context.Context, d delta) (matrix, error) {
 	height, columns := size(d)
 	m := matrix{columns: columns}
 	m.values = make([]float32, height*m.columns)
-	rows := max(1, blockElements/m.columns)
+	rows := min(height, max(1, blockElements/m.columns))
 	r := &room{most: rows * columns}
 	for from := 0; from < height; from += rows {
 		if err := ctx.Err(); err != nil {

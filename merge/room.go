@@ -116,7 +116,7 @@ func (w *Weight) loading(c *Change) int64 {
 		n += c.matrixBytes(c.First.Whole) + c.matrixBytes(c.Second.Whole)
 	}
 	if c.Transposed { // once as it is made and once as it is kept
-		n += 2*4*w.base.Elements() + wholeRoom(int64(w.height))
+		n += 2*4*w.base.Elements() + (4+8)*min(w.base.Elements(), max(blockElements, int64(w.height)))
 	}
 	if c.Magnitude != "" {
 		n += c.matrixBytes(c.Magnitude)
@@ -155,18 +155,17 @@ func (c *Change) loadBytes(f lora.Factor) int64 {
 
 // wholeBytes bounds the bytes that a factor takes which is kept as one matrix.
 func (c *Change) wholeBytes(f lora.Factor) int64 {
-	rows, columns := c.dims(f.Whole)
-	if f.Whole == "" {
-		_, columns = c.productDims(f)
-		if rows, _ = c.dims(f.A); f.Transposed {
-			_, rows = c.dims(f.A)
-		}
+	if ref, ok := c.Set.Lookup(f.Whole); ok {
+		_, columns := c.dims(f.Whole)
+		return 4*ref.Elements() + int64(ref.DType.Size())*min(ref.Elements(), max(blockElements, columns))
 	}
-	return 4*rows*columns + wholeRoom(columns)
+	_, columns := c.productDims(f)
+	rows, _ := c.dims(f.A)
+	if f.Transposed {
+		_, rows = c.dims(f.A)
+	}
+	return 4 * rows * columns
 }
-
-// wholeRoom bounds the room of whole for rows of so many columns.
-func wholeRoom(columns int64) int64 { return (4 + 8) * max(blockElements, columns) }
 
 // productDims returns the rows and columns of the second matrix of a product, with
 // the core in it if there is one.
