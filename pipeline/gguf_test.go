@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/internal/synth"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/weights"
@@ -58,7 +58,7 @@ func everything(t *testing.T, c *Checkpoint) map[string][]float32 {
 		t.Fatal(err)
 	}
 	return map[string][]float32{
-		"text": text.Embed, "noise": predict(t, c, diffusion.Shape{1, 4, 16, 16}, text)[0], "latents": l.Samples, "picture": m.Pix(),
+		"text": text.Embed, "noise": predict(t, c, latent.Picture(1, 4, 16, 16), text)[0], "latents": l.Data, "picture": m.Pix(),
 	}
 }
 
@@ -196,7 +196,7 @@ func TestPartsAreTheCheckpoint(t *testing.T) {
 	e := newEngine(t, Options{})
 	whole := open(t, e, plain)
 	text := encode(t, whole, "red apple")
-	shape := diffusion.Shape{1, 4, 16, 16}
+	shape := latent.Picture(1, 4, 16, 16)
 	noise := predict(t, whole, shape, text)[0]
 
 	set := openSet(t, plain)
