@@ -21,13 +21,13 @@ type block struct {
 	values  []float32 // of the weight
 }
 
-// blockRows returns how many rows a block has, if no rotation needs more.
+// blockRows returns how many rows a block has at most, if no rotation needs more.
 func (w *Weight) blockRows() int { return max(1, blockElements/w.columns) }
 
-// bounds returns where the blocks begin that have the rows from..to, and the
-// end of the last one. No block ends within rows that a rotation mixes.
-func (w *Weight) bounds(from, to int) []int {
-	rows := w.blockRows()
+// bounds returns where the blocks of so many rows begin that have the rows
+// from..to, and the end of the last one. No block ends within rows that a
+// rotation mixes.
+func (w *Weight) bounds(from, to, rows int) []int {
 	all := []int{w.uncut(from, -1)}
 	for at := all[0]; at < to; {
 		at = w.uncut(min(at+rows, to), 1)
@@ -62,42 +62,36 @@ type reading struct {
 	blocks []*block // one for each goroutine
 }
 
-// reading returns what reads the rows from..to.
-func (w *Weight) reading(from, to int) *reading {
-	bounds := w.bounds(from, to)
-	r := &reading{w, make([]*block, w.workers(len(bounds)-1, w.largestBlock()))}
+func (w *Weight) reading() *reading {
+	r := &reading{w, make([]*block, w.workers())}
 	for i := range r.blocks {
 		r.blocks[i] = &block{}
 	}
 	return r
 }
 
-// each calls visit with blocks of the weight that have the rows from..to, and the
-// values of the base in them. It is called by several goroutines, for different
-// blocks. Each goroutine takes so many blocks in a row, in order, of which visit is
-// told the number.
-func (r *reading) each(ctx context.Context, from, to, row int, visit func(b *block, run int) error) error {
-	bounds := r.bounds(from, to)
-	runs := (len(bounds) - 1 + row - 1) / row
-	most := 0
-	for i, bound := range bounds[1:] {
-		most = max(most, bound-bounds[i])
-	}
+// each calls visit with blocks of the weight, and the values of the base in them. It
+// is called by several goroutines, for different blocks. Those of a run, which is
+// from one of the bounds to the next, go to one goroutine, in order.
+func (r *reading) each(ctx context.Context, bounds []int, visit func(b *block, run int) error) error {
+	runs := len(bounds) - 1
+	most := r.largestBlock() * r.columns
 	errs := make([]error, min(len(r.blocks), runs))
 	var next atomic.Int64
 	var done sync.WaitGroup
 	for i := range errs {
 		done.Go(func() {
 			b := r.blocks[i]
-			b.most = max(b.most, most*r.columns)
+			b.most = most
 			errs[i] = fault.Guard(func() error {
 				for {
 					run := int(next.Add(1)) - 1
 					if run >= runs {
 						return nil
 					}
-					for at := run * row; at < min((run+1)*row, len(bounds)-1); at++ {
-						b.from, b.n = bounds[at], bounds[at+1]-bounds[at]
+					blocks := r.bounds(bounds[run], bounds[run+1], r.rows)
+					for i, end := range blocks[1:] {
+						b.from, b.n = blocks[i], end-blocks[i]
 						if err := r.read(ctx, b); err != nil {
 							return err
 						}

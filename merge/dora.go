@@ -110,9 +110,9 @@ const squareRuns = 16
 func (r *reading) columnSquares(ctx context.Context, changes []loaded) ([]float64, error) {
 	last := changes[len(changes)-1]
 	from, to := last.span(0, r.height)
-	blocks := len(r.bounds(from, to)) - 1
-	sums := make([][]float64, squareRuns)
-	err := r.each(ctx, from, to, (blocks+squareRuns-1)/squareRuns, func(b *block, run int) error {
+	bounds := r.bounds(from, to, (to-from+squareRuns-1)/squareRuns)
+	sums := make([][]float64, len(bounds)-1)
+	err := r.each(ctx, bounds, func(b *block, run int) error {
 		if err := b.apply(ctx, changes[:len(changes)-1]); err != nil {
 			return err
 		}

@@ -45,23 +45,30 @@ type Weight struct {
 	threads int
 	columns int // of the matrix that the weight is: the elements of a row
 	height  int // its rows
+	room    int64
+	rows    int // of a block, if no rotation needs more
 	norms   norms
 }
 
 // New returns a weight with changes, which are merged in their order by so
-// many goroutines at once; 0 means as many as there are cores. It reads
-// nothing.
-func New(base weights.Ref, changes []Change, threads int) *Weight {
+// many goroutines at once; 0 means as many as there are cores. The less room
+// they have together, in bytes, the smaller are the blocks they work on, and the
+// fewer they are at last. It reads nothing.
+func New(base weights.Ref, changes []Change, threads int, room int64) *Weight {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	w := &Weight{base: base, dtype: DType(base.DType), changes: changes, threads: threads, columns: 1, height: 1, norms: newNorms()}
+	w := &Weight{base: base, dtype: DType(base.DType), changes: changes, threads: threads, columns: 1, height: 1, norms: newNorms(), room: room}
 	for i, n := range base.Shape {
 		if i == 0 {
 			w.height = n
 		} else {
 			w.columns *= n
 		}
+	}
+	w.rows = w.blockRows()
+	for w.rows > 1 && w.roomBytes(w.largestBlock())*int64(threads) > room {
+		w.rows /= 2
 	}
 	return w
 }
@@ -106,12 +113,12 @@ func (w *Weight) ReadAt(ctx context.Context, p []byte, off int64) error {
 	}
 	size := int64(w.columns * w.dtype.Size())
 	from, to := int(off/size), int((off+int64(len(p))+size-1)/size)
-	r := w.reading(from, to)
+	r := w.reading()
 	loaded, err := r.load(ctx)
 	if err != nil {
 		return err
 	}
-	return r.each(ctx, from, to, 1, func(b *block, _ int) error {
+	return r.each(ctx, w.bounds(from, to, w.rows), func(b *block, _ int) error {
 		if err := b.apply(ctx, loaded); err != nil {
 			return err
 		}

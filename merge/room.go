@@ -5,10 +5,6 @@ import (
 	"github.com/weir-run/weir/model/lora"
 )
 
-// workerBytes bounds the rooms of a reading's goroutines together, unless one
-// alone needs more.
-const workerBytes = 32 << 20
-
 // A room is the memory that a goroutine merges one block after another in. Each
 // part of it is made when it is first needed, for the largest block.
 type room struct {
@@ -38,15 +34,13 @@ func (w *Weight) Scratch() int64 {
 	for i := range w.changes {
 		n += w.loading(&w.changes[i])
 	}
-	largest := w.largestBlock()
-	blocks := (w.height + w.blockRows() - 1) / w.blockRows()
-	return n + int64(w.workers(blocks+1, largest))*w.roomBytes(largest)
+	return n + int64(w.workers())*w.roomBytes(w.largestBlock())
 }
 
-// workers returns how many goroutines work on so many blocks, of which the largest
-// has so many rows.
-func (w *Weight) workers(blocks, rows int) int {
-	return min(w.threads, blocks, max(1, int(workerBytes/w.roomBytes(rows))))
+// workers returns how many goroutines work at once at most.
+func (w *Weight) workers() int {
+	blocks := (w.height + w.rows - 1) / w.rows
+	return min(w.threads, blocks, max(1, int(w.room/w.roomBytes(w.largestBlock()))))
 }
 
 // largestBlock bounds the rows of a block. One ends where no rotation is cut: as
@@ -58,7 +52,7 @@ func (w *Weight) largestBlock() int {
 			gap, last = max(gap, row-last), row
 		}
 	}
-	return min(w.height, w.blockRows()+gap-1)
+	return min(w.height, w.rows+gap-1)
 }
 
 // grouped reports whether a change mixes rows.

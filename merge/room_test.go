@@ -1,14 +1,19 @@
 package merge
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/model/lora"
 	"github.com/weir-run/weir/weights"
 )
+
+// plenty is room for as many goroutines as there are, with the largest blocks.
+const plenty = 1 << 30
 
 // TestScratchIsWhatIsTaken counts what ReadAt allocates, with changes of every form:
 // no more than Scratch says, and not much less.
@@ -29,7 +34,7 @@ func TestScratchIsWhatIsTaken(t *testing.T) {
 	set := write(t,
 		random("w", dtype.F16, n, k, 3, 3), random("square", dtype.F32, n, n), random("quarter", dtype.BF16, n/4, k*taps),
 		random("up", dtype.F16, n, rank), random("down", dtype.F32, rank, k*taps), random("up of square", dtype.F32, n, rank), random("down of square", dtype.F32, rank, n),
-		random("turned up", dtype.F16, rank, n), random("core", dtype.F16, rank, rank, 3, 3), random("thin down", dtype.F16, rank, k),
+		random("turned up", dtype.F16, rank, n), random("some up", dtype.F16, rank, rank), random("core", dtype.F16, rank, rank, 3, 3), random("thin down", dtype.F16, rank, k),
 		random("all", dtype.F32, n, k*taps), random("wide", dtype.F16, k, rank), random("narrow", dtype.F32, rank, k),
 		random("first", dtype.F16, small, small), random("second up", dtype.F16, n/small, 4), random("second down", dtype.F16, 4, k*taps/small),
 		random("rows", dtype.F32, n, 1), random("columns", dtype.F16, 1, k),
@@ -62,22 +67,32 @@ func TestScratchIsWhatIsTaken(t *testing.T) {
 		"BOFT":                    {weight, []lora.Change{{First: lora.Factor{Whole: "butterflies"}, Second: lora.Factor{Whole: "rescale"}, Product: lora.Butterfly, Group: 128, Scale: 1}}},
 		"OFT and DoRA of columns": {weight, []lora.Change{{First: lora.Factor{Whole: "rotations"}, Product: lora.Rotation, Group: 32, Scale: 1}, {First: low, Scale: 1, Magnitude: "columns", Columns: true}}},
 		"turned":                  {square, []lora.Change{{First: lora.Factor{A: "up of square", B: "down of square"}, Transposed: true, Scale: 1}}},
-		"a quarter":               {quarter, []lora.Change{{First: lora.Factor{A: "turned up", B: "down"}, Scale: 1, Rows: rank}}},
+		"a quarter":               {quarter, []lora.Change{{First: lora.Factor{A: "some up", B: "down"}, Scale: 1, Rows: rank}}},
 	} {
-		for _, threads := range []int{1, 3} {
+		var want []byte
+		for _, o := range []struct {
+			threads int
+			room    int64
+		}{{1, plenty}, {3, plenty}, {2, 300 << 10}} {
 			var changes []Change
 			for _, change := range c.changes {
 				changes = append(changes, Change{change, set, 0.7})
 			}
-			w := New(c.base, changes, threads)
+			w := New(c.base, changes, o.threads, o.room)
 			raw := make([]byte, w.Bytes())
-			if taken, bound := allocated(t, func() error { return w.ReadAt(t.Context(), raw, 0) }), w.Scratch(); taken > bound+bound/100+32<<10 || taken < bound/2 {
-				t.Errorf("%s, %d threads: %d bytes were taken, the bound is %d", name, threads, taken, bound)
+			if taken, bound := allocated(t, func() error { return w.ReadAt(t.Context(), raw, 0) }), w.Scratch(); taken > bound+bound/100+96<<10 || taken < bound/2 {
+				t.Errorf("%s, %+v: %d bytes were taken, the bound is %d", name, o, taken, bound)
+			}
+			if want == nil {
+				want = slices.Clone(raw)
+			}
+			if !bytes.Equal(raw, want) {
+				t.Errorf("%s, %+v: the weight has other bits", name, o)
 			}
 			// An odd part of it takes no more.
 			part := raw[len(raw)/3+1 : len(raw)/2]
-			if taken, bound := allocated(t, func() error { return w.ReadAt(t.Context(), part, int64(len(raw)/3+1)) }), w.Scratch(); taken > bound+bound/100+32<<10 {
-				t.Errorf("%s, %d threads, a part: %d bytes were taken, the bound is %d", name, threads, taken, bound)
+			if taken, bound := allocated(t, func() error { return w.ReadAt(t.Context(), part, int64(len(raw)/3+1)) }), w.Scratch(); taken > bound+bound/100+96<<10 {
+				t.Errorf("%s, %+v, a part: %d bytes were taken, the bound is %d", name, o, taken, bound)
 			}
 		}
 	}
@@ -95,24 +110,22 @@ func allocated(t *testing.T, f func() error) int64 {
 	return int64(after.TotalAlloc - before.TotalAlloc)
 }
 
-// TestRoomsAreFew reads with more goroutines than there may be rooms.
+// TestRoomsAreFew has as much room as many goroutines need with smaller blocks, and
+// less than one needs for rows that must not be cut.
 func TestRoomsAreFew(t *testing.T) {
-	const n, k = 2048, 4096
+	const n, k, room = 2048, 4096, 32 << 20
 	set := write(t, weights.F32("w", dtype.F16, []int{n, k}, make([]float32, n*k)), weights.F32("r", dtype.F32, []int{2, n / 2, n / 2}, make([]float32, n*n/2)))
 	ref, _ := set.Lookup("w")
-	w := New(ref, []Change{{lora.Change{First: lora.Factor{Whole: "r"}, Product: lora.Rotation, Group: n / 2, Scale: 1}, set, 1}}, 64)
-	r := w.reading(0, n)
-	// Raw, decoded and changed elements of 1039 rows, columns that are mixed, and three matrices.
-	const rows = n/2 + blockElements/k - 1
-	const room = (2*(rows*k+2) + 4*(rows*k+2)) + 4*rows*k + 4*n/2*mixedColumns + (4+8+8)*(n/2)*(n/2)
-	if got := w.roomBytes(w.largestBlock()); got != room || len(r.blocks) != 1 {
-		t.Errorf("a room of %d bytes, want %d; %d rooms", got, room, len(r.blocks))
+	w := New(ref, []Change{{lora.Change{First: lora.Factor{A: "w", B: "w"}, Scale: 1}, set, 1}}, 64, room)
+	if w.workers() != 64 || w.rows != 8 {
+		t.Errorf("%d goroutines have %d rows each, want 64 with 8", w.workers(), w.rows)
 	}
-	if got, want := w.Scratch(), int64(room+2*4*n*n/2); got != want {
-		t.Errorf("%d bytes are taken in all, want %d", got, want)
-	}
-	w = New(ref, []Change{{lora.Change{First: lora.Factor{A: "w", B: "w"}, Scale: 1}, set, 1}}, 64)
-	if got := len(w.reading(0, n).blocks); got != 51 {
-		t.Errorf("%d goroutines have room, want 51", got)
+	w = New(ref, []Change{{lora.Change{First: lora.Factor{Whole: "r"}, Product: lora.Rotation, Group: n / 2, Scale: 1}, set, 1}}, 64, room)
+	// Stored, decoded and changed elements of a block, columns that are mixed, and
+	// three matrices; beside them the file's blocks as they are stored and decoded.
+	const elements, matrix = n / 2 * k, n / 2 * n / 2
+	const each = 2*(elements+2) + 4*(elements+2) + 4*elements + 4*n/2*mixedColumns + (4+8+8)*matrix
+	if got, want := w.Scratch(), int64(each+(4+4)*2*matrix); got != want || w.workers() != 1 {
+		t.Errorf("%d goroutines take %d bytes, want 1 and %d", w.workers(), got, want)
 	}
 }
