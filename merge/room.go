@@ -1,7 +1,6 @@
 package merge
 
 import (
-	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/model/lora"
 )
 
@@ -77,17 +76,13 @@ func (w *Weight) roomBytes(rows int) int64 {
 	most := int64(rows * w.columns)
 	elems, _ := w.base.DType.Block()
 	n := int64(w.rawBytes(int(most))) + 4*(most+2*int64(elems)) + 4*most
-	var second, part, vectors, mixed, matrices int64
+	var factors, vectors, mixed, matrices int64
 	for i := range w.changes {
 		c := &w.changes[i]
-		for _, f := range []lora.Factor{c.First, c.Second} {
-			if dt, ok := c.dtype(f.Whole); ok {
-				part = max(part, most*int64(dt.Size()))
-			}
+		if !c.Transposed {
+			factors = max(factors, c.factorRoom()*most)
 		}
 		switch c.Product {
-		case lora.Hadamard:
-			second = 4 * most
 		case lora.Generalized:
 			rank, k := c.dims(c.Second.B)
 			vectors = max(vectors, 4*(rank+2*k))
@@ -97,7 +92,7 @@ func (w *Weight) roomBytes(rows int) int64 {
 			matrices = max(matrices, (4+8+8)*size*size)
 		}
 	}
-	return n + second + part + vectors + mixed + matrices
+	return n + factors + vectors + mixed + matrices
 }
 
 // loading bounds the bytes that load takes for a change.
@@ -110,7 +105,7 @@ func (w *Weight) loading(c *Change) int64 {
 		n += c.matrixBytes(c.First.Whole) + c.matrixBytes(c.Second.Whole)
 	}
 	if c.Transposed { // once as it is made and once as it is kept
-		n += 2*4*w.base.Elements() + (4+8)*min(w.base.Elements(), max(blockElements, int64(w.height)))
+		n += 2*4*w.base.Elements() + c.factorRoom()*min(w.base.Elements(), max(blockElements, int64(w.height)))
 	}
 	if c.Magnitude != "" {
 		n += c.matrixBytes(c.Magnitude)
@@ -190,12 +185,20 @@ func (c *Change) blockSize() int64 {
 	return int64(ref.Shape[len(ref.Shape)-1])
 }
 
-// dtype returns the dtype of a factor that is read row by row.
-func (c *Change) dtype(whole string) (dtype.DType, bool) {
+// factorRoom bounds the bytes that each element of a change takes in the room while
+// it is made of factors.
+func (c *Change) factorRoom() (n int64) {
 	switch c.Product {
 	case lora.Kronecker, lora.Rotation, lora.Butterfly:
-		return 0, false
+		return 0
+	case lora.Hadamard:
+		n = 4
 	}
-	ref, ok := c.Set.Lookup(whole)
-	return ref.DType, ok
+	var stored int64
+	for _, f := range []lora.Factor{c.First, c.Second} {
+		if ref, ok := c.Set.Lookup(f.Whole); ok {
+			stored = max(stored, int64(ref.DType.Size()))
+		}
+	}
+	return n + stored
 }
