@@ -27,7 +27,7 @@ func Registry(env *Env) *workflow.Registry {
 	for _, register := range []func(*workflow.Registry, *Env){
 		registerLoaders, registerParts, registerModelSampling, registerText, registerConditioning, registerLatents,
 		registerSamplers, registerVAE, registerImages, registerUpscale, registerSave,
-		registerPrimitives, registerLogic,
+		registerPrimitives, registerLogic, registerMath, registerStrings,
 		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
 	} {
 		register(reg, env)
