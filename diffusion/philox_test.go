@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/latent"
 )
 
 // TestPhilox compares with the known answers of Random123.
@@ -114,7 +115,7 @@ func TestStepNoise(t *testing.T) {
 	}
 	// On a CUDA device the generator has the seed itself, and each call follows
 	// the one before.
-	shape := Shape{1, 4, 8, 8}
+	shape := latent.Picture(1, 4, 8, 8)
 	draw := Noise{Seed: 5, Source: CUDA}.steps(t.Context(), shape)
 	g := CUDA.generator(5)
 	for range 3 {

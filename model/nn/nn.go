@@ -198,10 +198,15 @@ func (s Scope) LayerNorm(name string, x ir.Value, eps float32) (y ir.Value) {
 
 // RMSNorm divides the last dimension of x[...,K] by its root mean square and
 // multiplies it by NAME.weight[K].
-func (s Scope) RMSNorm(name string, x ir.Value, eps float32) (y ir.Value) {
-	s.g.In(s.prefix+name, func() {
+func (s Scope) RMSNorm(name string, x ir.Value, eps float32) ir.Value {
+	return s.RMSNormOf(name+".weight", x, eps)
+}
+
+// RMSNormOf is RMSNorm for a weight whose name does not end in ".weight".
+func (s Scope) RMSNormOf(weight string, x ir.Value, eps float32) (y ir.Value) {
+	s.g.In(s.prefix+weight, func() {
 		shape := s.g.Shape(x)
-		y = s.g.RMSNorm(x, s.Weight(name+".weight", shape[len(shape)-1]), eps)
+		y = s.g.RMSNorm(x, s.Weight(weight, shape[len(shape)-1]), eps)
 	})
 	return y
 }
