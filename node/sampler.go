@@ -7,9 +7,9 @@ import (
 
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/resample"
-	"github.com/weir-run/weir/tokenizer"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -145,21 +145,21 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 // prepareSampling has the first weights of the denoiser brought in. Its extents
 // are the same for all shapes, so a guess of what is not known yet will do.
 func prepareSampling(_ context.Context, c *workflow.Call) {
-	model, err := Input[*pipeline.Model](c, "model")
+	denoiser, err := Input[*pipeline.Model](c, "model")
 	if err != nil {
 		return
 	}
-	format := model.Format()
-	shape, tokens := format.Of(1, 1, 512, 512), tokenizer.ChunkLength
+	format := denoiser.Format()
+	shape, text := format.Of(1, 1, 512, 512), (*model.Cond)(nil)
 	if l, err := Input[*Latent](c, "latent_image"); err == nil {
 		if l, err = l.of(format); err == nil && format.Check(l.Shape) == nil {
 			shape = l.Shape
 		}
 	}
 	if cond, err := Input[Conditioning](c, "positive"); err == nil && len(cond) > 0 {
-		tokens = cond[0].Tokens
+		text = &cond[0].Cond
 	}
-	model.Prefetch(shape, tokens)
+	denoiser.Prefetch(shape, text)
 }
 
 // conditions returns a linked conditioning as it is sampled.
@@ -168,8 +168,6 @@ func conditions(ctx context.Context, c *workflow.Call, name string, l *Latent) (
 	if err != nil {
 		return nil, err
 	}
-	// SDXL is told the size of the picture.
-	height, width := float32(l.Height*l.stride().Height), float32(l.Width*l.stride().Width)
 	var out []diffusion.Cond
 	for _, cond := range in {
 		mask, err := l.maskAt(ctx, cond.Mask)
@@ -177,10 +175,7 @@ func conditions(ctx context.Context, c *workflow.Call, name string, l *Latent) (
 			return nil, fmt.Errorf("input %s: %w", name, err)
 		}
 		out = append(out, diffusion.Cond{
-			Payload: &pipeline.Cond{
-				Embed: cond.Embed, Tokens: cond.Tokens, Width: cond.Width, Pooled: cond.Pooled,
-				Sizes: [6]float32{height, width, 0, 0, height, width},
-			},
+			Payload:  &cond.Cond,
 			Strength: float32(cond.Strength), Mask: mask, Start: cond.Start, End: cond.End,
 		})
 	}

@@ -23,6 +23,29 @@ var Autoencoders = []*model.AutoencoderFamily{&sd.AutoencoderFamily}
 // Texts are the ways of encoding prompts.
 var Texts = []*model.Text{&sd.TextSDXL, &sd.TextSD1}
 
+// TextsOf returns the ways of encoding prompts that nodes call by a type.
+func TextsOf(kind string) (all []*model.Text) {
+	for _, t := range Texts {
+		if slices.Contains(t.Types, kind) {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// Types returns the types of the ways that have so many encoders, 0 for any
+// number, in the order of the registry.
+func Types(encoders int) (all []string) {
+	for _, t := range Texts {
+		for _, kind := range t.Types {
+			if (encoders == 0 || len(t.Slots) == encoders) && !slices.Contains(all, kind) {
+				all = append(all, kind)
+			}
+		}
+	}
+	return all
+}
+
 // A Checkpoint is what a file holds. What it lacks is nil.
 type Checkpoint struct {
 	Denoiser    model.Config
@@ -137,7 +160,7 @@ func Autoencoder(src nn.Tensors, metadata map[string]string) (model.Autoencoder,
 	names := nn.Names(src.Names())
 	a, err := autoencoder(src, names, metadata)
 	if a == nil && err == nil {
-		err = fmt.Errorf("not an autoencoder that is known: there are no tensors %sdecoder...; its tensors begin with %s", model.AutoencoderPrefix, names.Beginnings(8))
+		err = fmt.Errorf("no autoencoder that is known: there are no tensors %sdecoder...; its tensors begin with %s", model.AutoencoderPrefix, names.Beginnings(8))
 	}
 	return a, err
 }
@@ -152,6 +175,48 @@ func autoencoder(src nn.Tensors, names nn.Names, metadata map[string]string) (mo
 		}
 	}
 	return nil, nil
+}
+
+// TextEncoder tells what the text encoder of a file is, and the prefix that its
+// weights have. Without any it returns nil and no error.
+func TextEncoder(src nn.Tensors, metadata map[string]string) (e model.Encoder, prefix string, err error) {
+	names := nn.Names(src.Names())
+	for _, known := range []bool{true, false} {
+		for _, t := range Texts {
+			for _, slot := range t.Slots {
+				prefixes := slot.Names.Prefixes(names)
+				if known {
+					prefixes = slices.DeleteFunc(slices.Clone(slot.Prefixes), func(p string) bool { return !names.Has(p) })
+				}
+				for _, p := range prefixes {
+					found, why := slot.Match(src, p, metadata)
+					if why == nil {
+						return found, p, nil
+					}
+					if err == nil {
+						prefix, err = p, why
+					}
+				}
+			}
+		}
+		if err != nil {
+			return nil, prefix, err
+		}
+	}
+	return nil, "", nil
+}
+
+// AllNames returns how the networks of all families are found in files.
+func AllNames() (all []model.Names) {
+	for _, n := range Networks() {
+		all = append(all, n.Names)
+	}
+	for _, t := range Texts {
+		for _, slot := range t.Slots {
+			all = append(all, *slot.Names)
+		}
+	}
+	return all
 }
 
 // has reports whether a network's marks are under a prefix.

@@ -3,8 +3,10 @@ package sd
 import (
 	"fmt"
 
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/process"
 )
 
 // The names of the families.
@@ -78,13 +80,16 @@ func (c *Config) Describe() string {
 func (c *Config) Doubts() []string { return c.doubts }
 
 // Latent returns the format of the latents.
-func (c *Config) Latent() model.Format {
-	return model.Format{Channels: c.UNet.In, Stride: [3]int{1, c.Factor, c.Factor}, Scale: c.Scale, Shift: c.Shift}
+func (c *Config) Latent() latent.Format {
+	return latent.Square(c.Family(), c.UNet.In, c.Factor, c.Scale, c.Shift)
 }
 
 // Process returns the noise that the UNet was trained with.
-func (c *Config) Process() model.Process {
-	return model.Process{Velocity: c.VPrediction, ZeroSNR: c.ZeroSNR}
+func (c *Config) Process() process.Process {
+	if c.VPrediction {
+		return process.Discrete(process.Velocity, c.ZeroSNR)
+	}
+	return process.Discrete(process.Epsilon, c.ZeroSNR)
 }
 
 // Text returns the family's text encoders.
@@ -96,7 +101,7 @@ func (c *Config) Text() []*model.Text {
 }
 
 // Shape checks the features of the text.
-func (c *Config) Shape(x model.LatentShape, cond *model.Cond) (model.Shape, error) {
+func (c *Config) Shape(x latent.Shape, cond *model.Cond) (model.Shape, error) {
 	const remedy = "use the text encoder of the same checkpoint"
 	if cond.Width != c.UNet.Context {
 		return model.Shape{}, fmt.Errorf("reads text of %d features, and the prompt was encoded with %d: %s", c.UNet.Context, cond.Width, remedy)
@@ -104,7 +109,7 @@ func (c *Config) Shape(x model.LatentShape, cond *model.Cond) (model.Shape, erro
 	if c.xl() && len(cond.Pooled) != c.UNet.Pooled() {
 		return model.Shape{}, fmt.Errorf("reads a pooled text of %d features, and the prompt has %d: %s", c.UNet.Pooled(), len(cond.Pooled), remedy)
 	}
-	return model.Shape{Batch: 1, Channels: x[0], Time: x[1], Height: x[2], Width: x[3], Tokens: cond.Tokens}, nil
+	return model.Shape{Shape: x, Tokens: cond.Tokens}, nil
 }
 
 // Denoiser builds the UNet.
@@ -168,8 +173,8 @@ func (a Autoencoder) Describe() string {
 }
 
 // Latent returns the format of the latents.
-func (a Autoencoder) Latent() model.Format {
-	return model.Format{Channels: a.VAEConfig.Latent, Stride: [3]int{1, a.Factor(), a.Factor()}}
+func (a Autoencoder) Latent() latent.Format {
+	return latent.Format{Name: "Stable Diffusion", Channels: a.VAEConfig.Latent, Stride: latent.Stride{Time: 1, Height: a.Factor(), Width: a.Factor()}}
 }
 
 // Pictures returns the channels of pictures.
