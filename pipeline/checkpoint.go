@@ -120,7 +120,7 @@ func (c *Checkpoint) consistent(path string) error {
 	text := c.CLIP.of(1)
 	cond := &model.Cond{Tokens: 1, Width: text.Width, Pooled: text.Pooled}
 	if _, err := c.Model.config.Shape(c.Model.Format().Of(1, 1, 1024, 1024), cond); err != nil {
-		return fault.New(fault.Model, "%s: the text encoders and the denoiser do not belong together: the denoiser %w", path, err)
+		return fault.New(fault.Model, "%s: the text encoders and the denoiser do not belong together: %w", path, err)
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func (m *Model) Predict(ctx context.Context, x latent.Tensor, t float32, conds [
 	for i, c := range conds {
 		var err error
 		if shapes[i], err = m.config.Shape(x.Shape, c); err != nil {
-			return nil, fmt.Errorf("%s %w", m.name, err)
+			return nil, fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
 	out := make([][]float32, len(conds))

@@ -63,6 +63,9 @@ func (e Encoder) Build(s nn.Scope, in model.TextShape) {
 	build(s, e.Config, in.Batch, output)
 }
 
+// Tables returns nothing.
+func (e Encoder) Tables(model.TextShape) map[string]any { return nil }
+
 // Layers yields the layers of the encoder by their names in transformers.
 func (e Encoder) Layers(yield func(model.Layer) bool) {
 	linear := e.Matrices()

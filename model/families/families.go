@@ -12,16 +12,17 @@ import (
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/model/zimage"
 )
 
 // All are the families of denoisers.
-var All = []*model.Family{&sd.Family}
+var All = []*model.Family{&sd.Family, &zimage.Family}
 
 // Autoencoders are the families of autoencoders.
 var Autoencoders = []*model.AutoencoderFamily{&sd.AutoencoderFamily}
 
 // Texts are the ways of encoding prompts.
-var Texts = []*model.Text{&sd.TextSDXL, &sd.TextSD1}
+var Texts = []*model.Text{&sd.TextSDXL, &sd.TextSD1, &zimage.Text}
 
 // TextsOf returns the ways of encoding prompts that nodes call by a type.
 func TextsOf(kind string) (all []*model.Text) {

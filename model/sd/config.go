@@ -104,10 +104,10 @@ func (c *Config) Text() []*model.Text {
 func (c *Config) Shape(x latent.Shape, cond *model.Cond) (model.Shape, error) {
 	const remedy = "use the text encoder of the same checkpoint"
 	if cond.Width != c.UNet.Context {
-		return model.Shape{}, fmt.Errorf("reads text of %d features, and the prompt was encoded with %d: %s", c.UNet.Context, cond.Width, remedy)
+		return model.Shape{}, fmt.Errorf("the UNet reads text of %d features, and the prompt was encoded with %d: %s", c.UNet.Context, cond.Width, remedy)
 	}
 	if c.xl() && len(cond.Pooled) != c.UNet.Pooled() {
-		return model.Shape{}, fmt.Errorf("reads a pooled text of %d features, and the prompt has %d: %s", c.UNet.Pooled(), len(cond.Pooled), remedy)
+		return model.Shape{}, fmt.Errorf("the UNet reads a pooled text of %d features, and the prompt has %d: %s", c.UNet.Pooled(), len(cond.Pooled), remedy)
 	}
 	return model.Shape{Shape: x, Tokens: cond.Tokens}, nil
 }
