@@ -143,7 +143,7 @@ func assign(t *model.Text, files []textFile) ([]fit, error) {
 		default:
 			a, b, same := different(best, fits)
 			if same {
-				return nil, fault.New(fault.Model, "%s and %s are text encoders of the same size, %d features: expected %s", a.file.path, b.file.path, a.Features(), names(t))
+				return nil, twice(t, a, b)
 			}
 			if a.Features() > b.Features() {
 				best = fits
@@ -158,7 +158,23 @@ func assign(t *model.Text, files []textFile) ([]fit, error) {
 			return nil, inFile(files[file].path, all[0][file].err)
 		}
 	}
-	return nil, fault.New(fault.Model, "%s: the files are the same text encoder twice, expected %s", files[0].path, names(t))
+	var paths []string
+	for _, slot := range all {
+		for i, f := range slot {
+			if f.err == nil && slices.ContainsFunc(slot[i+1:], func(g fit) bool { return g.err == nil && g.Features() == f.Features() }) {
+				return nil, twice(t, f, slot[i+1])
+			}
+		}
+	}
+	for _, f := range files {
+		paths = append(paths, f.path)
+	}
+	return nil, fault.New(fault.Model, "%s are not the text encoders of %s: expected %s", strings.Join(paths, " and "), t.Name, names(t))
+}
+
+// twice is the error of two files for one text encoder.
+func twice(t *model.Text, a, b fit) error {
+	return fault.New(fault.Model, "%s and %s are text encoders of the same size, %d features: expected %s", a.file.path, b.file.path, a.Features(), names(t))
 }
 
 // different returns what two orders of files have at the first place where they
