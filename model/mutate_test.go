@@ -41,6 +41,7 @@ var models = []file{
 	{"vae", vae},
 	{"clip_l", encoder("cond_stage_model.transformer.")}, {"open_clip", encoder("conditioner.embedders.1.model.")},
 	{"zimage", denoiser},
+	{"clip_vision", pictures}, {"siglip", pictures},
 	{"t5", t5Encoder}, {"t5_old", t5Encoder}, {"umt5", t5Encoder},
 	{"llm_qwen3", languageModel}, {"llm_qwen25", languageModel}, {"llm_llama", languageModel}, {"llm_gemma2", languageModel}, {"llm_gemma3", languageModel},
 	{"esrgan_x1", upscaler}, {"esrgan_x2", upscaler}, {"esrgan_x4", upscaler},
@@ -95,6 +96,14 @@ func encoder(prefix string) func(nn.Tensors, map[string]string) (*nn.Audit, erro
 		}
 		return c.Check(src, prefix), compile(src, func(s nn.Scope) { clip.Text(s.Sub(prefix), c, 2, clip.Output{Layer: -2}) })
 	}
+}
+
+func pictures(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
+	c, err := clip.DetectVision(src, "")
+	if err != nil {
+		return nil, err
+	}
+	return c.Check(src, ""), compile(src, func(s nn.Scope) { clip.Vision(s, c, 2) })
 }
 
 func t5Encoder(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
@@ -157,6 +166,7 @@ var sizes = map[string]int{
 	"token_embedding.weight": 0, "position_embedding.weight": 0, "positional_embedding": 0,
 	"text_projection.weight": 0, "text_projection": 1, "label_emb.0.0.weight": 1,
 	"shared.weight": 0, "embed_tokens.weight": 0, "relative_attention_bias.weight": 1,
+	"visual_projection.weight": 0,
 }
 
 // free reports whether a tensor of another shape is a tensor of another model.
@@ -227,8 +237,8 @@ func try(t *testing.T, r *rand.Rand, m file, w eval.Weights, metadata map[string
 	_, read := audit.Reads[name]
 	_, err := m.detect(w, metadata)
 	is, there := w[name]
-	// CLIP-L has the one or not, and language models that are pruned lack the other.
-	optional := strings.HasSuffix(name, ".text_projection.weight") || name == "model.norm.weight"
+	// CLIP has projections or not, and language models that are pruned lack the last norm.
+	optional := strings.HasSuffix(name, ".text_projection.weight") || name == "visual_projection.weight" || name == "model.norm.weight"
 	harmless := !read || !there && optional || there && is.DType.IsFloat() && (nn.Holds(is.Shape, was.Shape) || !slices.Contains(is.Shape, 0) && free(name, was.Shape, is.Shape))
 	switch {
 	case harmless && err != nil && !strings.Contains(err.Error(), name):

@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/lora"
 	"github.com/weir-run/weir/model/nn"
-	"github.com/weir-run/weir/process"
 	"github.com/weir-run/weir/run"
 	"github.com/weir-run/weir/tokenizer"
 )
@@ -19,9 +17,9 @@ import (
 // concurrent use.
 type Model struct {
 	part
-	config model.Config
-	base   lora.Base        // the checkpoint that the model came with
-	table  *diffusion.Table // in place of what the checkpoint says, or nil
+	config   model.Config
+	base     lora.Base // the checkpoint that the model came with
+	sampling sampling
 }
 
 // Config returns what the denoiser was recognised as.
@@ -142,70 +140,6 @@ func (m *Model) Prefetch(x latent.Shape, c *model.Cond) {
 func (m *Model) network(n int, shape model.Shape) (string, build) {
 	shape.Batch = n
 	return fmt.Sprint("denoiser ", shape.Key()), func(s nn.Scope) { m.config.Denoiser(s.Sub(model.DenoiserPrefix), shape) }
-}
-
-// Sample runs a job whose payloads are *model.Cond. An engine that plans evaluates the
-// denoiser as often, with one value in place of the latents, and returns none.
-func (m *Model) Sample(ctx context.Context, job diffusion.Job) ([]float32, error) {
-	n := network{m, job.Latents.Shape}
-	if !m.engine.Planning() {
-		return diffusion.Sample(ctx, n, job)
-	}
-	job.Latents, job.Mask, job.Noise = latent.New(latent.Picture(1, 1, 1, 1)), nil, diffusion.Noise{}
-	job.Positive, job.Negative = unmasked(job.Positive), unmasked(job.Negative)
-	_, err := diffusion.Sample(ctx, n, job)
-	return nil, err
-}
-
-// unmasked returns conditions that apply everywhere.
-func unmasked(conds []diffusion.Cond) []diffusion.Cond {
-	conds = slices.Clone(conds)
-	for i := range conds {
-		conds[i].Mask = nil
-	}
-	return conds
-}
-
-// A network is a model as package diffusion samples it, for latents of a shape.
-type network struct {
-	*Model
-	shape latent.Shape
-}
-
-func (n network) Predict(ctx context.Context, x latent.Tensor, t float32, payloads []any) ([][]float32, error) {
-	conds := make([]*model.Cond, len(payloads))
-	for i, p := range payloads {
-		conds[i] = p.(*model.Cond)
-	}
-	x.Shape = n.shape // in planning, x is one value in place of the latents
-	return n.Model.Predict(ctx, x, t, conds)
-}
-
-// WithTable returns the model as one that was trained with other noise levels, or
-// predicts something else, than its file says.
-func (m *Model) WithTable(t *diffusion.Table) *Model {
-	with := *m
-	with.table = t
-	return &with
-}
-
-// Table returns the noise levels that the model was trained with.
-func (m *Model) Table() *diffusion.Table {
-	if m.table != nil {
-		return m.table
-	}
-	return tableOf(m.config.Process())
-}
-
-// tableOf returns the noise levels of a process.
-func tableOf(p process.Process) *diffusion.Table {
-	switch p.Prediction {
-	case process.Velocity:
-		return diffusion.StableDiffusion(diffusion.Velocity, p.ZeroSNR)
-	case process.Flow:
-		return diffusion.Rectified(p.Shift)
-	}
-	return diffusion.StableDiffusion(diffusion.Epsilon, p.ZeroSNR)
 }
 
 // Format returns the latents that the model works on.
