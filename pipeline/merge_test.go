@@ -332,7 +332,7 @@ func TestMemoryOfMerging(t *testing.T) {
 		e := newEngine(t, o)
 		e.maxExtent, e.mergeRoom = 1<<20, 1<<20
 		c := apply(t, e, open(t, e, emoji), paths["forms"], 0.7)
-		key, b := c.Model.network(1, small, 77)
+		key, b := c.Model.network(1, model.Shape{Shape: small, Tokens: 77})
 		m, release, err := c.Model.bound(key, b, 0)
 		if err != nil {
 			t.Fatal(err)
