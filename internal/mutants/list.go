@@ -98,7 +98,6 @@ var mutants = []mutant{
 	{"unused pieces are made", "tokenizer/pairs.go", "Kind != Unused || !unused", "Kind != Unused || !unused || true", "tokenizer"},
 	{"pairs are joined rank by rank in sentencepiece", "tokenizer/merge.go", "if !together {", "if false {", "tokenizer"},
 	{"pairs are joined one by one in tekken", "tokenizer/tekken.go", "digits: 3, together: true", "digits: 3, together: false", "tokenizer"},
-	{"two ways to make a token are one", "tokenizer/tekken.go", "int64(token)<<42 | int64(s.tokens[at])<<21 | int64(s.tokens[mid])", "int64(token)", "tokenizer"},
 	{"marks of today are moved", "tokenizer/nfc.go", "return unicode.Is(newMarks, r)", "return false", "tokenizer"},
 	{"embeddings are cut after any character", "tokenizer/embedding.go", "at > begin && isSpace(last)", "at > begin && (true || isSpace(last))", "tokenizer"},
 	{"escapes stay where weights are off", "tokenizer/format.go", "unescape(escape(prompt))", "prompt", "tokenizer"},
