@@ -41,7 +41,7 @@ var models = []file{
 	{"../models/checkpoints/emoji.safetensors", checkpoint},
 	{"../models/upscale_models/realesr-animevideov3-x4.safetensors", upscaler},
 	{"unet_sd15", unet}, {"unet_sdxl", unet}, {"unet_sdxl_heads", unet},
-	{"vae", vae},
+	{"vae", vae}, {"vae_flux1", vae}, {"vae_flux2", vae},
 	{"clip_l", encoder("cond_stage_model.transformer.")}, {"open_clip", encoder("conditioner.embedders.1.model.")},
 	{"zimage", zImage},
 	{"flux1", fluxes}, {"flux1_fill", fluxes}, {"flux2", fluxes}, {"flux2_klein", fluxes}, {"chroma", fluxes},
