@@ -105,16 +105,10 @@ type sampling struct {
 // run samples the linked latents. It returns the last state, and what it was
 // taken for without its noise in the last step.
 func (s sampling) run(ctx context.Context, env *Env, c *workflow.Call) (out, denoised *Latent, err error) {
-	in, err := Input[*Latent](c, "latent_image")
+	format := s.guider.Model.Format()
+	in, err := latentsOf(c, format)
 	if err != nil {
 		return nil, nil, err
-	}
-	format := s.guider.Model.Format()
-	if in, err = in.of(format); err != nil {
-		return nil, nil, err
-	}
-	if err := format.Check(in.Shape); err != nil {
-		return nil, nil, fmt.Errorf("input latent_image: %w", err)
 	}
 	job := diffusion.Job{Noise: s.noise, Sampler: s.sampler, Sigmas: s.sigmas, Latents: latent.Tensor{Shape: in.Shape}}
 	if err := c.Need(ctx, s.guider.need(in)+job.Memory()+in.Bytes()); err != nil {
