@@ -167,8 +167,8 @@ func modelled(format latent.Format, l *Latent) latent.Tensor {
 // prepareSampling has the first weights of the denoiser brought in. Its extents
 // are the same for all shapes, so a guess of what is not known yet will do.
 func prepareSampling(_ context.Context, c *workflow.Call) {
-	model, err := Input[*pipeline.Model](c, "model")
-	if err != nil {
+	model, text := samplingOf(c)
+	if model == nil {
 		return
 	}
 	format := model.Format()
@@ -178,10 +178,28 @@ func prepareSampling(_ context.Context, c *workflow.Call) {
 			shape = l.Shape
 		}
 	}
-	if cond, err := Input[Conditioning](c, "positive"); err == nil && len(cond) > 0 {
-		tokens = cond[0].Tokens
+	if len(text) > 0 {
+		tokens = text[0].Tokens
 	}
 	model.Prefetch(shape, tokens)
+}
+
+// samplingOf returns the model of a sampling, nil if it is not known yet, and one
+// of the conditionings if there is one.
+func samplingOf(c *workflow.Call) (*pipeline.Model, Conditioning) {
+	if c.Schema.Input("guider") != nil {
+		g, err := Input[*Guider](c, "guider")
+		if err != nil {
+			return nil, nil
+		}
+		return g.Model, g.Prompts[0].Conditioning
+	}
+	model, err := Input[*pipeline.Model](c, "model")
+	if err != nil {
+		return nil, nil
+	}
+	text, _ := Input[Conditioning](c, "positive")
+	return model, text
 }
 
 // maskAt returns a mask at the size of the latents, [batch, time, height,

@@ -106,7 +106,7 @@ x, y = torch.randn(1, 4, 5, 3, generator=g), torch.randn(1, 4, 5, 3, generator=g
 mask = (torch.arange(30).reshape(2, 1, 3, 5) % 4) / 3.0
 PARTS = [0.0, 0.1, 0.35, 0.5, 0.999, 1.0]
 out = {"latents": latents, "mask": mask, "x": x, "y": y}
-cases = {"parts": PARTS, "processes": {}, "sigmas": {}, "sampling": {}}
+cases = {"parts": PARTS, "at": {}, "processes": {}, "sigmas": {}, "sampling": {}}
 
 for name, node in PROCESSES.items():
     if node is None:
@@ -118,7 +118,7 @@ for name, node in PROCESSES.items():
     out[p + "sigmas"], out[p + "levels"] = s.sigmas.float(), levels
     out[p + "timestep"] = s.timestep(levels).float()
     out[p + "sigma"] = s.sigma(s.timestep(levels).float()).float()
-    out[p + "part"] = torch.tensor([float(s.percent_to_sigma(v)) for v in PARTS], dtype=torch.float64)
+    cases["at"][name] = [float(s.percent_to_sigma(v)) for v in PARTS]
     for i, level in enumerate(levels):
         level = level.reshape(1)
         out[f"{p}input.{i}"] = s.calculate_input(level, x)
@@ -142,9 +142,13 @@ def sigmas(name, node, process="eps", before=None):
         links["model"] = model(PROCESSES[process])
     if before:
         links["sigmas"] = run(before)[0].clone()
+    number = None
     for i, v in enumerate(run(node, **links)):
-        out[f"sigmas.{name}.{i}"] = v.float() if torch.is_tensor(v) else torch.tensor([v], dtype=torch.float64)
-    cases["sigmas"][name] = {"node": node, "process": process, "before": before}
+        if torch.is_tensor(v):
+            out[f"sigmas.{name}.{i}"] = v.float()
+        else:
+            number = v
+    cases["sigmas"][name] = {"node": node, "process": process, "before": before, "number": number}
 
 
 KARRAS = ("KarrasScheduler", {"steps": 7, "sigma_max": 14.614642, "sigma_min": 0.0291675, "rho": 7.0})
@@ -212,7 +216,7 @@ def sample(name, sampler, process="eps", rule=None, guider=("CFGGuider", {"cfg":
     out[p + "sigmas"] = levels.float()
     out[p + "output"], out[p + "denoised"] = result["samples"], denoised["samples"]
     cases["sampling"][name] = {"sampler": sampler, "process": process, "rule": rule, "guider": guider, "given": given, "masked": masked, "noise": noise,
-                               "shape": list(image.shape), "calls": m.model.diffusion_model.calls, "discards": False}
+                               "shape": list(image.shape), "calls": m.model.diffusion_model.calls}
 
 
 def steps(scheduler, n, denoise=1.0):
@@ -221,6 +225,8 @@ def steps(scheduler, n, denoise=1.0):
 
 # Every sampler on every flow: all of a schedule, and a part of it from given latents under a mask.
 for sampler in comfy.samplers.SAMPLER_NAMES:
+    if sampler == "dpmpp_2s_ancestral_cfg_pp":  # here as in comfy_samplers.py
+        continue
     select = ("KSamplerSelect", {"sampler_name": sampler})
     for process, scheduler in (("sd3", "simple"), ("aura", "beta"), ("flux", "normal")):
         sample(f"{process}.{sampler}", select, process, steps=steps(scheduler, 6))
@@ -305,7 +311,9 @@ for process in ("eps", "flux"):
         out[f"noise.{name}.sigmas"], out[f"noise.{name}.output"] = levels, result["samples"]
         cases["noise"][name] = process
 
-save_file({k: v.clone().contiguous() for k, v in out.items() if v.numel()}, os.path.join(here, "custom_sampling.safetensors"))
+path = os.path.join(here, "custom_sampling.safetensors")
+save_file({k: v.clone().contiguous() for k, v in out.items() if v.numel()}, path)
+os.chmod(path, 0o644)
 with open(os.path.join(here, "custom_sampling.json"), "w", encoding="utf-8") as f:
     json.dump(cases, f, indent=0)
     f.write("\n")
