@@ -29,6 +29,7 @@ func Registry(env *Env) *workflow.Registry {
 		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules,
 		registerVAE, registerImages, registerUpscale, registerSave,
 		registerPrimitives, registerLogic,
+		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
 	} {
 		register(reg, env)
 	}
