@@ -8,9 +8,9 @@ import (
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/resample"
-	"github.com/weir-run/weir/tokenizer"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -167,21 +167,21 @@ func modelled(format latent.Format, l *Latent) latent.Tensor {
 // prepareSampling has the first weights of the denoiser brought in. Its extents
 // are the same for all shapes, so a guess of what is not known yet will do.
 func prepareSampling(_ context.Context, c *workflow.Call) {
-	model, text := samplingOf(c)
-	if model == nil {
+	denoiser, texts := samplingOf(c)
+	if denoiser == nil {
 		return
 	}
-	format := model.Format()
-	shape, tokens := format.Of(1, 1, 512, 512), tokenizer.ChunkLength
+	format := denoiser.Format()
+	shape, text := format.Of(1, 1, 512, 512), (*model.Cond)(nil)
 	if l, err := Input[*Latent](c, "latent_image"); err == nil {
 		if l, err = l.of(format); err == nil && format.Check(l.Shape) == nil {
 			shape = l.Shape
 		}
 	}
-	if len(text) > 0 {
-		tokens = text[0].Tokens
+	if len(texts) > 0 {
+		text = &texts[0].Cond
 	}
-	model.Prefetch(shape, tokens)
+	denoiser.Prefetch(shape, text)
 }
 
 // samplingOf returns the model of a sampling, nil if it is not known yet, and one
@@ -194,12 +194,12 @@ func samplingOf(c *workflow.Call) (*pipeline.Model, Conditioning) {
 		}
 		return g.Model, g.Prompts[0].Conditioning
 	}
-	model, err := Input[*pipeline.Model](c, "model")
+	denoiser, err := Input[*pipeline.Model](c, "model")
 	if err != nil {
 		return nil, nil
 	}
-	text, _ := Input[Conditioning](c, "positive")
-	return model, text
+	texts, _ := Input[Conditioning](c, "positive")
+	return denoiser, texts
 }
 
 // maskAt returns a mask at the size of the latents, [batch, time, height,
