@@ -24,6 +24,7 @@ import (
 	"github.com/weir-run/weir/model/llm"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/model/sd3"
 	"github.com/weir-run/weir/model/t5"
 	"github.com/weir-run/weir/model/zimage"
 	"github.com/weir-run/weir/plan"
@@ -45,6 +46,7 @@ var models = []file{
 	{"clip_l", encoder("cond_stage_model.transformer.")}, {"open_clip", encoder("conditioner.embedders.1.model.")},
 	{"zimage", zImage},
 	{"flux1", fluxes}, {"flux1_fill", fluxes}, {"flux2", fluxes}, {"flux2_klein", fluxes}, {"chroma", fluxes},
+	{"sd3", sd3s}, {"sd35", sd3s},
 	{"clip_vision", pictures}, {"siglip", pictures},
 	{"t5", t5Encoder}, {"t5_old", t5Encoder}, {"umt5", t5Encoder},
 	{"llm_qwen3", languageModel}, {"llm_qwen25", languageModel}, {"llm_llama", languageModel}, {"llm_gemma2", languageModel}, {"llm_gemma3", languageModel},
@@ -92,6 +94,14 @@ func zImage(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
 
 func fluxes(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
 	c, err := flux.Detect(src)
+	if err != nil || c == nil {
+		return nil, cmp.Or(err, errOther)
+	}
+	return c.Check(src), denoiser(src, c.Channels, c)
+}
+
+func sd3s(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
+	c, err := sd3.Detect(src)
 	if err != nil || c == nil {
 		return nil, cmp.Or(err, errOther)
 	}
@@ -194,6 +204,7 @@ var sizes = map[string]int{
 	"token_embedding.weight": 0, "position_embedding.weight": 0, "positional_embedding": 0,
 	"text_projection.weight": 0, "text_projection": 1, "label_emb.0.0.weight": 1,
 	"img_in.weight": 1, "txt_in.weight": 1, "vector_in.in_layer.weight": 1,
+	"context_embedder.weight": 1, "y_embedder.mlp.0.weight": 1, "pos_embed": 1,
 	"shared.weight": 0, "embed_tokens.weight": 0, "relative_attention_bias.weight": 1,
 	"visual_projection.weight": 0,
 }
@@ -323,7 +334,7 @@ func FuzzDetect(f *testing.F) {
 			w[name] = eval.Weight{DType: dt, Shape: x.Shape}
 		}
 		for _, detect := range []func(nn.Tensors, map[string]string) (*nn.Audit, error){
-			checkpoint, unet, zImage, fluxes, vae, upscaler, encoder(""), encoder(sd.ClipLSD1), encoder(sd.ClipLSDXL), encoder(sd.ClipG), encoder(sd.ClipGConverted),
+			checkpoint, unet, zImage, fluxes, sd3s, vae, upscaler, encoder(""), encoder(sd.ClipLSD1), encoder(sd.ClipLSDXL), encoder(sd.ClipG), encoder(sd.ClipGConverted),
 		} {
 			if _, err := detect(w, nil); err != nil && len(err.Error()) > 4000 {
 				t.Errorf("an error of %d bytes: %.300s", len(err.Error()), err.Error())

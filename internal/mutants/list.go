@@ -78,6 +78,9 @@ var mutants = []mutant{
 	{"LoRA's values are the keys", "model/dit/layers.go", "a.Part(own, i*n, n, name)", "a.Part(own, 0*i*n, n, name)", "model/flux model/zimage"},
 	{"packed latents have the sides exchanged", "model/sd/vae.go", "g.Permute(x, 0, 1, 4, 2, 5, 3)", "g.Permute(x, 0, 1, 4, 3, 5, 2)", "model/sd"},
 	{"packed latents are divided by the variance", "model/sd/vae.go", "g.Unary(ir.Sqrt, g.Affine(of(\"running_var\"), 1, packedEps))", "g.Affine(of(\"running_var\"), 1, packedEps)", "model/sd"},
+	{"SD 3 takes positions from the corner", "model/sd3/sd3.go", "first := (c.Side - rows) / 2", "first := 0*rows", "model/sd3"},
+	{"SD 3 takes positions with the sides exchanged", "model/sd3/config.go", "int32(row*c.Side+(c.Side-columns)/2+column)", "int32(row*c.Side+(c.Side-rows)/2+column)", "model/sd3"},
+	{"SD 3.5's second attention sees what the first gave", "model/sd3/sd3.go", "d.qkv(sx.Sub(\"attn2.\"), xm[6:], x)", "d.qkv(sx.Sub(\"attn2.\"), xm[6:], newX)", "model/sd3"},
 
 	{"DoRA without its scale", "merge/dora.go", "d[j] = v[j] + c.Scale*d[j]", "d[j] = v[j] + d[j]", "merge"},
 	{"merged without strength", "merge/merge.go", "values[j] += c.Strength * c.Scale * v", "values[j] += c.Scale * v", "merge"},
