@@ -4,9 +4,11 @@ import (
 	"fmt"
 
 	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/dit"
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/process"
 )
 
 // A Config is a denoiser. Everything comes from the names and shapes of its
@@ -51,27 +53,27 @@ func (c *Config) Describe() string {
 func (c *Config) Doubts() []string { return nil }
 
 // Latent returns the format of the latents.
-func (c *Config) Latent() model.Format {
-	return model.Format{Channels: c.Channels, Stride: [3]int{1, 8, 8}, Scale: 1.5305, Shift: 0.0609}
+func (c *Config) Latent() latent.Format {
+	f := latent.SD3
+	f.Channels = c.Channels
+	return f
 }
 
 // Process returns the noise that the denoiser was trained with.
-func (c *Config) Process() model.Process {
-	return model.Process{Flow: true, Shift: 3, Multiplier: 1000, Levels: 1000}
-}
+func (c *Config) Process() process.Process { return process.Rectified(3, 1000) }
 
 // Shape checks the features of the text and the size of the picture.
-func (c *Config) Shape(x model.LatentShape, cond *model.Cond) (model.Shape, error) {
-	in := model.Shape{Batch: 1, Channels: x[0], Time: x[1], Height: x[2], Width: x[3], Tokens: cond.Tokens}
+func (c *Config) Shape(x latent.Shape, cond *model.Cond) (model.Shape, error) {
+	in := model.Shape{Shape: x, Tokens: cond.Tokens}
 	if cond.Width != c.Context {
 		return in, fault.New(fault.Workflow, "%s reads text of %d features, and the prompt was encoded with %d: load clip_l, clip_g and t5xxl with TripleCLIPLoader", c.Family(), c.Context, cond.Width)
 	}
 	if n := len(cond.Pooled); n != 0 && n != c.Vector {
 		return in, fault.New(fault.Workflow, "%s reads a pooled text of %d features, and the prompt has %d: load clip_l, clip_g and t5xxl with TripleCLIPLoader", c.Family(), c.Vector, n)
 	}
-	if rows, columns := patch.Grid(x[2], x[3]); max(rows, columns) > c.Side {
+	if rows, columns := patch.Grid(x.Height, x.Width); max(rows, columns) > c.Side {
 		n := c.Side * patch.Size * 8
-		return in, fault.New(fault.Workflow, "%s has positions for %d×%d pixels, and the picture has %d×%d: make it smaller", c.Family(), n, n, 8*x[3], 8*x[2])
+		return in, fault.New(fault.Workflow, "%s has positions for %d×%d pixels, and the picture has %d×%d: make it smaller", c.Family(), n, n, 8*x.Width, 8*x.Height)
 	}
 	return in, nil
 }
@@ -102,7 +104,7 @@ func (c *Config) Inputs(in model.Shape) []model.Input {
 // Check compares the weights of the denoiser with those of a source.
 func (c *Config) Check(src nn.Source) *nn.Audit {
 	return nn.Check(src, func(s nn.Scope) {
-		c.Denoiser(s.Sub(model.DenoiserPrefix), model.Shape{Batch: 1, Height: patch.Size, Width: patch.Size, Tokens: 1})
+		c.Denoiser(s.Sub(model.DenoiserPrefix), model.Shape{Shape: latent.Picture(1, c.Channels, patch.Size, patch.Size), Tokens: 1})
 	})
 }
 

@@ -67,8 +67,7 @@ func (d denoiser) picture(s nn.Scope, in model.Shape) ir.Value {
 	x = g.Permute(g.Reshape(x, in.Batch, c.Width, -1), 0, 2, 1)
 	rows, columns := patch.Grid(in.Height, in.Width)
 	first := (c.Side - rows) / 2
-	table := g.Reshape(s.Weight("pos_embed", 1, c.Side*c.Side, c.Width), c.Side*c.Side, c.Width)
-	table = g.Slice(table, 0, first*c.Side, (first+rows)*c.Side)
+	table := g.Slice(s.Weight("pos_embed", c.Side*c.Side, c.Width), 0, first*c.Side, (first+rows)*c.Side)
 	at := g.Embedding(g.Input("places", dtype.I32, rows*columns), table)
 	return g.Add(x, g.Reshape(at, 1, rows*columns, c.Width))
 }

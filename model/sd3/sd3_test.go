@@ -9,6 +9,7 @@ import (
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/internal/published"
 	"github.com/weir-run/weir/ir"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/plan"
@@ -64,7 +65,7 @@ func TestPublished(t *testing.T) {
 		published.Layers(t, w, c.Layers)
 		// The positions of Medium are larger than an extent, of which rows are read.
 		g := ir.New(name)
-		c.Denoiser(nn.NewScope(g, w).Sub(prefix), model.Shape{Batch: 1, Channels: 16, Time: 1, Height: 104, Width: 152, Tokens: 154})
+		c.Denoiser(nn.NewScope(g, w).Sub(prefix), model.Shape{Shape: latent.Picture(1, 16, 104, 152), Tokens: 154})
 		if p, err := plan.Compile(g, plan.Options{}); err != nil {
 			t.Error(err)
 		} else if err := p.Validate(); err != nil {
@@ -125,14 +126,14 @@ func TestDetectErrors(t *testing.T) {
 func TestShapeErrors(t *testing.T) {
 	c := Config{Channels: 16, Width: 128, HeadDim: 64, Context: 24, Vector: 12, Side: 8, Norm: true}
 	for _, tt := range []struct {
-		x    model.LatentShape
+		x    latent.Shape
 		cond model.Cond
 		want string
 	}{
-		{model.LatentShape{16, 1, 4, 6}, model.Cond{Width: 20}, "text of 24 features, and the prompt was encoded with 20"},
-		{model.LatentShape{16, 1, 4, 6}, model.Cond{Width: 24, Pooled: make([]float32, 8)}, "pooled text of 12 features, and the prompt has 8"},
-		{model.LatentShape{16, 1, 4, 17}, model.Cond{Width: 24}, "positions for 128×128 pixels, and the picture has 136×32"},
-		{model.LatentShape{16, 1, 16, 15}, model.Cond{Width: 24}, ""},
+		{latent.Picture(1, 16, 4, 6), model.Cond{Width: 20}, "text of 24 features, and the prompt was encoded with 20"},
+		{latent.Picture(1, 16, 4, 6), model.Cond{Width: 24, Pooled: make([]float32, 8)}, "pooled text of 12 features, and the prompt has 8"},
+		{latent.Picture(1, 16, 4, 17), model.Cond{Width: 24}, "positions for 128×128 pixels, and the picture has 136×32"},
+		{latent.Picture(1, 16, 16, 15), model.Cond{Width: 24}, ""},
 	} {
 		_, err := c.Shape(tt.x, &tt.cond)
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
