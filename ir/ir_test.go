@@ -31,11 +31,13 @@ func TestShapes(t *testing.T) {
 		"resample":         {g.Resample(x, Nearest, 18, 14), Shape{2, 6, 18, 14}},
 		"reshape":          {g.Reshape(x, 2, 6, -1), Shape{2, 6, 63}},
 		"permute":          {g.Permute(x, 0, 2, 3, 1), Shape{2, 9, 7, 6}},
-		"slice":            {g.Slice(x, -1, 2, 5), Shape{2, 6, 9, 3}},
-		"expand":           {g.Expand(in("one", 1, 6, 1, 1), 2, 6, 9, 7), Shape{2, 6, 9, 7}},
-		"add":              {g.Add(x, in("row", 7)), Shape{2, 6, 9, 7}},
-		"add larger":       {g.Add(in("row", 7), x), Shape{2, 6, 9, 7}},
-		"sinusoid":         {g.Sinusoid(in("t", 2), 10, 10000), Shape{2, 10}},
+		"[2 6 9 7] cannot be rotated in groups of 4": func(g *Graph, x, _ Value) { g.Rotate(x, 4) },
+		"slice":      {g.Slice(x, -1, 2, 5), Shape{2, 6, 9, 3}},
+		"expand":     {g.Expand(in("one", 1, 6, 1, 1), 2, 6, 9, 7), Shape{2, 6, 9, 7}},
+		"add":        {g.Add(x, in("row", 7)), Shape{2, 6, 9, 7}},
+		"add larger": {g.Add(in("row", 7), x), Shape{2, 6, 9, 7}},
+		"rotation":   {g.Rotate(m, 4), Shape{2, 5, 8}},
+		"sinusoid":   {g.Sinusoid(in("t", 2), 10, 10000), Shape{2, 10}},
 	} {
 		if got := g.Shape(test.got); !got.Equal(test.want) {
 			t.Errorf("%s has the shape %v, want %v", what, got, test.want)
