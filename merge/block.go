@@ -7,8 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/weights"
 )
 
 // blockElements is about how many elements are worked with at a time by each
@@ -18,9 +18,9 @@ const blockElements = 64 << 10
 // A block is some rows of a weight.
 type block struct {
 	index, from, n int
-	values         []float32 // of the weight
-	raw            []byte    // the stored blocks that have them, and their elements
-	stored, change []float32 // and room for the elements of a change
+	values         []float32 // of the weight, in base
+	base           weights.Rows
+	change         []float32 // room for the elements of a change
 }
 
 // room returns memory for n elements of a change.
@@ -103,19 +103,9 @@ func (w *Weight) each(ctx context.Context, from, to int, visit func(b *block) er
 	return errors.Join(errs...)
 }
 
-// read fills a block with rows of the base. Of block-quantized tensors the
-// blocks are read that have them.
+// read fills a block with rows of the base.
 func (w *Weight) read(ctx context.Context, b *block) error {
-	elems, bytes := w.base.DType.Block()
-	first, end := b.from*w.columns, (b.from+b.n)*w.columns
-	skip := first % elems
-	n := (end - first + skip + elems - 1) / elems
-	b.raw = slices.Grow(b.raw[:0], n*bytes)[:n*bytes]
-	if err := w.base.ReadAt(ctx, b.raw, int64(first/elems)*int64(bytes)); err != nil {
-		return err
-	}
-	b.stored = slices.Grow(b.stored[:0], n*elems)[:n*elems]
-	dtype.ToF32(b.stored, b.raw, w.base.DType)
-	b.values = b.stored[skip : skip+end-first]
-	return nil
+	err := b.base.Read(ctx, w.base, b.from, b.n)
+	b.values = b.base.Values
+	return err
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -24,7 +25,7 @@ func (e *Engine) tensorsOf(path string) (*weights.Set, source, error) {
 	if err != nil {
 		return nil, source{}, err
 	}
-	if err := unpacked(set); err != nil {
+	if set, err = unpacked(set); err != nil {
 		return nil, source{}, inFile(path, err)
 	}
 	set, l, err := arrange(set)
@@ -39,12 +40,17 @@ func inFile(path string, err error) error {
 	return fault.Mark(fault.Model, fmt.Errorf("%s: %w", path, err))
 }
 
-// unpacked refuses files of quantized weights that are several tensors each.
-func unpacked(set *weights.Set) error {
-	if p, mark := set.Packing(); p != nil {
-		return fmt.Errorf("the weights are quantized: %s, which is not supported yet (it has %s); use a file in F16, BF16, plain FP8 or GGUF", p.Name, fault.Name(mark))
+// unpacked makes one tensor of each quantized weight, and refuses files whose
+// weights are packed in ways that are not supported.
+func unpacked(set *weights.Set) (*weights.Set, error) {
+	set, err := set.Unpacked(context.Background())
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	if p, mark := set.Packing(); p != nil {
+		return nil, fmt.Errorf("the weights are quantized: %s, which is not supported (it has %s); use a file in F16, BF16, FP8, GGUF or a format that ComfyUI marks with comfy_quant", p.Name, fault.Name(mark))
+	}
+	return set, nil
 }
 
 // harmless are tensors that nothing needs, by the beginnings and ends of their

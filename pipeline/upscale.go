@@ -25,7 +25,7 @@ func (e *Engine) Upscaler(path string) (*Upscaler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unpacked(set); err != nil {
+	if set, err = unpacked(set); err != nil {
 		return nil, inFile(path, err)
 	}
 	u := &Upscaler{}

@@ -35,6 +35,9 @@ type Ref struct {
 	File   *File
 	Offset int64 // from the beginning of the file
 	Length int64 // in bytes: what the dtype takes for the shape's elements
+	// Quant says what the elements of a quantized weight stand for; nil for all
+	// other tensors.
+	Quant *Quant
 }
 
 // Elements returns the number of the tensor's elements.
@@ -53,21 +56,25 @@ func (r Ref) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if off < 0 || off > r.Length || int64(len(p)) > r.Length-off {
 		return fmt.Errorf("%v: bytes %d to %d are outside its %d bytes", r, off, off+int64(len(p)), r.Length)
 	}
+	if !r.Mapped() {
+		return r.readBlocks(ctx, p, off)
+	}
 	if err := r.File.ReadAt(ctx, p, r.Offset+off); err != nil {
 		return fmt.Errorf("tensor %s: %w", quote(r.Name), err)
 	}
 	return nil
 }
 
-// ReadF32 reads the whole tensor and converts it to float32.
+// ReadF32 reads the whole tensor in float32: what its elements stand for, if it
+// is quantized.
 func (r Ref) ReadF32(ctx context.Context) ([]float32, error) {
-	raw := make([]byte, r.Length)
-	if err := r.ReadAt(ctx, raw, 0); err != nil {
-		return nil, err
+	rows := 1
+	if len(r.Shape) > 0 {
+		rows = r.Shape[0]
 	}
-	f := make([]float32, r.Elements())
-	dtype.ToF32(f, raw, r.DType)
-	return f, nil
+	var all Rows
+	err := all.Read(ctx, r, 0, rows)
+	return all.Values, err
 }
 
 // Bytes returns the tensor's bytes in the mapped file, under the conditions of [File.Map].

@@ -66,9 +66,13 @@ func openSingle(path string) (*Set, error) {
 
 func (s *Set) sort() { s.names = slices.Sorted(maps.Keys(s.refs)) }
 
-// Lookup returns the tensor of that name.
+// Lookup returns the tensor of that name. Parts of a quantized weight have the
+// names that [ScaleOf] and [SmoothOf] give them, and are not among Names.
 func (s *Set) Lookup(name string) (Ref, bool) {
 	r, ok := s.refs[name]
+	if part := s.partOf(name); !ok && part != nil {
+		return *part, true
+	}
 	return r, ok
 }
 

@@ -128,7 +128,7 @@ func TextEmbedded(s nn.Scope, c Config, batch int, o Output) {
 // tokens looks up the vectors of the tokens.
 func tokens(s nn.Scope, c Config, batch int) ir.Value {
 	g := s.Graph()
-	return g.Embedding(g.Input("tokens", dtype.I32, batch, c.Length), s.Weight(c.names.tokens, c.Vocab, c.Width))
+	return s.EmbeddingOf(c.names.tokens, g.Input("tokens", dtype.I32, batch, c.Length), c.Vocab, c.Width)
 }
 
 // encode builds the encoder behind the vectors of the text.
