@@ -57,9 +57,7 @@ func newBrownian(ctx context.Context, source Source, seed uint64, low, high floa
 // draw returns the noise of a generator of its own.
 func (b *brownian) draw(seed uint32) []float32 {
 	out := make([]float32, b.n)
-	if b.ctx.Err() == nil {
-		b.source.generator(uint64(seed)).Normal(out)
-	}
+	b.source.generator(uint64(seed)).Normal(b.ctx, out)
 	return out
 }
 

@@ -8,18 +8,19 @@ import (
 	"testing"
 
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/latent"
 )
 
 // hyperbolic is the network of the golden, which needs no timestep. Payloads
 // are added to its input.
 type hyperbolic struct{ calls int }
 
-func (h *hyperbolic) Predict(_ context.Context, x []float32, _ float32, payloads []any) ([][]float32, error) {
+func (h *hyperbolic) Predict(_ context.Context, x latent.Tensor, _ float32, payloads []any) ([][]float32, error) {
 	h.calls++
 	var all [][]float32
 	for _, p := range payloads {
-		out := make([]float32, len(x))
-		for i, v := range x {
+		out := make([]float32, len(x.Data))
+		for i, v := range x.Data {
 			out[i] = float32(math.Tanh(0.8*float64(v) + p.(float64)))
 		}
 		all = append(all, out)
@@ -31,8 +32,8 @@ func (h *hyperbolic) Predict(_ context.Context, x []float32, _ float32, payloads
 // KSampler, and how often the network was called.
 func TestComfyUI(t *testing.T) {
 	f := golden.Open(t, "comfy_samplers")
-	latents, mask := f.F32("latents"), f.F32("mask")
-	empty := make([]float32, len(latents))
+	latents, mask := latent.Tensor{Shape: latent.Picture(2, 4, 3, 5), Data: f.F32("latents")}, f.F32("mask")
+	empty := latent.New(latents.Shape)
 	eps, v := StableDiffusion(Epsilon, false), StableDiffusion(Velocity, false)
 	zero, flow := StableDiffusion(Velocity, true), Rectified(3)
 	for name, j := range map[string]Job{
@@ -50,7 +51,7 @@ func TestComfyUI(t *testing.T) {
 		"flow_part": {Table: flow, Scheduler: "sgm_uniform", Steps: 9, CFG: 3.5, Denoise: 1, Start: 3, End: 7, Latents: latents},
 	} {
 		t.Run(name, func(t *testing.T) {
-			j.Noise, j.Shape = Noise{Seed: 77}, Shape{2, 4, 3, 5}
+			j.Noise = Noise{Seed: 77}
 			j.Positive = []Cond{{Payload: 0.4, Strength: 1, End: 1}}
 			j.Negative = []Cond{{Payload: -0.3, Strength: 1, End: 1}}
 			for _, s := range samplers {

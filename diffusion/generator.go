@@ -1,9 +1,18 @@
 package diffusion
 
-import "math"
+import (
+	"context"
+	"math"
+)
 
-// A generator draws standard normal numbers.
-type generator interface{ Normal(out []float32) }
+// A generator draws standard normal numbers. When the context is cancelled it
+// draws no more and leaves the rest as it is.
+type generator interface {
+	Normal(ctx context.Context, out []float32)
+}
+
+// drawnAtOnce is how many numbers are drawn between two looks at the context.
+const drawnAtOnce = 1 << 18
 
 // A Generator draws the numbers that PyTorch's CPU generator of the same seed
 // draws, bit for bit.
@@ -23,7 +32,7 @@ func NewGenerator(seed uint64) *Generator { return &Generator{bits: newMersenne(
 // does on processors with AVX2.
 func Randn(seed uint64, n int) []float32 {
 	out := make([]float32, n)
-	NewGenerator(seed).Normal(out)
+	NewGenerator(seed).Normal(context.Background(), out)
 	return out
 }
 
@@ -32,19 +41,27 @@ func Randn(seed uint64, n int) []float32 {
 // drawn one after another in double precision; more are filled with uniform
 // numbers first, and then each 16 of them become 16 normal ones, where the
 // last 16 are drawn anew if they are not a whole group.
-func (g *Generator) Normal(out []float32) {
+//
+// When the context is cancelled it draws no more.
+func (g *Generator) Normal(ctx context.Context, out []float32) {
 	if len(out) < 16 {
 		for i := range out {
 			out[i] = float32(g.normal())
 		}
 		return
 	}
-	for i := range out {
-		out[i] = g.uniform()
-	}
 	n := len(out)
-	for i := 0; i+16 <= n; i += 16 {
-		normal16(out[i:])
+	for at := 0; at < n; at += drawnAtOnce {
+		if ctx.Err() != nil {
+			return
+		}
+		part := out[at:min(at+drawnAtOnce, n)]
+		for i := range part {
+			part[i] = g.uniform()
+		}
+		for i := 0; i+16 <= len(part); i += 16 {
+			normal16(part[i:])
+		}
 	}
 	if n%16 != 0 {
 		last := out[n-16:]

@@ -65,7 +65,7 @@ func (g *guide) predict(ctx context.Context, x []float32, sigma float64, conds [
 	if table.Prediction == Flow {
 		scale = 1
 	}
-	out, err := g.Predict(ctx, sum(term{scale, x}), float32(table.Timestep(sigma)), payloads)
+	out, err := g.Predict(ctx, g.job.Latents.With(sum(term{scale, x})), float32(table.Timestep(sigma)), payloads)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +78,8 @@ func (g *guide) predict(ctx context.Context, x []float32, sigma float64, conds [
 // mean returns the average of what was denoised under several conditions,
 // weighed by their strengths and masks. Where none applies it is 0.
 func (g *guide) mean(conds []Cond, denoised [][]float32) []float32 {
-	shape := g.job.Shape
-	n, area := shape.Elems(), shape[2]*shape[3]
+	shape := g.job.Latents.Shape
+	n, volume := shape.Elems(), shape.Volume()
 	if len(conds) == 1 && conds[0].Mask == nil && conds[0].Strength != 0 {
 		return denoised[0]
 	}
@@ -88,8 +88,8 @@ func (g *guide) mean(conds []Cond, denoised [][]float32) []float32 {
 		for i := range out {
 			w := c.Strength
 			if c.Mask != nil {
-				at := i / (shape[1] * area) * area % len(c.Mask)
-				w *= c.Mask[at+i%area]
+				at := i / shape.Item() * volume % len(c.Mask)
+				w *= c.Mask[at+i%volume]
 			}
 			total[i] += w
 			out[i] += w * denoised[k][i]

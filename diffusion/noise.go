@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/weir-run/weir/latent"
 )
 
 // A Source is the device that draws the noise of a sampler's steps: the
@@ -76,18 +78,18 @@ type Noise struct {
 // First returns the noise that sampling begins with: one draw for the whole
 // batch or, with indices, as many draws of one latent as the largest index needs.
 // When the context is cancelled it is not complete.
-func (n Noise) First(ctx context.Context, shape Shape) []float32 {
+func (n Noise) First(ctx context.Context, shape latent.Shape) []float32 {
 	out := make([]float32, shape.Elems())
 	g := NewGenerator(n.Seed)
 	switch {
 	case n.None:
 	case n.BatchIndex == nil:
-		g.Normal(out)
+		g.Normal(ctx, out)
 	default:
-		one := shape.Elems() / max(shape[0], 1)
+		one := shape.Item()
 		draw := make([]float32, one)
 		for i := 0; i <= slices.Max(n.BatchIndex) && ctx.Err() == nil; i++ {
-			g.Normal(draw)
+			g.Normal(ctx, draw)
 			for k, want := range n.BatchIndex {
 				if want == i {
 					copy(out[k*one:], draw)
@@ -100,11 +102,15 @@ func (n Noise) First(ctx context.Context, shape Shape) []float32 {
 
 // kept returns the noise on what an inpainting keeps, for samplers that draw it
 // apart from the first.
-func (n Noise) kept(shape Shape) []float32 { return Randn(n.Seed+1, shape.Elems()) }
+func (n Noise) kept(ctx context.Context, shape latent.Shape) []float32 {
+	out := make([]float32, shape.Elems())
+	NewGenerator(n.Seed+1).Normal(ctx, out)
+	return out
+}
 
 // steps returns a function that draws the noise of one step after another. On
 // the processor its seed is the next one: the first noise came of the seed.
-func (n Noise) steps(shape Shape) func() []float32 {
+func (n Noise) steps(ctx context.Context, shape latent.Shape) func() []float32 {
 	seed := n.Seed
 	if n.Source == CPU {
 		seed++
@@ -112,7 +118,7 @@ func (n Noise) steps(shape Shape) func() []float32 {
 	g := n.Source.generator(seed)
 	return func() []float32 {
 		out := make([]float32, shape.Elems())
-		g.Normal(out)
+		g.Normal(ctx, out)
 		return out
 	}
 }
@@ -120,7 +126,7 @@ func (n Noise) steps(shape Shape) func() []float32 {
 // path returns the normalized differences between the levels of one path of
 // Brownian motion over the schedule. Only samplers that say so have it drawn by
 // the source; for all others it is the processor's.
-func (n Noise) path(ctx context.Context, sigmas []float64, shape Shape, bySource bool) func(from, to float64) []float32 {
+func (n Noise) path(ctx context.Context, sigmas []float64, shape latent.Shape, bySource bool) func(from, to float64) []float32 {
 	source := CPU
 	if bySource {
 		source = n.Source

@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/big"
@@ -28,7 +29,7 @@ func TestRandnIsTorchs(t *testing.T) {
 	g := NewGenerator(7)
 	for i, n := range []int{3, 40, 1, 16, 5, 64} {
 		out := make([]float32, n)
-		g.Normal(out)
+		g.Normal(t.Context(), out)
 		name := fmt.Sprint("sequence.", i)
 		same(t, name, out, f.F32(name))
 	}
@@ -68,6 +69,41 @@ func BenchmarkRandn(b *testing.B) {
 	out := make([]float32, 4*64*64)
 	b.SetBytes(int64(4 * len(out)))
 	for b.Loop() {
-		NewGenerator(1).Normal(out)
+		NewGenerator(1).Normal(b.Context(), out)
+	}
+}
+
+// expiring is a context that is cancelled when it has been looked at so often.
+type expiring struct {
+	context.Context
+	looks int
+}
+
+func (c *expiring) Err() error {
+	if c.looks--; c.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func TestDrawingStops(t *testing.T) {
+	const drawn = 3
+	for name, source := range map[string]Source{"cpu": CPU, "cuda": CUDA, "cuda with one block": 256} {
+		whole, cut := make([]float32, 8*drawnAtOnce), make([]float32, 8*drawnAtOnce)
+		source.generator(5).Normal(t.Context(), whole)
+		ctx := &expiring{t.Context(), drawn}
+		source.generator(5).Normal(ctx, cut)
+		written := 0
+		for i, v := range cut {
+			if v != 0 {
+				written++
+				if v != whole[i] {
+					t.Fatalf("%s: number %d is %v, %v without an end", name, i, v, whole[i])
+				}
+			}
+		}
+		if written == 0 || written > 4*drawn*drawnAtOnce {
+			t.Errorf("%s: %d of %d numbers were drawn between %d looks at the context", name, written, len(cut), drawn)
+		}
 	}
 }

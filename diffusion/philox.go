@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"context"
 	"math"
 	"math/bits"
 )
@@ -27,11 +28,16 @@ func newPhilox(seed uint64, threads int) *philox { return &philox{seed: seed, th
 // number, but no more than the device runs at once. A thread draws four numbers
 // at a time, which are as far apart as there are threads; what lies beyond the
 // end is thrown away. So most calls use one number of four.
-func (g *philox) Normal(out []float32) {
+//
+// When the context is cancelled it draws no more.
+func (g *philox) Normal(ctx context.Context, out []float32) {
 	blocks := min(g.threads/cudaBlock, (len(out)+cudaBlock-1)/cudaBlock)
 	stride := blocks * cudaBlock
 	for base := 0; base < len(out); base += 4 * stride {
 		for thread := range min(stride, len(out)-base) {
+			if thread%drawnAtOnce == 0 && ctx.Err() != nil {
+				return
+			}
 			z := normal4(philox4x32([4]uint32{uint32(g.drawn), uint32(g.drawn >> 32), uint32(thread)}, g.seed))
 			for k, v := range z {
 				if at := base + thread + k*stride; at < len(out) {

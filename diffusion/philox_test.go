@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/latent"
 )
 
 // TestPhilox compares with the known answers of Random123.
@@ -31,7 +32,7 @@ func TestPhilox(t *testing.T) {
 // as those of torch.randn on a CUDA device, and with a model of the kernel.
 func TestCUDANoise(t *testing.T) {
 	out := make([]float32, 12)
-	CUDA.generator(0).Normal(out)
+	CUDA.generator(0).Normal(t.Context(), out)
 	for i, want := range []float64{-0.92466259, -0.42534415, -2.6438457, 0.14518388, -0.12086647, -0.57972564,
 		-0.62285122, -0.32838709, -1.07454231, -0.36314407, -1.67105067, 2.26550497} {
 		if math.Abs(float64(out[i])-want) > 2e-6 {
@@ -59,7 +60,7 @@ func TestCUDANoise(t *testing.T) {
 			n++
 			want := f.F32(name)
 			got := make([]float32, len(want))
-			g.Normal(got)
+			g.Normal(t.Context(), got)
 			for k := range want {
 				if math.Abs(float64(got[k]-want[k])) > 3e-6 {
 					t.Errorf("%s: number %d is %v, want %v", name, k, got[k], want[k])
@@ -114,12 +115,12 @@ func TestStepNoise(t *testing.T) {
 	}
 	// On a CUDA device the generator has the seed itself, and each call follows
 	// the one before.
-	shape := Shape{1, 4, 8, 8}
-	draw := Noise{Seed: 5, Source: CUDA}.steps(shape)
+	shape := latent.Picture(1, 4, 8, 8)
+	draw := Noise{Seed: 5, Source: CUDA}.steps(t.Context(), shape)
 	g := CUDA.generator(5)
 	for range 3 {
 		want := make([]float32, shape.Elems())
-		g.Normal(want)
+		g.Normal(t.Context(), want)
 		same(t, "a step", draw(), want)
 	}
 	same(t, "the first noise", Noise{Seed: 5, Source: CUDA}.First(t.Context(), shape), Randn(5, shape.Elems()))
@@ -131,9 +132,9 @@ func TestStepNoise(t *testing.T) {
 			source = CUDA
 		}
 		want := make([]float32, shape.Elems())
-		source.generator(uint64(seedSequence(5, nil, brownianPool))).Normal(want)
+		source.generator(uint64(seedSequence(5, nil, brownianPool))).Normal(t.Context(), want)
 		got := Noise{Seed: 5, Source: CUDA}.path(t.Context(), []float64{9, 3, 1, 0}, shape, bySource)(1, 9)
 		golden.Check(t, fmt.Sprint("a path by the source: ", bySource), got, want, 1e-6)
 	}
-	same(t, "a step on the processor", Noise{Seed: 5}.steps(shape)(), Randn(6, shape.Elems()))
+	same(t, "a step on the processor", Noise{Seed: 5}.steps(t.Context(), shape)(), Randn(6, shape.Elems()))
 }

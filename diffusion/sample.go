@@ -9,14 +9,15 @@ import (
 	"strings"
 
 	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/latent"
 )
 
 // A Network predicts the noise, or the velocity, of a state.
 type Network interface {
-	// Predict returns the prediction for each of the payloads. x has the shape of
-	// the job, scaled to a variance of 1; t is the timestep. Payloads may be run
-	// as one batch or one after the other.
-	Predict(ctx context.Context, x []float32, t float32, payloads []any) ([][]float32, error)
+	// Predict returns the prediction for each of the payloads. x is scaled to a
+	// variance of 1; t is the timestep. Payloads may be run as one batch or one
+	// after the other.
+	Predict(ctx context.Context, x latent.Tensor, t float32, payloads []any) ([][]float32, error)
 }
 
 // A Cond is a part of what a picture is to show, or not to show.
@@ -26,18 +27,12 @@ type Cond struct {
 	// Strength weighs the prediction against those of other parts.
 	Strength float32
 	// Mask, if it is not nil, weighs the prediction at each place of a latent:
-	// [height, width], or [batch, height, width].
+	// [time, height, width], or [batch, time, height, width].
 	Mask []float32
 	// Start and End limit the part to a range of the sampling, from 0 (all
 	// noise) to 1 (none).
 	Start, End float64
 }
-
-// A Shape is batch, channels, height and width of latents.
-type Shape [4]int
-
-// Elems returns the number of values.
-func (s Shape) Elems() int { return s[0] * s[1] * s[2] * s[3] }
 
 // A Job is what there is to sample.
 type Job struct {
@@ -58,10 +53,9 @@ type Job struct {
 	Negative    []Cond
 	Noise       Noise
 
-	Shape   Shape
-	Latents []float32 // in the network's scale
-	// Mask marks with 1 what may change: nil for everything, or [batch, height,
-	// width] at the size of the latents.
+	Latents latent.Tensor // in the network's scale
+	// Mask marks with 1 what may change: nil for everything, or [batch, time,
+	// height, width] at the size of the latents.
 	Mask []float32
 
 	// Progress, if it is not nil, is called after each step with what the state
@@ -71,11 +65,7 @@ type Job struct {
 
 // Memory bounds the bytes that Sample holds at a time beside the network's own.
 func (j *Job) Memory() int64 {
-	n := int64(4 * States(j.Sampler))
-	for _, d := range j.Shape {
-		n *= int64(d)
-	}
-	return n
+	return int64(States(j.Sampler)) * j.Latents.Bytes()
 }
 
 // Sample runs a job and returns the latents. It ends early with the context's
@@ -102,15 +92,15 @@ func Sample(ctx context.Context, n Network, job Job) ([]float32, error) {
 // run follows the noise levels with a sampler.
 func (j *Job) run(ctx context.Context, n Network, chosen choice, sigmas []float64) ([]float32, error) {
 	if len(sigmas) < 2 {
-		return slices.Clone(j.Latents), nil
+		return slices.Clone(j.Latents.Data), nil
 	}
 	g := guide{Network: n, job: j, always: chosen.cfgPP}
-	noise := j.Noise.First(ctx, j.Shape)
+	noise := j.Noise.First(ctx, j.Latents.Shape)
 	s := &state{
 		ctx: ctx, table: j.Table, sigmas: sigmas, denoise: g.denoise,
 		x:     j.noised(noise, sigmas[0]),
-		noise: j.Noise.steps(j.Shape),
-		path:  j.Noise.path(ctx, sigmas, j.Shape, chosen.path == pathBySource),
+		noise: j.Noise.steps(ctx, j.Latents.Shape),
+		path:  j.Noise.path(ctx, sigmas, j.Latents.Shape, chosen.path == pathBySource),
 		progress: func(step int, denoised []float32) {
 			if j.Progress != nil {
 				j.Progress(step+1, len(sigmas)-1, denoised)
@@ -119,7 +109,7 @@ func (j *Job) run(ctx context.Context, n Network, chosen choice, sigmas []float6
 	}
 	if j.Mask != nil {
 		if chosen.randomInpaint {
-			noise = j.Noise.kept(j.Shape)
+			noise = j.Noise.kept(ctx, j.Latents.Shape)
 		}
 		s.denoise = j.inpaint(s.denoise, noise)
 	}
@@ -145,21 +135,21 @@ const (
 )
 
 func (j *Job) check() error {
-	n := j.Shape.Elems()
-	area := j.Shape[2] * j.Shape[3]
-	if len(j.Latents) != n {
-		return fmt.Errorf("latents of the shape %v have %d values, found %d", j.Shape, n, len(j.Latents))
+	n := j.Latents.Elems()
+	volume := j.Latents.Volume()
+	if len(j.Latents.Data) != n {
+		return fmt.Errorf("latents of the shape %v have %d values, found %d", j.Latents.Shape, n, len(j.Latents.Data))
 	}
-	if j.Mask != nil && len(j.Mask) != j.Shape[0]*area {
-		return fmt.Errorf("the noise mask has %d values, expected %d for latents of the shape %v", len(j.Mask), j.Shape[0]*area, j.Shape)
+	if j.Mask != nil && len(j.Mask) != j.Latents.Batch*volume {
+		return fmt.Errorf("the noise mask has %d values, expected %d for latents of the shape %v", len(j.Mask), j.Latents.Batch*volume, j.Latents.Shape)
 	}
 	for _, c := range slices.Concat(j.Positive, j.Negative) {
-		if c.Mask != nil && len(c.Mask) != area && len(c.Mask) != j.Shape[0]*area {
-			return fmt.Errorf("the mask of a condition has %d values, expected %d for latents of the shape %v", len(c.Mask), area, j.Shape)
+		if c.Mask != nil && len(c.Mask) != volume && len(c.Mask) != j.Latents.Batch*volume {
+			return fmt.Errorf("the mask of a condition has %d values, expected %d for latents of the shape %v", len(c.Mask), volume, j.Latents.Shape)
 		}
 	}
-	if b := j.Noise.BatchIndex; b != nil && len(b) != j.Shape[0] {
-		return fmt.Errorf("there are %d batch indices for %d latents", len(b), j.Shape[0])
+	if b := j.Noise.BatchIndex; b != nil && len(b) != j.Latents.Batch {
+		return fmt.Errorf("there are %d batch indices for %d latents", len(b), j.Latents.Batch)
 	}
 	if b := j.Noise.BatchIndex; len(b) > 0 && slices.Min(b) < 0 {
 		return fmt.Errorf("a batch index of %d: expected none below 0", slices.Min(b))
@@ -219,9 +209,9 @@ func (j *Job) sigmas(discard bool) ([]float64, error) {
 // network was trained to see it.
 func (j *Job) noised(noise []float32, sigma float64) []float32 {
 	if top := j.Table.Max(); j.Table.Prediction != Flow && (sigma > top || math.Abs(top-sigma) <= 1e-5*top) {
-		return sum(term{math.Sqrt(1 + sigma*sigma), noise}, term{1, j.Latents})
+		return sum(term{math.Sqrt(1 + sigma*sigma), noise}, term{1, j.Latents.Data})
 	}
-	return j.Table.noised(j.Latents, noise, sigma)
+	return j.Table.noised(j.Latents.Data, noise, sigma)
 }
 
 // inpaint keeps the latents where the mask is 0: in every evaluation they are
@@ -229,18 +219,18 @@ func (j *Job) noised(noise []float32, sigma float64) []float32 {
 func (j *Job) inpaint(inner denoiser, noise []float32) denoiser {
 	blend := func(changed, kept []float32) []float32 {
 		out := make([]float32, len(changed))
-		area := j.Shape[2] * j.Shape[3]
+		volume := j.Latents.Volume()
 		for i := range out {
-			m := j.Mask[i/(j.Shape[1]*area)*area+i%area]
+			m := j.Mask[i/j.Latents.Item()*volume+i%volume]
 			out[i] = changed[i]*m + kept[i]*(1-m)
 		}
 		return out
 	}
 	return func(ctx context.Context, x []float32, sigma float64) (guided, uncond []float32, err error) {
-		d, uncond, err := inner(ctx, blend(x, j.Table.noised(j.Latents, noise, sigma)), sigma)
+		d, uncond, err := inner(ctx, blend(x, j.Table.noised(j.Latents.Data, noise, sigma)), sigma)
 		if err != nil {
 			return nil, nil, err
 		}
-		return blend(d, j.Latents), uncond, nil
+		return blend(d, j.Latents.Data), uncond, nil
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/latent"
 )
 
 func TestTable(t *testing.T) {
@@ -98,7 +99,7 @@ type known struct {
 	stop  func(call int)
 }
 
-func (k *known) Predict(_ context.Context, x []float32, ts float32, payloads []any) ([][]float32, error) {
+func (k *known) Predict(_ context.Context, x latent.Tensor, ts float32, payloads []any) ([][]float32, error) {
 	const a, s = 0.8, 0.3
 	k.calls++
 	if k.stop != nil {
@@ -111,8 +112,8 @@ func (k *known) Predict(_ context.Context, x []float32, ts float32, payloads []a
 	var all [][]float32
 	for _, p := range payloads {
 		shift, _ := p.(float64)
-		out := make([]float32, len(x))
-		for i, v := range x {
+		out := make([]float32, len(x.Data))
+		for i, v := range x.Data {
 			full := float64(v) * math.Sqrt(sigma*sigma+1)
 			d := s*s + sigma*sigma
 			x0 := (s*s*full+sigma*sigma*a*math.Tanh(a*full/d))/d + shift
@@ -142,10 +143,10 @@ func TestSamplers(t *testing.T) {
 			job := Job{Table: table, Scheduler: scheduler, Steps: 9, Denoise: 1}
 			sigmas := levels(t, &job, s, f.F32("sigmas."+s.name+"."+scheduler))
 			steps := 0
-			noise, shape := Noise{Seed: 77}, Shape{2, 4, 6, 5}
+			noise, shape := Noise{Seed: 77}, latent.Picture(2, 4, 6, 5)
 			st := &state{
 				ctx: t.Context(), table: table, sigmas: sigmas,
-				noise: noise.steps(shape), path: noise.path(t.Context(), sigmas, shape, false),
+				noise: noise.steps(t.Context(), shape), path: noise.path(t.Context(), sigmas, shape, false),
 				x: sum(term{math.Sqrt(1 + sigmas[0]*sigmas[0]), noise.First(t.Context(), shape)}),
 				denoise: func(_ context.Context, x []float32, sigma float64) (guided, uncond []float32, err error) {
 					const a, s = 0.8, 0.3
@@ -201,10 +202,10 @@ func levels(t *testing.T, j *Job, s choice, want []float32) []float64 {
 }
 
 func job(table *Table) Job {
-	shape := Shape{2, 4, 6, 5}
+	shape := latent.Picture(2, 4, 6, 5)
 	return Job{
-		Table: table, Sampler: "euler", Scheduler: "normal", Steps: 12, Denoise: 1, CFG: 1, Noise: Noise{Seed: 3}, Shape: shape,
-		Latents: make([]float32, shape.Elems()), Positive: []Cond{{Payload: 0.0, Strength: 1, End: 1}},
+		Table: table, Sampler: "euler", Scheduler: "normal", Steps: 12, Denoise: 1, CFG: 1, Noise: Noise{Seed: 3},
+		Latents: latent.New(shape), Positive: []Cond{{Payload: 0.0, Strength: 1, End: 1}},
 	}
 }
 
@@ -239,10 +240,10 @@ func TestSplit(t *testing.T) {
 		first.End = 5
 		last.Start, last.Noise.None = 5, true
 		want := mustSample(t, &known{table: table}, whole)
-		last.Latents = mustSample(t, &known{table: table}, first)
+		last.Latents.Data = mustSample(t, &known{table: table}, first)
 		golden.Check(t, s, mustSample(t, &known{table: table}, last), want, 1e-6)
 		first.FullDenoise = true
-		if clean := mustSample(t, &known{table: table}, first); slices.Equal(clean, last.Latents) {
+		if clean := mustSample(t, &known{table: table}, first); slices.Equal(clean, last.Latents.Data) {
 			t.Errorf("%s: with full denoise the noise is left on", s)
 		}
 	}
@@ -252,8 +253,8 @@ func TestSplit(t *testing.T) {
 func TestDenoise(t *testing.T) {
 	table := StableDiffusion(Epsilon, false)
 	j := job(table)
-	for i := range j.Latents {
-		j.Latents[i] = 0.8 - 1.6*float32(i%2)
+	for i := range j.Latents.Data {
+		j.Latents.Data[i] = 0.8 - 1.6*float32(i%2)
 	}
 	j.Denoise = 0.05
 	k := &known{table: table}
@@ -262,12 +263,12 @@ func TestDenoise(t *testing.T) {
 		t.Errorf("12 steps at denoise 0.05 called the network %d times", k.calls)
 	}
 	for i := range out {
-		if (out[i] > 0) != (j.Latents[i] > 0) {
-			t.Fatalf("value %d went from %v to %v", i, j.Latents[i], out[i])
+		if (out[i] > 0) != (j.Latents.Data[i] > 0) {
+			t.Fatalf("value %d went from %v to %v", i, j.Latents.Data[i], out[i])
 		}
 	}
 	j.Denoise = 0
-	if got := mustSample(t, k, j); !slices.Equal(got, j.Latents) {
+	if got := mustSample(t, k, j); !slices.Equal(got, j.Latents.Data) {
 		t.Error("denoise 0 must change nothing")
 	}
 }
@@ -277,8 +278,8 @@ func TestMask(t *testing.T) {
 	for _, s := range Samplers() {
 		j := job(table)
 		j.Sampler = s
-		for i := range j.Latents {
-			j.Latents[i] = 5 // what the network would never leave
+		for i := range j.Latents.Data {
+			j.Latents.Data[i] = 5 // what the network would never leave
 		}
 		j.Mask = make([]float32, 2*30)
 		for i := range j.Mask {
@@ -306,7 +307,7 @@ func TestGuidance(t *testing.T) {
 	table := StableDiffusion(Epsilon, false)
 	k := &known{table: table}
 	g := func(j Job) []float32 {
-		d, _, err := (&guide{Network: k, job: &j}).denoise(t.Context(), make([]float32, j.Shape.Elems()), table.Sigma(500))
+		d, _, err := (&guide{Network: k, job: &j}).denoise(t.Context(), make([]float32, j.Latents.Elems()), table.Sigma(500))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -359,9 +360,9 @@ func TestManyLevels(t *testing.T) {
 }
 
 func TestBatchIndex(t *testing.T) {
-	shape := Shape{3, 4, 4, 4}
+	shape := latent.Picture(3, 4, 4, 4)
 	all := Noise{Seed: 9, BatchIndex: []int{0, 1, 2}}.First(t.Context(), shape)
-	picked := Noise{Seed: 9, BatchIndex: []int{2, 0}}.First(t.Context(), Shape{2, 4, 4, 4})
+	picked := Noise{Seed: 9, BatchIndex: []int{2, 0}}.First(t.Context(), latent.Picture(2, 4, 4, 4))
 	if !slices.Equal(picked[:64], all[128:]) || !slices.Equal(picked[64:], all[:64]) {
 		t.Error("latents do not get the noise of their places in the batch")
 	}
@@ -376,7 +377,7 @@ func TestErrors(t *testing.T) {
 		"there is no sampler \"eular\", only euler": func(j *Job) { j.Sampler = "eular" },
 		"there is no scheduler \"x\"":               func(j *Job) { j.Scheduler = "x" },
 		"0 steps":                                   func(j *Job) { j.Steps = 0 },
-		"latents of the shape":                      func(j *Job) { j.Latents = nil },
+		"latents of the shape":                      func(j *Job) { j.Latents.Data = nil },
 		"the noise mask has 1 values":               func(j *Job) { j.Mask = []float32{1} },
 		"there is no positive condition":            func(j *Job) { j.Positive = nil },
 		"the mask of a condition has 2 values":      func(j *Job) { j.Positive[0].Mask = make([]float32, 2) },
@@ -398,10 +399,10 @@ func TestErrors(t *testing.T) {
 // nan is a network that overflows.
 type nan struct{}
 
-func (nan) Predict(_ context.Context, x []float32, _ float32, payloads []any) ([][]float32, error) {
+func (nan) Predict(_ context.Context, x latent.Tensor, _ float32, payloads []any) ([][]float32, error) {
 	all := make([][]float32, len(payloads))
 	for i := range all {
-		all[i] = slices.Repeat([]float32{float32(math.NaN())}, len(x))
+		all[i] = slices.Repeat([]float32{float32(math.NaN())}, len(x.Data))
 	}
 	return all, nil
 }

@@ -31,7 +31,7 @@ func BenchmarkReadAt(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	set, err := weights.OpenSet(path)
+	set, err := weights.OpenSet(b.Context(), path)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func write(t testing.TB, tensors ...weights.Tensor) *weights.Set {
 	if err := weights.Write(t.Context(), path, nil, tensors); err != nil {
 		t.Fatal(err)
 	}
-	set, err := weights.OpenSet(path)
+	set, err := weights.OpenSet(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -507,7 +507,7 @@ func testQuantizedBase(t *testing.T, quantized dtype.DType) {
 	if err := os.WriteFile(path, gguf.Encode(metadata, tensors), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	base, err := weights.OpenSet(path)
+	base, err := weights.OpenSet(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,9 @@
 package model_test
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -19,6 +21,7 @@ import (
 	"github.com/weir-run/weir/model/esrgan"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/model/zimage"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/weights"
 )
@@ -36,6 +39,7 @@ var models = []model{
 	{"unet_sd15", unet}, {"unet_sdxl", unet}, {"unet_sdxl_heads", unet},
 	{"vae", vae},
 	{"clip_l", encoder("cond_stage_model.transformer.")}, {"open_clip", encoder("conditioner.embedders.1.model.")},
+	{"zimage", zImage},
 	{"esrgan_x1", upscaler}, {"esrgan_x2", upscaler}, {"esrgan_x4", upscaler},
 	{"realesrgan_x2", upscaler}, {"realesrgan_x4", upscaler}, {"srvgg_x2", upscaler}, {"srvgg_x4", upscaler},
 }
@@ -69,6 +73,19 @@ func unet(src nn.Tensors, metadata map[string]string) (*nn.Audit, error) {
 	}
 	return c.UNet.Check(src), compile(src, func(s nn.Scope) { sd.UNet(s.Sub(sd.UNetPrefix), c.UNet, 1, 9, 7, 3) })
 }
+
+func zImage(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
+	c, ok, err := zimage.Detect(src, sd.UNetPrefix)
+	if err != nil || !ok {
+		return nil, cmp.Or(err, errOther)
+	}
+	return c.Check(src, sd.UNetPrefix), compile(src, func(s nn.Scope) {
+		zimage.Denoiser(s.Sub(sd.UNetPrefix), c, zimage.Size{Batch: 2, Height: 5, Width: 8, Tokens: 3})
+	})
+}
+
+// errOther is that no tensor marks the network any more.
+var errOther = errors.New("another network")
 
 func vae(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
 	c, err := sd.DetectVAE(src, sd.VAEPrefix)
@@ -112,7 +129,7 @@ func claims(t testing.TB, path string) (eval.Weights, map[string]string) {
 	if !strings.Contains(path, "/") {
 		path = filepath.Join(golden.Dir(), path+".safetensors")
 	}
-	f, err := weights.Open(path)
+	f, err := weights.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +272,7 @@ func FuzzDetect(f *testing.F) {
 			w[name] = eval.Weight{DType: dt, Shape: x.Shape}
 		}
 		for _, detect := range []func(nn.Tensors, map[string]string) (*nn.Audit, error){
-			checkpoint, unet, vae, upscaler, encoder(""), encoder(sd.ClipLSD1), encoder(sd.ClipLSDXL), encoder(sd.ClipG), encoder(sd.ClipGConverted),
+			checkpoint, unet, zImage, vae, upscaler, encoder(""), encoder(sd.ClipLSD1), encoder(sd.ClipLSDXL), encoder(sd.ClipG), encoder(sd.ClipGConverted),
 		} {
 			if _, err := detect(w, nil); err != nil && len(err.Error()) > 4000 {
 				t.Errorf("an error of %d bytes: %.300s", len(err.Error()), err.Error())

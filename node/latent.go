@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/resample"
 	"github.com/weir-run/weir/workflow"
 )
 
-// emptyDownscale and emptyChannels are those of empty latents until a model
-// says otherwise.
-const (
-	emptyDownscale = 8
-	emptyChannels  = 4
-)
+// anyFormat is the format of empty latents until a model says otherwise.
+var anyFormat = latent.Format{Name: "any", Channels: 4, Stride: latent.Stride{Time: 1, Height: 8, Width: 8}}
+
+// empty returns latents of zeros for pictures of a size.
+func empty(f latent.Format, batch, frames, height, width int) *Latent {
+	return &Latent{Tensor: latent.Tensor{Shape: f.Of(batch, frames, height, width)}, Empty: true, Stride: f.Stride}
+}
 
 // registerLatents registers the nodes that make and change latents.
 func registerLatents(reg *workflow.Registry, _ *Env) {
@@ -33,11 +35,7 @@ func registerLatents(reg *workflow.Registry, _ *Env) {
 	register("EmptyLatentImage", "Empty Latent Image", "Says how large and how many the pictures are to be.",
 		[]workflow.Input{side("width"), side("height"), workflow.Int("batch_size", 1, 1, 4096)},
 		func(_ context.Context, c *workflow.Call) (*Latent, error) {
-			return &Latent{
-				Batch: c.Int("batch_size"), Channels: emptyChannels,
-				Height: c.Int("height") / emptyDownscale, Width: c.Int("width") / emptyDownscale,
-				Empty: true, Downscale: emptyDownscale,
-			}, nil
+			return empty(anyFormat, c.Int("batch_size"), 1, c.Int("height"), c.Int("width")), nil
 		})
 	samples := workflow.Link("samples", workflow.TypeLatent)
 	register("SetLatentNoiseMask", "Set Latent Noise Mask", "Lets sampling change only what the mask marks.",
@@ -77,8 +75,8 @@ func registerLatents(reg *workflow.Registry, _ *Env) {
 			} else {
 				w, h = max(64, w), max(64, h)
 			}
-			scale := in.downscale()
-			return in.resize(ctx, c, h/scale, w/scale, resample.Method(c.String("upscale_method")), c.String("crop") == "center")
+			stride := in.stride()
+			return in.resize(ctx, c, h/stride.Height, w/stride.Width, resample.Method(c.String("upscale_method")), c.String("crop") == "center")
 		})
 	register("LatentUpscaleBy", "Upscale Latent By", "Changes the size of latents by a factor.",
 		[]workflow.Input{samples, method, workflow.Float("scale_by", 1.5, 0.01, 8, 0.01)},
@@ -95,13 +93,12 @@ func registerLatents(reg *workflow.Registry, _ *Env) {
 // round rounds halves to even, as Python does.
 func round(v float64) int { return int(math.RoundToEven(v)) }
 
-// downscale returns how many pixels a value of the latent stands for in each
-// direction.
-func (l *Latent) downscale() int {
-	if l.Downscale == 0 {
-		return emptyDownscale
+// stride returns what a value of the latent stands for.
+func (l *Latent) stride() latent.Stride {
+	if l.Stride == (latent.Stride{}) {
+		return anyFormat.Stride
 	}
-	return l.Downscale
+	return l.Stride
 }
 
 // resize returns the latents at another size.
@@ -114,36 +111,34 @@ func (l *Latent) resize(ctx context.Context, c *workflow.Call, height, width int
 	if l.Empty {
 		return &out, nil
 	}
-	if err := c.Need(ctx, out.Size()+4*(l.values()+out.values())/int64(l.Batch)); err != nil {
+	if err := c.Need(ctx, out.Size()+4*(l.Bytes()+out.Bytes())/int64(l.Batch)); err != nil {
 		return nil, err
 	}
-	out.Samples = nil
+	out.Data = nil
 	if l.planned() {
 		return &out, nil
 	}
-	n := l.Channels * l.Height * l.Width
-	out.Samples = make([]float32, 0, l.Batch*l.Channels*height*width)
+	out.Data = make([]float32, 0, out.Elems())
 	for b := range l.Batch {
-		data, err := media.ResizePlanes(ctx, l.Samples[b*n:(b+1)*n], l.Channels, l.Height, l.Width, height, width, method, crop)
+		data, err := media.ResizePlanes(ctx, l.At(b).Data, l.Channels*l.Time, l.Height, l.Width, height, width, method, crop)
 		if err != nil {
 			return nil, err
 		}
-		out.Samples = append(out.Samples, data...)
+		out.Data = append(out.Data, data...)
 	}
 	return &out, nil
 }
 
-// of returns an empty latent with a model's number of channels and the factor
-// of its autoencoder, and any other as it is.
-func (l *Latent) of(channels, factor int) (*Latent, error) {
+// of returns an empty latent in a format, and any other as it is.
+func (l *Latent) of(f latent.Format) (*Latent, error) {
 	if !l.Empty {
 		return l, nil
 	}
+	frames, height, width := latent.Format{Stride: l.stride()}.Pixels(l.Shape)
 	out := *l
-	out.Channels, out.Downscale = channels, factor
-	out.Height, out.Width = l.Height*l.downscale()/factor, l.Width*l.downscale()/factor
+	out.Shape, out.Stride = f.Of(l.Batch, frames, height, width), f.Stride
 	if out.Height < 1 || out.Width < 1 {
-		return nil, fmt.Errorf("a picture of %d×%d is smaller than one value of the latent, %d×%d", l.Width*l.downscale(), l.Height*l.downscale(), factor, factor)
+		return nil, fmt.Errorf("a picture of %d×%d is smaller than one value of the latent, %d×%d", width, height, f.Stride.Width, f.Stride.Height)
 	}
 	return &out, nil
 }
@@ -157,7 +152,7 @@ func (l *Latent) filled(planning bool) *Latent {
 	out := *l
 	out.Empty = false
 	if !planning {
-		out.Samples = make([]float32, out.Batch*out.Channels*out.Height*out.Width)
+		out.Tensor = latent.New(out.Shape)
 	}
 	return &out
 }

@@ -16,12 +16,12 @@ func registerLoaders(reg *workflow.Registry, env *Env) {
 		Inputs:      []workflow.Input{env.models("ckpt_name", "checkpoints")},
 		Outputs:     workflow.Outputs(workflow.TypeModel, workflow.TypeClip, workflow.TypeVAE),
 		Changed:     env.changed("ckpt_name", "checkpoints"),
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			path, err := env.find(c, "ckpt_name", "checkpoints")
 			if err != nil {
 				return nil, err
 			}
-			checkpoint, err := env.Engine.Checkpoint(path)
+			checkpoint, err := env.Engine.Checkpoint(ctx, path)
 			if err != nil {
 				return nil, err
 			}
@@ -36,12 +36,12 @@ func registerLoaders(reg *workflow.Registry, env *Env) {
 		Inputs:      []workflow.Input{env.models("vae_name", "vae")},
 		Outputs:     workflow.Outputs(workflow.TypeVAE),
 		Changed:     env.changed("vae_name", "vae"),
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			path, err := env.find(c, "vae_name", "vae")
 			if err != nil {
 				return nil, err
 			}
-			vae, err := env.Engine.VAE(path)
+			vae, err := env.Engine.VAE(ctx, path)
 			if err != nil {
 				return nil, err
 			}
@@ -60,8 +60,8 @@ func registerLoaders(reg *workflow.Registry, env *Env) {
 		},
 		Outputs: workflow.Outputs(workflow.TypeModel, workflow.TypeClip),
 		Changed: env.changed("lora_name", "loras"),
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-			return withLoRA(env, c, c.Float("strength_model"), c.Float("strength_clip"))
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			return withLoRA(ctx, env, c, c.Float("strength_model"), c.Float("strength_clip"))
 		},
 	})
 	reg.Register(workflow.Schema{
@@ -72,8 +72,8 @@ func registerLoaders(reg *workflow.Registry, env *Env) {
 		},
 		Outputs: workflow.Outputs(workflow.TypeModel),
 		Changed: env.changed("lora_name", "loras"),
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
-			return withLoRA(env, c, c.Float("strength_model"), 0)
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			return withLoRA(ctx, env, c, c.Float("strength_model"), 0)
 		},
 	})
 }
@@ -81,7 +81,7 @@ func registerLoaders(reg *workflow.Registry, env *Env) {
 // withLoRA returns a model and text encoders with the LoRA that the node names.
 // Text encoders that a checkpoint lacks, or that the node has no input for, are
 // passed on as they are. With strengths of 0 the file is not looked at.
-func withLoRA(env *Env, c *workflow.Call, modelStrength, clipStrength float64) ([]any, error) {
+func withLoRA(ctx context.Context, env *Env, c *workflow.Call, modelStrength, clipStrength float64) ([]any, error) {
 	model, err := Input[*pipeline.Model](c, "model")
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func withLoRA(env *Env, c *workflow.Call, modelStrength, clipStrength float64) (
 	if err != nil {
 		return nil, err
 	}
-	lora, err := env.Engine.LoRA(path)
+	lora, err := env.Engine.LoRA(ctx, path)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func withModels(t *testing.T, b *bench) {
 		}
 	}
 	// The demo's own autoencoder, as a file of its own without the prefix.
-	set, err := weights.OpenSet(filepath.Join(root, "models", "checkpoints", "emoji.safetensors"))
+	set, err := weights.OpenSet(t.Context(), filepath.Join(root, "models", "checkpoints", "emoji.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestLoRAOnWhatThereIs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	set, err := weights.OpenSet(filepath.Join(root, "models", "checkpoints", "emoji.safetensors"))
+	set, err := weights.OpenSet(t.Context(), filepath.Join(root, "models", "checkpoints", "emoji.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}

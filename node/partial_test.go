@@ -16,7 +16,7 @@ import (
 func TestPartialCheckpoint(t *testing.T) {
 	b := newBench(t, pipeline.Options{})
 	withModels(t, b)
-	set, err := weights.OpenSet(filepath.Join(root, "models", "checkpoints", "emoji.safetensors"))
+	set, err := weights.OpenSet(t.Context(), filepath.Join(root, "models", "checkpoints", "emoji.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,12 +35,12 @@ func registerUNet(reg *workflow.Registry, env *Env, class, name, category string
 		Inputs:      append([]workflow.Input{env.models(input, models)}, more...),
 		Outputs:     workflow.Outputs(workflow.TypeModel),
 		Changed:     env.changed(input, models),
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			path, err := env.find(c, input, models)
 			if err != nil {
 				return nil, err
 			}
-			model, err := env.Engine.UNet(path)
+			model, err := env.Engine.UNet(ctx, path)
 			if err != nil {
 				return nil, err
 			}
@@ -66,7 +66,7 @@ func registerCLIP(reg *workflow.Registry, env *Env, class, name, category string
 			}
 			return strings.Join(all, "\n"), nil
 		},
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			var paths []string
 			for _, input := range inputs {
 				path, err := env.find(c, input, models)
@@ -75,7 +75,7 @@ func registerCLIP(reg *workflow.Registry, env *Env, class, name, category string
 				}
 				paths = append(paths, path)
 			}
-			clip, err := env.Engine.CLIP(family, paths...)
+			clip, err := env.Engine.CLIP(ctx, family, paths...)
 			if err != nil {
 				return nil, err
 			}

@@ -19,7 +19,7 @@ import (
 func withQuantized(t *testing.T, b *bench) {
 	t.Helper()
 	models := filepath.Join(t.TempDir(), "models")
-	set, err := weights.OpenSet(filepath.Join(root, "models", "checkpoints", "emoji.safetensors"))
+	set, err := weights.OpenSet(t.Context(), filepath.Join(root, "models", "checkpoints", "emoji.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,47 +75,47 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 	if err != nil {
 		return nil, err
 	}
-	latent, err := Input[*Latent](c, "latent_image")
+	in, err := Input[*Latent](c, "latent_image")
 	if err != nil {
 		return nil, err
 	}
-	config := model.Checkpoint()
-	if latent, err = latent.of(config.UNet.In, config.Factor); err != nil {
+	format := model.Format()
+	if in, err = in.of(format); err != nil {
 		return nil, err
 	}
-	if latent.Channels != config.UNet.In {
-		return nil, fmt.Errorf("input latent_image: latents of %d channels, the model has %d: encode the picture with the model's own VAE", latent.Channels, config.UNet.In)
+	if err := format.Check(in.Shape); err != nil {
+		return nil, fmt.Errorf("input latent_image: %w", err)
 	}
 	job.Table = model.Table()
 	job.Sampler, job.Scheduler = c.String("sampler_name"), c.String("scheduler")
 	job.Steps, job.CFG = c.Int("steps"), c.Float("cfg")
-	job.Shape = diffusion.Shape{latent.Batch, latent.Channels, latent.Height, latent.Width}
-	job.Noise.BatchIndex, job.Noise.Source = latent.BatchIndex, env.Noise
+	job.Latents.Shape = in.Shape
+	job.Noise.BatchIndex, job.Noise.Source = in.BatchIndex, env.Noise
 	for _, name := range []string{"positive", "negative"} {
 		texts, err := Input[Conditioning](c, name)
 		if err != nil {
 			return nil, err
 		}
-		if err := c.Need(ctx, int64(latent.Batch)*texts.Size()); err != nil { // each latent is given its texts
+		if err := c.Need(ctx, int64(in.Batch)*texts.Size()); err != nil { // each latent is given its texts
 			return nil, err
 		}
 	}
 	if err := c.Need(ctx, job.Memory()); err != nil {
 		return nil, err
 	}
-	latent = latent.filled(env.Engine.Planning())
+	in = in.filled(env.Engine.Planning())
 	// Latents that are all zero stand for nothing and stay so.
-	job.Latents = latent.Samples
-	if slices.ContainsFunc(latent.Samples, func(v float32) bool { return v != 0 }) {
-		job.Latents = model.In(latent.Samples)
+	job.Latents = in.Tensor
+	if slices.ContainsFunc(in.Data, func(v float32) bool { return v != 0 }) {
+		job.Latents = format.In(in.Tensor)
 	}
-	if job.Mask, err = latent.maskAt(ctx, latent.NoiseMask); err != nil {
+	if job.Mask, err = in.maskAt(ctx, in.NoiseMask); err != nil {
 		return nil, err
 	}
-	if job.Positive, err = conditions(ctx, c, "positive", latent); err != nil {
+	if job.Positive, err = conditions(ctx, c, "positive", in); err != nil {
 		return nil, err
 	}
-	if job.Negative, err = conditions(ctx, c, "negative", latent); err != nil {
+	if job.Negative, err = conditions(ctx, c, "negative", in); err != nil {
 		return nil, err
 	}
 	if job.Steps == 1 {
@@ -126,8 +126,8 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 			c.Finishing() // with the last step
 		}
 		c.Progress(step, steps, func() any {
-			preview := *latent
-			preview.Samples = model.Out(denoised)
+			preview := *in
+			preview.Tensor = format.Out(in.With(denoised))
 			return &preview
 		})
 	}
@@ -135,9 +135,9 @@ func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) 
 	if err != nil {
 		return nil, err
 	}
-	out := *latent
-	if out.Samples = nil; samples != nil {
-		out.Samples = model.Out(samples)
+	out := *in
+	if out.Data = nil; samples != nil {
+		out.Tensor = format.Out(in.With(samples))
 	}
 	return &out, nil
 }
@@ -149,11 +149,11 @@ func prepareSampling(_ context.Context, c *workflow.Call) {
 	if err != nil {
 		return
 	}
-	config := model.Checkpoint()
-	shape, tokens := diffusion.Shape{1, config.UNet.In, 64, 64}, tokenizer.ChunkLength
+	format := model.Format()
+	shape, tokens := format.Of(1, 1, 512, 512), tokenizer.ChunkLength
 	if l, err := Input[*Latent](c, "latent_image"); err == nil {
-		if l, err = l.of(config.UNet.In, config.Factor); err == nil {
-			shape = diffusion.Shape{l.Batch, config.UNet.In, l.Height, l.Width}
+		if l, err = l.of(format); err == nil && format.Check(l.Shape) == nil {
+			shape = l.Shape
 		}
 	}
 	if cond, err := Input[Conditioning](c, "positive"); err == nil && len(cond) > 0 {
@@ -169,7 +169,7 @@ func conditions(ctx context.Context, c *workflow.Call, name string, l *Latent) (
 		return nil, err
 	}
 	// SDXL is told the size of the picture.
-	height, width := float32(l.Height*l.downscale()), float32(l.Width*l.downscale())
+	height, width := float32(l.Height*l.stride().Height), float32(l.Width*l.stride().Width)
 	var out []diffusion.Cond
 	for _, cond := range in {
 		mask, err := l.maskAt(ctx, cond.Mask)
@@ -187,8 +187,8 @@ func conditions(ctx context.Context, c *workflow.Call, name string, l *Latent) (
 	return out, nil
 }
 
-// maskAt returns a mask at the size of the latents, [batch, height, width]:
-// masks are repeated for latents that have none of their own.
+// maskAt returns a mask at the size of the latents, [batch, time, height,
+// width]: masks are repeated for latents and frames that have none of their own.
 func (l *Latent) maskAt(ctx context.Context, m *media.Mask) ([]float32, error) {
 	if m == nil || m.Planned() || l.planned() {
 		return nil, nil
@@ -197,11 +197,11 @@ func (l *Latent) maskAt(ctx context.Context, m *media.Mask) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := l.Height * l.Width
-	out := make([]float32, l.Batch*n)
-	for b := range l.Batch {
+	n := l.Area()
+	out := make([]float32, l.Batch*l.Time*n)
+	for frame := range l.Batch * l.Time {
 		for y := range l.Height {
-			small.Row(out[b*n+y*l.Width:][:l.Width], b%small.Batch, y)
+			small.Row(out[frame*n+y*l.Width:][:l.Width], frame/l.Time%small.Batch, y)
 		}
 	}
 	return out, nil

@@ -50,6 +50,6 @@ func TestSDXLIsToldTheSizes(t *testing.T) {
 		if got.Width != size[0]/8 || got.Height != size[1]/8 {
 			t.Fatalf("%s: the latents are %d×%d", name, got.Width, got.Height)
 		}
-		golden.Check(t, name, got.Samples, want.F32(name), 1e-3)
+		golden.Check(t, name, got.Data, want.F32(name), 1e-3)
 	}
 }

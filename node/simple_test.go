@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/workflow"
@@ -116,22 +117,22 @@ func TestMasks(t *testing.T) {
 }
 
 func TestLatentNodes(t *testing.T) {
-	l := &Latent{Batch: 1, Channels: 4, Height: 8, Width: 16, Empty: true, Downscale: 8}
-	of, err := l.of(16, 4)
+	l := empty(anyFormat, 1, 1, 64, 128)
+	of, err := l.of(latent.Square("", 16, 4, 1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	filled := of.filled(false)
-	if filled.Channels != 16 || filled.Height != 16 || filled.Width != 32 || len(filled.Samples) != 16*16*32 || filled.Size() != 4*16*16*32 {
+	if filled.Channels != 16 || filled.Height != 16 || filled.Width != 32 || len(filled.Data) != 16*16*32 || filled.Size() != 4*16*16*32 {
 		t.Errorf("filled: %v", filled)
 	}
-	if planned := of.filled(true); planned.Samples != nil || planned.Size() != filled.Size() {
+	if planned := of.filled(true); planned.Data != nil || planned.Size() != filled.Size() {
 		t.Errorf("planned: %v", planned)
 	}
-	if again, err := filled.of(4, 8); err != nil || again.filled(false) != filled {
+	if again, err := filled.of(anyFormat); err != nil || again.filled(false) != filled {
 		t.Errorf("a filled latent becomes another one: %v", err)
 	}
-	if _, err := (&Latent{Batch: 1, Height: 1, Width: 1, Empty: true}).of(4, 16); err == nil {
+	if _, err := empty(anyFormat, 1, 1, 8, 8).of(latent.Flux2); err == nil {
 		t.Error("a latent of no size was made")
 	}
 	b := newBench(t, pipeline.Options{})
@@ -153,7 +154,7 @@ func TestLatentNodes(t *testing.T) {
 		`{"class_type": "LatentUpscale", "inputs": {"samples": ["e", 0], "upscale_method": "area", "width": 0, "height": 0, "crop": "center"}}`:         {64, 32},
 		`{"class_type": "LatentUpscaleBy", "inputs": {"samples": ["e", 0], "upscale_method": "bilinear", "scale_by": 1.5}}`:                             {96, 48},
 	} {
-		if got := get(node); got.Batch != 2 || !got.Empty || got.Samples != nil || got.Width != size[0] || got.Height != size[1] {
+		if got := get(node); got.Batch != 2 || !got.Empty || got.Data != nil || got.Width != size[0] || got.Height != size[1] {
 			t.Errorf("%s gave %+v, want %v", node, got, size)
 		}
 	}

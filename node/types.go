@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/workflow"
 )
@@ -13,10 +14,9 @@ import (
 // A Latent is a LATENT: a batch of pictures in a model's own space. Nodes pass
 // a *Latent and never change one that they were given.
 type Latent struct {
-	Batch, Channels, Height, Width int
-	// Samples has the shape [batch, channels, height, width]. An empty latent
-	// has none, and neither has a planned one, of which only the size is known.
-	Samples []float32
+	// Tensor has no values if it is empty, and if it is planned, so that only its
+	// size is known.
+	latent.Tensor
 	// NoiseMask marks with 1 what sampling may change; nil stands for all. Its
 	// size is that of a picture and not of the latent.
 	NoiseMask *media.Mask
@@ -27,24 +27,17 @@ type Latent struct {
 	// that whoever uses them makes as many channels and values as its model has.
 	// No memory is taken for what a workflow merely claims.
 	Empty bool
-	// Downscale is the number of pixels that one value stands for in each
-	// direction; 0 is 8.
-	Downscale int
+	// Stride is what one value stands for; 0 is one frame of 8×8 pixels.
+	Stride latent.Stride
 }
 
 // planned reports whether only the size is known.
-func (l *Latent) planned() bool { return l.Samples == nil && !l.Empty }
-
-// values returns how many bytes the samples take or, of a planned latent, would
-// take.
-func (l *Latent) values() int64 {
-	return 4 * int64(l.Batch) * int64(l.Channels) * int64(l.Height) * int64(l.Width)
-}
+func (l *Latent) planned() bool { return l.Data == nil && !l.Empty }
 
 // Size returns the bytes of memory that the latent holds.
 func (l *Latent) Size() (n int64) {
 	if !l.Empty {
-		n = l.values()
+		n = l.Bytes()
 	}
 	if l.NoiseMask != nil {
 		n += l.NoiseMask.Size()

@@ -15,12 +15,12 @@ func registerUpscale(reg *workflow.Registry, env *Env) {
 		Inputs:      []workflow.Input{env.models("model_name", "upscale_models")},
 		Outputs:     workflow.Outputs(workflow.TypeUpscaleModel),
 		Changed:     env.changed("model_name", "upscale_models"),
-		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
 			path, err := env.find(c, "model_name", "upscale_models")
 			if err != nil {
 				return nil, err
 			}
-			u, err := env.Engine.Upscaler(path)
+			u, err := env.Engine.Upscaler(ctx, path)
 			if err != nil {
 				return nil, err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/resample"
@@ -99,29 +100,29 @@ func registerVAE(reg *workflow.Registry, env *Env) {
 }
 
 // latentsFor returns the linked autoencoder, and latents as it takes them.
-func latentsFor(ctx context.Context, env *Env, c *workflow.Call) (*pipeline.VAE, pipeline.Latents, error) {
+func latentsFor(ctx context.Context, env *Env, c *workflow.Call) (*pipeline.VAE, latent.Tensor, error) {
 	v, err := Input[*pipeline.VAE](c, "vae")
 	if err != nil {
-		return nil, pipeline.Latents{}, err
+		return nil, latent.Tensor{}, err
 	}
 	l, err := Input[*Latent](c, "samples")
 	if err != nil {
-		return nil, pipeline.Latents{}, err
+		return nil, latent.Tensor{}, err
 	}
-	if l, err = l.of(v.Channels(), v.Factor()); err != nil {
-		return nil, pipeline.Latents{}, err
+	if l, err = l.of(v.Format()); err != nil {
+		return nil, latent.Tensor{}, err
 	}
 	// The pictures, and one as it is put together of tiles and averaged.
 	picture := 4 * int64(l.Height*v.Factor()) * int64(l.Width*v.Factor())
 	need := picture*3*int64(l.Batch) + picture*(3*3+1)
 	if l.Empty {
-		need += l.values()
+		need += l.Bytes()
 	}
 	if err := c.Need(ctx, need); err != nil {
-		return nil, pipeline.Latents{}, err
+		return nil, latent.Tensor{}, err
 	}
 	l = l.filled(env.Engine.Planning())
-	return v, pipeline.Latents{Batch: l.Batch, Channels: l.Channels, Height: l.Height, Width: l.Width, Samples: l.Samples}, nil
+	return v, l.Tensor, nil
 }
 
 func encode(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m *media.Image) (*Latent, error) {
@@ -135,7 +136,7 @@ func encode(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m *media.Ima
 	if err != nil {
 		return nil, err
 	}
-	return &Latent{Batch: l.Batch, Channels: l.Channels, Height: l.Height, Width: l.Width, Samples: l.Samples, Downscale: v.Factor()}, nil
+	return &Latent{Tensor: l, Stride: v.Format().Stride}, nil
 }
 
 // encodeForInpaint greys out what is masked, so that nothing of it shows in

@@ -20,8 +20,8 @@ import (
 
 // tensorsOf opens a file and arranges its tensors as in a checkpoint. Weights that
 // are packed in a way that is not supported are refused.
-func (e *Engine) tensorsOf(path string) (*weights.Set, source, error) {
-	set, err := e.open(path)
+func (e *Engine) tensorsOf(ctx context.Context, path string) (*weights.Set, source, error) {
+	set, err := e.open(ctx, path)
 	if err != nil {
 		return nil, source{}, err
 	}

@@ -41,13 +41,13 @@ func changed(t *testing.T, path string, without []string, more ...weights.Tensor
 }
 
 // opened opens a file in every role that it may have, and returns the errors.
-func opened(e *Engine, path string) map[string]error {
+func opened(t *testing.T, e *Engine, path string) map[string]error {
 	errs := map[string]error{}
-	_, errs["checkpoint"] = e.Checkpoint(path)
-	_, errs["UNet"] = e.UNet(path)
-	_, errs["text encoder"] = e.CLIP(sd.SD1, path)
-	_, errs["VAE"] = e.VAE(path)
-	_, errs["upscaler"] = e.Upscaler(path)
+	_, errs["checkpoint"] = e.Checkpoint(t.Context(), path)
+	_, errs["UNet"] = e.UNet(t.Context(), path)
+	_, errs["text encoder"] = e.CLIP(t.Context(), sd.SD1, path)
+	_, errs["VAE"] = e.VAE(t.Context(), path)
+	_, errs["upscaler"] = e.Upscaler(t.Context(), path)
 	return errs
 }
 
@@ -66,7 +66,7 @@ func TestMissing(t *testing.T) {
 		sd.VAEPrefix + "decoder.up.0.block.0.nin_shortcut.weight":                 {"checkpoint", "VAE"},
 	} {
 		path := changed(t, emoji, []string{name})
-		for role, err := range opened(e, path) {
+		for role, err := range opened(t, e, path) {
 			needed := false
 			for _, r := range roles {
 				needed = needed || r == role
@@ -93,7 +93,7 @@ func TestUnused(t *testing.T) {
 	harmless := changed(t, emoji, nil, tensor("model_ema.diffusion_modelinput_blocks00weight", 3), tensor("alphas_cumprod", 1000), tensor("betas", 1000),
 		tensor(sd.ClipLSD1+"text_model.embeddings.position_ids", 1, 77), tensor("logit_scale"), tensor("v_pred", 1), tensor("optimizer.state.0", 4),
 		tensor(sd.VAEPrefix+"loss.logvar"), tensor("global_step"), tensor(sd.ClipLSD1+"vision_model.encoder.layers.0.mlp.fc1.bias", 7))
-	for role, err := range opened(e, harmless) {
+	for role, err := range opened(t, e, harmless) {
 		if err != nil && role != "upscaler" {
 			t.Errorf("%s: %v", role, err)
 		}
@@ -108,7 +108,7 @@ func TestUnused(t *testing.T) {
 	more = append(more, tensor(sd.ClipLSD1+"text_model.encoder.layers.1.mlp.gate.weight", 1), tensor(sd.VAEPrefix+"decoder.refiner.weight", 1))
 	path := changed(t, emoji, nil, more...)
 	for range 2 {
-		for role, err := range opened(e, path) {
+		for role, err := range opened(t, e, path) {
 			if err != nil && role != "upscaler" {
 				t.Errorf("%s: %v", role, err)
 			}
@@ -157,7 +157,7 @@ func TestPackings(t *testing.T) {
 		{"HQQ", one("W_q")},
 	} {
 		path := changed(t, small, nil, tt.tensors...)
-		for role, err := range opened(e, path) {
+		for role, err := range opened(t, e, path) {
 			if fault.Of(err) != fault.Model || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "(it has ") {
 				t.Errorf("%s: %v, want %s", role, err, tt.want)
 			}
@@ -170,12 +170,12 @@ func TestPackings(t *testing.T) {
 	ref, _ := set.Lookup(layer + "weight")
 	metadata := set.Metadata()
 	metadata["_quantization_metadata"] = "{}"
-	if _, err := e.UNet(writeTensors(t, metadata, weights.F32("input_blocks.0.0.weight", dtype.F32, []int{1}, []float32{1}))); err == nil || !strings.Contains(err.Error(), "comfy_quant") {
+	if _, err := e.UNet(t.Context(), writeTensors(t, metadata, weights.F32("input_blocks.0.0.weight", dtype.F32, []int{1}, []float32{1}))); err == nil || !strings.Contains(err.Error(), "comfy_quant") {
 		t.Errorf("got %v", err)
 	}
 	// Integers that nothing explains are no weights.
 	path := changed(t, emoji, []string{layer + "weight"}, weights.Tensor{Name: layer + "weight", DType: dtype.I8, Shape: ref.Shape, Write: weights.Bytes(make([]byte, ref.Elements()))})
-	if _, err := e.UNet(path); err == nil || !strings.Contains(err.Error(), layer+"weight has the dtype I8") {
+	if _, err := e.UNet(t.Context(), path); err == nil || !strings.Contains(err.Error(), layer+"weight has the dtype I8") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -264,7 +264,7 @@ func TestPartial(t *testing.T) {
 	e := newEngine(t, Options{})
 	for prefix, want := range map[string]string{sd.VAEPrefix: "has no VAE", sd.ClipLSD1: "has no text encoder", sd.UNetPrefix: "has no UNet"} {
 		path := changed(t, emoji, []string{prefix})
-		c, err := e.Checkpoint(path)
+		c, err := e.Checkpoint(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -278,7 +278,7 @@ func TestPartial(t *testing.T) {
 	if err := open(t, e, emoji).Whole(); err != nil {
 		t.Error(err)
 	}
-	if _, err := e.Checkpoint(filepath.Join(golden.Dir(), "vae.safetensors")); err == nil || !strings.Contains(err.Error(), "an autoencoder alone") {
+	if _, err := e.Checkpoint(t.Context(), filepath.Join(golden.Dir(), "vae.safetensors")); err == nil || !strings.Contains(err.Error(), "an autoencoder alone") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -50,8 +51,8 @@ func (c *Checkpoint) lacks(missing bool, part, remedy string) error {
 // Checkpoint opens a checkpoint. It reads the header of the file alone. Parts
 // that the file lacks are an error when they are used; the error of a file that
 // is no checkpoint says what it is.
-func (e *Engine) Checkpoint(path string) (*Checkpoint, error) {
-	set, src, err := e.tensorsOf(path)
+func (e *Engine) Checkpoint(ctx context.Context, path string) (*Checkpoint, error) {
+	set, src, err := e.tensorsOf(ctx, path)
 	if err != nil {
 		return nil, err
 	}

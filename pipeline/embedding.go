@@ -36,7 +36,7 @@ func (e *Engine) newEmbeddings(find Embeddings) *embeddings {
 // files name by a key. Err tells of its errors.
 func (m *embeddings) finder(ctx context.Context, key string) tokenizer.Finder {
 	return func(name string) ([][]float32, bool) {
-		file, err := m.open(name)
+		file, err := m.open(ctx, name)
 		if err != nil || file == nil {
 			m.err = errors.Join(m.err, err)
 			return nil, false
@@ -50,7 +50,7 @@ func (m *embeddings) finder(ctx context.Context, key string) tokenizer.Finder {
 }
 
 // open returns the file of an embedding, or nil if there is none.
-func (m *embeddings) open(name string) (*weights.Set, error) {
+func (m *embeddings) open(ctx context.Context, name string) (*weights.Set, error) {
 	if file, known := m.files[name]; known || m.find == nil || m.err != nil {
 		return file, nil
 	}
@@ -63,7 +63,7 @@ func (m *embeddings) open(name string) (*weights.Set, error) {
 		m.absent[name] = err
 		return nil, nil
 	}
-	file, err := m.engine.open(path)
+	file, err := m.engine.open(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("the embedding %q: %w", cutName(name), err)
 	}

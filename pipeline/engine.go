@@ -161,7 +161,7 @@ func (e *Engine) Close() error {
 
 // open opens a file of weights, once: its header alone is read. A file that
 // was replaced or written to since is opened anew.
-func (e *Engine) open(path string) (*weights.Set, error) {
+func (e *Engine) open(ctx context.Context, path string) (*weights.Set, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if s, ok := e.files[path]; ok {
@@ -171,7 +171,7 @@ func (e *Engine) open(path string) (*weights.Set, error) {
 		e.stale = append(e.stale, s)
 		delete(e.files, path)
 	}
-	s, err := weights.OpenSet(path)
+	s, err := weights.OpenSet(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +186,7 @@ func (e *Engine) Hold(ctx context.Context, path string) error {
 	if !e.classic {
 		return nil
 	}
-	s, err := e.open(path)
+	s, err := e.open(ctx, path)
 	if err != nil {
 		return err
 	}

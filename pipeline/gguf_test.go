@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/internal/synth"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/weights"
@@ -37,7 +37,7 @@ func quantize(t *testing.T, set *weights.Set) (quantized, plain string) {
 
 func openSet(t *testing.T, paths ...string) *weights.Set {
 	t.Helper()
-	set, err := weights.OpenSet(paths...)
+	set, err := weights.OpenSet(t.Context(), paths...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func everything(t *testing.T, c *Checkpoint) map[string][]float32 {
 		t.Fatal(err)
 	}
 	return map[string][]float32{
-		"text": text.Embed, "noise": predict(t, c, diffusion.Shape{1, 4, 16, 16}, text)[0], "latents": l.Samples, "picture": m.Pix(),
+		"text": text.Embed, "noise": predict(t, c, latent.Picture(1, 4, 16, 16), text)[0], "latents": l.Data, "picture": m.Pix(),
 	}
 }
 
@@ -136,7 +136,7 @@ func TestLoRAOnQuantized(t *testing.T) {
 	}
 	with := func(file string) map[string][]float32 {
 		e := newEngine(t, Options{})
-		l, err := e.LoRA(path)
+		l, err := e.LoRA(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +196,7 @@ func TestPartsAreTheCheckpoint(t *testing.T) {
 	e := newEngine(t, Options{})
 	whole := open(t, e, plain)
 	text := encode(t, whole, "red apple")
-	shape := diffusion.Shape{1, 4, 16, 16}
+	shape := latent.Picture(1, 4, 16, 16)
 	noise := predict(t, whole, shape, text)[0]
 
 	set := openSet(t, plain)
@@ -209,7 +209,7 @@ func TestPartsAreTheCheckpoint(t *testing.T) {
 		"GGUF":           unetGGUF,
 		"the checkpoint": quantized,
 	} {
-		m, err := e.UNet(path)
+		m, err := e.UNet(t.Context(), path)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -226,7 +226,7 @@ func TestPartsAreTheCheckpoint(t *testing.T) {
 		"with prefix":    write(t, set, metadata, renamed(set, sd.ClipLSD1, sd.ClipLSD1)),
 		"the checkpoint": quantized,
 	} {
-		c, err := e.CLIP(sd.SD1, path)
+		c, err := e.CLIP(t.Context(), sd.SD1, path)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}

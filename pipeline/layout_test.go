@@ -105,15 +105,15 @@ func TestPrefixes(t *testing.T) {
 	runs := 0
 	check := func(what, unet, text, vae string) {
 		t.Helper()
-		m, err := e.UNet(unet)
+		m, err := e.UNet(t.Context(), unet)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		clip, err := e.CLIP(sd.SD1, text)
+		clip, err := e.CLIP(t.Context(), sd.SD1, text)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		v, err := e.VAE(vae)
+		v, err := e.VAE(t.Context(), vae)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -172,7 +172,7 @@ func TestMissingInFile(t *testing.T) {
 			}
 			return name
 		})
-		if _, err := e.Checkpoint(path); !seen || err == nil || !strings.Contains(err.Error(), "there is no tensor "+missing+";") {
+		if _, err := e.Checkpoint(t.Context(), path); !seen || err == nil || !strings.Contains(err.Error(), "there is no tensor "+missing+";") {
 			t.Errorf("without %s: %v", missing, err)
 		}
 	}
@@ -184,7 +184,7 @@ func TestEarlyDiffusers(t *testing.T) {
 	set := openSet(t, emoji)
 	diffusers := diffusersNames(t)
 	early := strings.NewReplacer("attentions.0.to_q", "attentions.0.query", "attentions.0.to_k", "attentions.0.key", "attentions.0.to_v", "attentions.0.value", "attentions.0.to_out.0", "attentions.0.proj_attn")
-	v, err := newEngine(t, Options{}).VAE(namedBy(t, set, func(name string) string {
+	v, err := newEngine(t, Options{}).VAE(t.Context(), namedBy(t, set, func(name string) string {
 		if rest, ok := strings.CutPrefix(diffusers(name), sd.VAEPrefix); ok {
 			return early.Replace(rest)
 		}
@@ -204,7 +204,7 @@ func TestTwoUNets(t *testing.T) {
 	for _, prefix := range []string{"a.", "b."} {
 		tensors = append(tensors, weights.F32(prefix+"input_blocks.0.0.weight", dtype.F32, []int{1}, []float32{1}))
 	}
-	if _, err := newEngine(t, Options{}).UNet(writeTensors(t, nil, tensors...)); err == nil || !strings.Contains(err.Error(), "begin with a., b.: expected one") {
+	if _, err := newEngine(t, Options{}).UNet(t.Context(), writeTensors(t, nil, tensors...)); err == nil || !strings.Contains(err.Error(), "begin with a., b.: expected one") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -36,8 +36,8 @@ type application struct {
 }
 
 // LoRA opens a LoRA. It reads the header of the file alone.
-func (e *Engine) LoRA(path string) (*LoRA, error) {
-	set, err := e.open(path)
+func (e *Engine) LoRA(ctx context.Context, path string) (*LoRA, error) {
+	set, err := e.open(ctx, path)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func loraFile(t *testing.T, e *Engine, tensors ...weights.Tensor) *LoRA {
 	if err := weights.Write(t.Context(), path, nil, tensors); err != nil {
 		t.Fatal(err)
 	}
-	l, err := e.LoRA(path)
+	l, err := e.LoRA(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func textPair() []weights.Tensor {
 func TestLoRAInPart(t *testing.T) {
 	e := newEngine(t, Options{})
 	whole := open(t, e, emoji)
-	alone, err := e.UNet(emoji)
+	alone, err := e.UNet(t.Context(), emoji)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestLoRAsOfOneName(t *testing.T) {
 			t.Fatal(err)
 		}
 		var err error
-		if files[i], err = e.LoRA(path); err != nil {
+		if files[i], err = e.LoRA(t.Context(), path); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/run"
 	"github.com/weir-run/weir/weights"
@@ -49,7 +49,7 @@ func newHand(t *testing.T) *hand {
 	t.Helper()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	base, err := weights.Open(emoji)
+	base, err := weights.Open(t.Context(), emoji)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func (h *hand) write() (merged string, paths map[string]string) {
 // apply puts LoRAs on the checkpoint.
 func apply(t *testing.T, e *Engine, c *Checkpoint, path string, strength float64) *Checkpoint {
 	t.Helper()
-	l, err := e.LoRA(path)
+	l, err := e.LoRA(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func apply(t *testing.T, e *Engine, c *Checkpoint, path string, strength float64
 	return with
 }
 
-var small = diffusion.Shape{1, 4, 16, 16}
+var small = latent.Picture(1, 4, 16, 16)
 
 // TestMergedEqualsMergedByHand has LoRAs of every form, with a plain one
 // beneath a DoRA: they predict what a checkpoint does into which they were

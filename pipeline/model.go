@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/weir-run/weir/diffusion"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model/lora"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
@@ -35,11 +36,10 @@ type Cond struct {
 }
 
 // Predict returns, for each of the conditions, what the network predicts of
-// the latents x, which have the shape [batch, channels, height, width] and are
-// scaled to its liking, at timestep t. Conditions run as one batch when the
+// the latents x, which are scaled to its liking, at timestep t. Conditions run as one batch when the
 // memory allows it, otherwise in as many runs as it takes, and each run in tiles
 // if one latent is too much; the results are the same.
-func (m *Model) Predict(ctx context.Context, x []float32, shape diffusion.Shape, t float32, conds []*Cond) ([][]float32, error) {
+func (m *Model) Predict(ctx context.Context, x latent.Tensor, t float32, conds []*Cond) ([][]float32, error) {
 	for _, c := range conds {
 		if err := m.check(c); err != nil {
 			return nil, err
@@ -51,7 +51,7 @@ func (m *Model) Predict(ctx context.Context, x []float32, shape diffusion.Shape,
 		for to < len(conds) && conds[to].Tokens == conds[from].Tokens {
 			to++
 		}
-		got, err := m.predict(ctx, x, shape, t, conds[from:to])
+		got, err := m.predict(ctx, x, t, conds[from:to])
 		if err != nil {
 			return nil, err
 		}
@@ -75,12 +75,12 @@ func (m *Model) check(c *Cond) error {
 // predict runs conditions of the same number of tokens, in the largest batches
 // that fit: all, those of one condition, or one latent at a time, which is tiled
 // if it does not fit either.
-func (m *Model) predict(ctx context.Context, x []float32, shape diffusion.Shape, t float32, conds []*Cond) ([][]float32, error) {
-	batch, tokens := shape[0], conds[0].Tokens
+func (m *Model) predict(ctx context.Context, x latent.Tensor, t float32, conds []*Cond) ([][]float32, error) {
+	batch, tokens := x.Batch, conds[0].Tokens
 	n := batch * len(conds)
 	for _, size := range []int{n, batch, 1} {
 		n = size
-		fits, err := m.fits(m.network(n, shape, tokens))
+		fits, err := m.fits(m.network(n, x.Shape, tokens))
 		if err != nil {
 			return nil, err
 		}
@@ -88,17 +88,17 @@ func (m *Model) predict(ctx context.Context, x []float32, shape diffusion.Shape,
 			break
 		}
 	}
-	if err := m.fitsTiled(m.network(n, shape, tokens)); err != nil {
+	if err := m.fitsTiled(m.network(n, x.Shape, tokens)); err != nil {
 		return nil, err
 	}
 	if m.engine.Planning() {
-		key, b := m.network(n, shape, tokens)
+		key, b := m.network(n, x.Shape, tokens)
 		if err := m.planned(ctx, key, b, batch*len(conds)/n); err != nil {
 			return nil, err
 		}
-		return slices.Repeat([][]float32{make([]float32, len(x))}, len(conds)), nil
+		return slices.Repeat([][]float32{make([]float32, len(x.Data))}, len(conds)), nil
 	}
-	item := shape[1] * shape[2] * shape[3]
+	item := x.Item()
 	out := make([]float32, 0, len(conds)*batch*item)
 	for from := 0; from < batch*len(conds); from += n {
 		in := run.Inputs{}
@@ -106,14 +106,14 @@ func (m *Model) predict(ctx context.Context, x []float32, shape diffusion.Shape,
 		xs, contexts := make([]float32, 0, n*item), make([]float32, 0, n*tokens*conds[0].Width)
 		for i := from; i < from+n; i++ {
 			c := conds[i/batch]
-			xs = append(xs, x[i%batch*item:(i%batch+1)*item]...)
+			xs = append(xs, x.At(i%batch).Data...)
 			ts = append(ts, t)
 			contexts = append(contexts, c.Embed...)
 			pooled = append(pooled, c.Pooled...)
 			sizes = append(sizes, c.Sizes[:]...)
 		}
 		in["x"], in["t"], in["context"], in["pooled"], in["sizes"] = xs, ts, contexts, pooled, sizes
-		key, b := m.network(n, shape, tokens)
+		key, b := m.network(n, x.Shape, tokens)
 		y, err := m.run(ctx, key, b, in)
 		if err != nil {
 			return nil, err
@@ -129,24 +129,24 @@ func (m *Model) predict(ctx context.Context, x []float32, shape diffusion.Shape,
 
 // Prefetch tells that Predict will be called next, for latents of about this
 // shape and conditions of about so many tokens.
-func (m *Model) Prefetch(shape diffusion.Shape, tokens int) {
-	m.prefetch(m.network(2*shape[0], shape, tokens))
+func (m *Model) Prefetch(shape latent.Shape, tokens int) {
+	m.prefetch(m.network(2*shape.Batch, shape, tokens))
 }
 
-func (m *Model) network(n int, shape diffusion.Shape, tokens int) (string, build) {
-	return fmt.Sprint("unet ", n, shape[2], shape[3], tokens), func(s nn.Scope) {
-		sd.UNet(s.Sub(sd.UNetPrefix), m.config.UNet, n, shape[2], shape[3], tokens)
+func (m *Model) network(n int, shape latent.Shape, tokens int) (string, build) {
+	return fmt.Sprint("unet ", n, shape.Height, shape.Width, tokens), func(s nn.Scope) {
+		sd.UNet(s.Sub(sd.UNetPrefix), m.config.UNet, n, shape.Height, shape.Width, tokens)
 	}
 }
 
 // Sample runs a job whose payloads are *Cond. An engine that plans evaluates the
 // denoiser as often, with one value in place of the latents, and returns none.
 func (m *Model) Sample(ctx context.Context, job diffusion.Job) ([]float32, error) {
-	n := network{m, job.Shape}
+	n := network{m, job.Latents.Shape}
 	if !m.engine.Planning() {
 		return diffusion.Sample(ctx, n, job)
 	}
-	job.Shape, job.Latents, job.Mask, job.Noise = diffusion.Shape{1, 1, 1, 1}, make([]float32, 1), nil, diffusion.Noise{}
+	job.Latents, job.Mask, job.Noise = latent.New(latent.Picture(1, 1, 1, 1)), nil, diffusion.Noise{}
 	job.Positive, job.Negative = unmasked(job.Positive), unmasked(job.Negative)
 	_, err := diffusion.Sample(ctx, n, job)
 	return nil, err
@@ -164,15 +164,16 @@ func unmasked(conds []diffusion.Cond) []diffusion.Cond {
 // A network is a model as package diffusion samples it, for latents of a shape.
 type network struct {
 	*Model
-	shape diffusion.Shape
+	shape latent.Shape
 }
 
-func (n network) Predict(ctx context.Context, x []float32, t float32, payloads []any) ([][]float32, error) {
+func (n network) Predict(ctx context.Context, x latent.Tensor, t float32, payloads []any) ([][]float32, error) {
 	conds := make([]*Cond, len(payloads))
 	for i, p := range payloads {
 		conds[i] = p.(*Cond)
 	}
-	return n.Model.Predict(ctx, x, n.shape, t, conds)
+	x.Shape = n.shape // in planning, x is one value in place of the latents
+	return n.Model.Predict(ctx, x, t, conds)
 }
 
 // WithTable returns the model as one that was trained with other noise levels, or
@@ -195,20 +196,7 @@ func (m *Model) Table() *diffusion.Table {
 	return diffusion.StableDiffusion(p, m.config.ZeroSNR)
 }
 
-// In returns latents of an autoencoder in the model's scale.
-func (m *Model) In(samples []float32) []float32 {
-	out := make([]float32, len(samples))
-	for i, v := range samples {
-		out[i] = (v - m.config.Shift) * m.config.Scale
-	}
-	return out
-}
-
-// Out returns latents in the model's scale as an autoencoder has them.
-func (m *Model) Out(samples []float32) []float32 {
-	out := make([]float32, len(samples))
-	for i, v := range samples {
-		out[i] = v/m.config.Scale + m.config.Shift
-	}
-	return out
+// Format returns the latents that the model works on.
+func (m *Model) Format() latent.Format {
+	return latent.Square(string(m.config.Family), m.config.UNet.In, m.config.Factor, m.config.Scale, m.config.Shift)
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 
@@ -15,8 +16,8 @@ import (
 
 // UNet opens a denoiser that is a file of its own, whatever prefix its names
 // have, or that of a checkpoint. It reads the header of the file alone.
-func (e *Engine) UNet(path string) (*Model, error) {
-	set, src, err := e.tensorsOf(path)
+func (e *Engine) UNet(ctx context.Context, path string) (*Model, error) {
+	set, src, err := e.tensorsOf(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +35,7 @@ func (e *Engine) UNet(path string) (*Model, error) {
 // CLIP opens the text encoders of a family from files of their own: CLIP-L, and
 // of SDXL CLIP-L and OpenCLIP-G in either order. It reads the headers of the
 // files alone.
-func (e *Engine) CLIP(family sd.Family, paths ...string) (*CLIP, error) {
+func (e *Engine) CLIP(ctx context.Context, family sd.Family, paths ...string) (*CLIP, error) {
 	prefixes := []string{sd.ClipLSD1}
 	if family == sd.SDXL {
 		prefixes = []string{sd.ClipLSDXL, sd.ClipG}
@@ -44,7 +45,7 @@ func (e *Engine) CLIP(family sd.Family, paths ...string) (*CLIP, error) {
 	}
 	var files []textFile
 	for _, path := range paths {
-		f, err := e.textFile(path)
+		f, err := e.textFile(ctx, path)
 		if err != nil {
 			return nil, err
 		}
@@ -81,8 +82,8 @@ type textFile struct {
 }
 
 // textFile opens a text encoder, which may be that of a checkpoint.
-func (e *Engine) textFile(path string) (textFile, error) {
-	file, src, err := e.tensorsOf(path)
+func (e *Engine) textFile(ctx context.Context, path string) (textFile, error) {
+	file, src, err := e.tensorsOf(ctx, path)
 	if err != nil {
 		return textFile{}, err
 	}

@@ -29,7 +29,7 @@ func TestTwoTextEncoders(t *testing.T) {
 	e := newEngine(t, Options{})
 	l, g := encoderFiles(t)
 	for _, paths := range [][]string{{l, g}, {g, l}} {
-		c, err := e.CLIP(sd.SDXL, paths...)
+		c, err := e.CLIP(t.Context(), sd.SDXL, paths...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestTwoTextEncodersEncode(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := newEngine(t, Options{})
-	c, err := e.CLIP(sd.SDXL, path, emoji)
+	c, err := e.CLIP(t.Context(), sd.SDXL, path, emoji)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,12 +101,12 @@ func TestPartErrors(t *testing.T) {
 	l, g := encoderFiles(t)
 	vae := filepath.Join(golden.Dir(), "vae.safetensors")
 	for want, open := range map[string]func() error{
-		"this is a text encoder of OpenCLIP, expected CLIP-L":     func() error { _, err := e.CLIP(sd.SD1, g); return err },
-		"are text encoders of the same size, 64 features":         func() error { _, err := e.CLIP(sd.SDXL, l, l); return err },
-		"has 2 text encoders, found 1 files":                      func() error { _, err := e.CLIP(sd.SDXL, l); return err },
-		"vae.safetensors: not a text encoder of Stable Diffusion": func() error { _, err := e.CLIP(sd.SD1, vae); return err },
-		"nowhere.gguf": func() error { _, err := e.CLIP(sd.SD1, "nowhere.gguf"); return err },
-		"there is no tensor model.diffusion_model.input_blocks.0.0.weight": func() error { _, err := e.UNet(l); return err },
+		"this is a text encoder of OpenCLIP, expected CLIP-L":     func() error { _, err := e.CLIP(t.Context(), sd.SD1, g); return err },
+		"are text encoders of the same size, 64 features":         func() error { _, err := e.CLIP(t.Context(), sd.SDXL, l, l); return err },
+		"has 2 text encoders, found 1 files":                      func() error { _, err := e.CLIP(t.Context(), sd.SDXL, l); return err },
+		"vae.safetensors: not a text encoder of Stable Diffusion": func() error { _, err := e.CLIP(t.Context(), sd.SD1, vae); return err },
+		"nowhere.gguf": func() error { _, err := e.CLIP(t.Context(), sd.SD1, "nowhere.gguf"); return err },
+		"there is no tensor model.diffusion_model.input_blocks.0.0.weight": func() error { _, err := e.UNet(t.Context(), l); return err },
 	} {
 		if err := open(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error with %q", err, want)
@@ -126,11 +126,11 @@ func TestLoRAOnParts(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	l, err := e.LoRA(path)
+	l, err := e.LoRA(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := e.UNet(emoji)
+	m, err := e.UNet(t.Context(), emoji)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestLoRAOnParts(t *testing.T) {
 	if err != nil || len(with.loras) != 1 {
 		t.Errorf("the UNet has %d LoRAs, %v", len(with.loras), err)
 	}
-	c, err := e.CLIP(sd.SD1, emoji)
+	c, err := e.CLIP(t.Context(), sd.SD1, emoji)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/plan"
@@ -38,7 +39,7 @@ func newEngine(t *testing.T, o Options) *Engine {
 
 func open(t *testing.T, e *Engine, path string) *Checkpoint {
 	t.Helper()
-	c, err := e.Checkpoint(path)
+	c, err := e.Checkpoint(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,9 +55,9 @@ func encode(t *testing.T, c *Checkpoint, prompt string) *Cond {
 	return &Cond{Embed: text.Embed, Tokens: text.Tokens, Width: text.Width, Pooled: text.Pooled}
 }
 
-func predict(t *testing.T, c *Checkpoint, shape diffusion.Shape, conds ...*Cond) [][]float32 {
+func predict(t *testing.T, c *Checkpoint, shape latent.Shape, conds ...*Cond) [][]float32 {
 	t.Helper()
-	out, err := c.Model.Predict(t.Context(), diffusion.Randn(5, shape.Elems()), shape, 500, conds)
+	out, err := c.Model.Predict(t.Context(), latent.Tensor{Shape: shape, Data: diffusion.Randn(5, shape.Elems())}, 500, conds)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func predict(t *testing.T, c *Checkpoint, shape diffusion.Shape, conds ...*Cond)
 // TestBatchesAreTheSame predicts two conditions of two latents in one batch,
 // and in as many runs as little memory asks for.
 func TestBatchesAreTheSame(t *testing.T) {
-	shape := diffusion.Shape{2, 4, 16, 16}
+	shape := latent.Picture(2, 4, 16, 16)
 	large := open(t, newEngine(t, Options{}), emoji)
 	a, b := encode(t, large, "red apple"), encode(t, large, "")
 	want := predict(t, large, shape, a, b)
@@ -112,11 +113,11 @@ func TestPrefetch(t *testing.T) {
 		}
 		arrives("text encoder", c.CLIP.Prefetch)
 		cond := encode(t, c, "red apple")
-		shape := diffusion.Shape{1, 4, 8, 8}
+		shape := latent.Picture(1, 4, 8, 8)
 		arrives("denoiser", func() { c.Model.Prefetch(shape, cond.Tokens) })
 		predict(t, c, shape, cond)
 		arrives("decoder", c.VAE.PrefetchDecoder)
-		l := Latents{Batch: 1, Channels: 4, Height: 8, Width: 8, Samples: make([]float32, 4*8*8)}
+		l := latent.New(latent.Picture(1, 4, 8, 8))
 		m, err := c.VAE.Decode(t.Context(), l, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -140,7 +141,7 @@ func TestPrefetch(t *testing.T) {
 // TestTiledPrograms predicts one latent in just too little memory for its
 // program as it is, and is refused in just too little for any tiling of it.
 func TestTiledPrograms(t *testing.T) {
-	shape := diffusion.Shape{1, 4, 32, 32}
+	shape := latent.Picture(1, 4, 32, 32)
 	// program plans with the extents that an engine has with so much memory.
 	program := func(vram, limit int64) *plan.Program {
 		m := open(t, newEngine(t, Options{VRAM: vram}), emoji).Model
@@ -175,7 +176,7 @@ func TestTiledPrograms(t *testing.T) {
 	}
 
 	e = newEngine(t, Options{VRAM: tooLittle})
-	_, err := open(t, e, emoji).Model.Predict(t.Context(), make([]float32, shape.Elems()), shape, 500, []*Cond{text})
+	_, err := open(t, e, emoji).Model.Predict(t.Context(), latent.New(shape), 500, []*Cond{text})
 	named := regexp.MustCompile(`^UNet of emoji.safetensors needs \d\.\d\d MiB, \d\.\d\d MiB for activations even in tiles .*, and VRAM has \d\.\d\d MiB: `)
 	if !errors.Is(err, device.ErrNoMemory) || !named.MatchString(err.Error()) {
 		t.Errorf("got %v", err)
@@ -208,7 +209,7 @@ func TestTiledTextEncoder(t *testing.T) {
 
 func TestTooLittleMemoryIsRefused(t *testing.T) {
 	c := open(t, newEngine(t, Options{VRAM: 300 << 10}), emoji)
-	_, err := c.Model.Predict(t.Context(), make([]float32, 4*32*32), diffusion.Shape{1, 4, 32, 32}, 1, []*Cond{{Embed: make([]float32, 77*96), Tokens: 77, Width: 96}})
+	_, err := c.Model.Predict(t.Context(), latent.New(latent.Picture(1, 4, 32, 32)), 1, []*Cond{{Embed: make([]float32, 77*96), Tokens: 77, Width: 96}})
 	if err == nil || !strings.Contains(err.Error(), "UNet of emoji.safetensors needs 1.") {
 		t.Errorf("got %v", err)
 	}
@@ -216,7 +217,7 @@ func TestTooLittleMemoryIsRefused(t *testing.T) {
 
 func TestCondErrors(t *testing.T) {
 	c := open(t, newEngine(t, Options{}), emoji)
-	_, err := c.Model.Predict(t.Context(), make([]float32, 4), diffusion.Shape{1, 4, 1, 1}, 1, []*Cond{{Embed: make([]float32, 77*768), Tokens: 77, Width: 768}})
+	_, err := c.Model.Predict(t.Context(), latent.New(latent.Picture(1, 4, 1, 1)), 1, []*Cond{{Embed: make([]float32, 77*768), Tokens: 77, Width: 768}})
 	if err == nil || !strings.Contains(err.Error(), "reads text of 96 features, and the prompt was encoded with 768") {
 		t.Errorf("got %v", err)
 	}
@@ -294,7 +295,7 @@ func TestVAETiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e, err := golden.RelativeError(latents.Samples, l.Samples); err != nil || e > 0.3 || e == 0 {
+	if e, err := golden.RelativeError(latents.Data, l.Data); err != nil || e > 0.3 || e == 0 {
 		t.Errorf("with little memory the latents are off by %v, %v", e, err)
 	}
 }
@@ -312,7 +313,7 @@ func TestLoRAIsMerging(t *testing.T) {
 		}
 		return out
 	}
-	base, err := weights.Open(emoji)
+	base, err := weights.Open(t.Context(), emoji)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,13 +358,13 @@ func TestLoRAIsMerging(t *testing.T) {
 	writeMerged(t, mergedPath, base, merged)
 
 	e := newEngine(t, Options{})
-	shape := diffusion.Shape{1, 4, 16, 16}
+	shape := latent.Picture(1, 4, 16, 16)
 	want := open(t, e, mergedPath)
 	wantText := encode(t, want, "red apple")
 	wantNoise := predict(t, want, shape, wantText)[0]
 
 	c := open(t, e, emoji)
-	l, err := e.LoRA(loraPath)
+	l, err := e.LoRA(t.Context(), loraPath)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,7 +398,7 @@ func TestLoRAIsMerging(t *testing.T) {
 	// The classic way merges into the weights, in their own dtype.
 	classic := newEngine(t, Options{Memory: pager.Classic})
 	old := open(t, classic, emoji)
-	if l, err = classic.LoRA(loraPath); err != nil {
+	if l, err = classic.LoRA(t.Context(), loraPath); err != nil {
 		t.Fatal(err)
 	}
 	if old.Model, _, err = l.On(old.Model, nil, strength, 0); err != nil {
@@ -424,7 +425,7 @@ func loraMovesItselfAlone(t *testing.T, path string) {
 		e := newEngine(t, Options{VRAM: vram})
 		c := open(t, e, emoji)
 		text := encode(t, c, "red apple")
-		l, err := e.LoRA(path)
+		l, err := e.LoRA(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -435,7 +436,7 @@ func loraMovesItselfAlone(t *testing.T, path string) {
 			if with.Model, _, err = l.On(c.Model, nil, strength, 0); err != nil {
 				t.Fatal(err)
 			}
-			predict(t, &with, diffusion.Shape{1, 4, 8, 8}, text)
+			predict(t, &with, latent.Picture(1, 4, 8, 8), text)
 			after := e.Stats()
 			for tier, moved := range map[string]int64{"RAM": after.RAM.Moved - before.RAM.Moved, "VRAM": after.VRAM.Moved - before.VRAM.Moved} {
 				if moved > most || most > 0 && moved == 0 && (tier == "RAM" || vram > 0) {
@@ -484,7 +485,7 @@ func TestReplacedCheckpoint(t *testing.T) {
 	old := open(t, e, path)
 	before := encode(t, old, "red apple")
 
-	base, err := weights.Open(path)
+	base, err := weights.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -520,10 +521,10 @@ func TestWrongFiles(t *testing.T) {
 	e := newEngine(t, Options{})
 	upscaler := "../models/upscale_models/realesr-animevideov3-x4.safetensors"
 	for what, open := range map[string]func() error{
-		"not a checkpoint that is known": func() error { _, err := e.Checkpoint(upscaler); return err },
-		"no autoencoder":                 func() error { _, err := e.VAE(upscaler); return err },
-		"not an upscaler":                func() error { _, err := e.Upscaler(emoji); return err },
-		"nowhere.safetensors":            func() error { _, err := e.LoRA("nowhere.safetensors"); return err },
+		"not a checkpoint that is known": func() error { _, err := e.Checkpoint(t.Context(), upscaler); return err },
+		"no autoencoder":                 func() error { _, err := e.VAE(t.Context(), upscaler); return err },
+		"not an upscaler":                func() error { _, err := e.Upscaler(t.Context(), emoji); return err },
+		"nowhere.safetensors":            func() error { _, err := e.LoRA(t.Context(), "nowhere.safetensors"); return err },
 	} {
 		if err := open(); err == nil || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), ".safetensors") {
 			t.Errorf("%v, want an error with the file and %q", err, what)

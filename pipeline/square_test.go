@@ -7,6 +7,7 @@ import (
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/model/esrgan"
 	"github.com/weir-run/weir/model/nn"
@@ -19,7 +20,7 @@ import (
 // has goldens of its own: height and width are not exchanged on the way.
 func TestNotSquare(t *testing.T) {
 	read := func(path string) eval.Weights {
-		f, err := weights.Open(path)
+		f, err := weights.Open(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,14 +33,14 @@ func TestNotSquare(t *testing.T) {
 	config := c.Model.Checkpoint()
 	cond := encode(t, c, "red apple")
 	path := filepath.Join(golden.Dir(), "srvgg_x2.safetensors")
-	upscaler, err := e.Upscaler(path)
+	upscaler, err := e.Upscaler(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	large := read(path)
 	for _, size := range [][2]int{{8, 20}, {20, 8}} {
 		h, w := size[0], size[1]
-		shape := diffusion.Shape{1, 4, h, w}
+		shape := latent.Picture(1, 4, h, w)
 		x := diffusion.Randn(5, shape.Elems())
 		want := eval.Build(t, file, file, map[string]any{"x": x, "t": []float32{500}, "context": cond.Embed},
 			func(s nn.Scope) { sd.UNet(s.Sub(sd.UNetPrefix), config.UNet, 1, h, w, cond.Tokens) })["y"]
@@ -49,7 +50,7 @@ func TestNotSquare(t *testing.T) {
 		for i, v := range want {
 			want[i] = min(max((v+1)/2, 0), 1)
 		}
-		l := Latents{Batch: 1, Channels: 4, Height: h, Width: w, Samples: x}
+		l := latent.Tensor{Shape: latent.Picture(1, 4, h, w), Data: x}
 		m, err := c.VAE.Decode(t.Context(), l, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -79,7 +80,7 @@ func TestNotSquare(t *testing.T) {
 		if encoded.Height != h || encoded.Width != w {
 			t.Fatalf("a picture of %d×%d became latents of %d×%d", m.Width, m.Height, encoded.Width, encoded.Height)
 		}
-		golden.Check(t, "encoder", encoded.Samples, want, 1e-5)
+		golden.Check(t, "encoder", encoded.Data, want, 1e-5)
 
 		small := media.NewImage(1, h, w, 3, diffusion.Randn(6, 3*h*w))
 		network, err := esrgan.Detect(large)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/model/esrgan"
 	"github.com/weir-run/weir/model/nn"
@@ -20,8 +21,8 @@ type Upscaler struct {
 }
 
 // Upscaler opens an upscaler.
-func (e *Engine) Upscaler(path string) (*Upscaler, error) {
-	set, err := e.open(path)
+func (e *Engine) Upscaler(ctx context.Context, path string) (*Upscaler, error) {
+	set, err := e.open(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -79,15 +80,15 @@ func (u *Upscaler) Upscale(ctx context.Context, m *media.Image, done func(part, 
 		if err != nil {
 			return nil, err
 		}
-		in := &tile.Picture{Channels: 3, Height: m.Height, Width: m.Width, Pix: pix}
+		in := latent.Tensor{Shape: latent.Picture(1, 3, m.Height, m.Width), Data: pix}
 		large, err := grid.Run(ctx, in, u.upscaleOne, count)
 		if err != nil {
 			return nil, err
 		}
-		for i, x := range large.Pix {
-			large.Pix[i] = min(max(x, 0), 1)
+		for i, x := range large.Data {
+			large.Data[i] = min(max(x, 0), 1)
 		}
-		if err := out.SetPlanar(ctx, i, large.Pix); err != nil {
+		if err := out.SetPlanar(ctx, i, large.Data); err != nil {
 			return nil, err
 		}
 	}
@@ -101,11 +102,11 @@ func (u *Upscaler) network(height, width int) (string, build) {
 	return fmt.Sprint("upscale ", height, width), func(s nn.Scope) { esrgan.Upscale(s, u.config, 1, height, width) }
 }
 
-func (u *Upscaler) upscaleOne(ctx context.Context, x *tile.Picture) (*tile.Picture, error) {
+func (u *Upscaler) upscaleOne(ctx context.Context, x latent.Tensor) (latent.Tensor, error) {
 	key, b := u.network(x.Height, x.Width)
-	out, err := u.run(ctx, key, b, run.Inputs{"x": x.Pix})
+	out, err := u.run(ctx, key, b, run.Inputs{"x": x.Data})
 	if err != nil {
-		return nil, err
+		return latent.Tensor{}, err
 	}
-	return &tile.Picture{Channels: 3, Height: x.Height * u.config.Scale, Width: x.Width * u.config.Scale, Pix: out["y"]}, nil
+	return latent.Tensor{Shape: latent.Picture(1, 3, x.Height*u.config.Scale, x.Width*u.config.Scale), Data: out["y"]}, nil
 }

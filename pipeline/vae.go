@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
@@ -21,23 +22,9 @@ type VAE struct {
 	prefix string // of its weights
 }
 
-// Latents is a batch of latents as the autoencoder has them, before a model's
-// scale: Samples has the shape [Batch, Channels, Height, Width]. An engine that
-// plans has no samples.
-type Latents struct {
-	Batch, Channels, Height, Width int
-	Samples                        []float32
-}
-
-// at returns one latent of the batch.
-func (l Latents) at(i int) *tile.Picture {
-	n := l.Channels * l.Height * l.Width
-	return &tile.Picture{Channels: l.Channels, Height: l.Height, Width: l.Width, Pix: l.Samples[i*n : (i+1)*n]}
-}
-
 // VAE opens an autoencoder that is a file of its own.
-func (e *Engine) VAE(path string) (*VAE, error) {
-	set, src, err := e.tensorsOf(path)
+func (e *Engine) VAE(ctx context.Context, path string) (*VAE, error) {
+	set, src, err := e.tensorsOf(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +35,12 @@ func (e *Engine) VAE(path string) (*VAE, error) {
 	set = accounted(path, set, []*nn.Audit{v.config.Check(src, v.prefix)}, otherParts(v.prefix)...)
 	v.part = part{engine: e, name: "VAE " + filepath.Base(path), set: set}
 	return v, nil
+}
+
+// Format returns the latents, which have no scale: that is a denoiser's.
+func (v *VAE) Format() latent.Format {
+	f := v.Factor()
+	return latent.Format{Name: v.name, Channels: v.config.Latent, Stride: latent.Stride{Time: 1, Height: f, Width: f}}
 }
 
 // Factor returns how many pixels a value of the latent stands for in each
@@ -67,7 +60,7 @@ const smallestTile = 16
 // Decode turns latents into pictures. Those whose activations do not fit in
 // the memory are decoded in tiles that do. done, if it is not nil, is called
 // as parts are finished.
-func (v *VAE) Decode(ctx context.Context, l Latents, done func(part, parts int)) (*media.Image, error) {
+func (v *VAE) Decode(ctx context.Context, l latent.Tensor, done func(part, parts int)) (*media.Image, error) {
 	if err := v.checkLatents(l); err != nil {
 		return nil, err
 	}
@@ -109,7 +102,7 @@ func (v *VAE) cut(height, width int, network func(height, width int) (string, bu
 
 // DecodeTiled turns latents into pictures in tiles. As in ComfyUI, three
 // passes with tiles of different shapes are averaged, so that no seam shows.
-func (v *VAE) DecodeTiled(ctx context.Context, l Latents, t Tiling, done func(part, parts int)) (*media.Image, error) {
+func (v *VAE) DecodeTiled(ctx context.Context, l latent.Tensor, t Tiling, done func(part, parts int)) (*media.Image, error) {
 	if err := v.checkLatents(l); err != nil {
 		return nil, err
 	}
@@ -130,7 +123,7 @@ func (v *VAE) grids(size, overlap int) []tile.Grid {
 
 // decode decodes one latent after another, each as the average over the grids,
 // or whole without any.
-func (v *VAE) decode(ctx context.Context, l Latents, grids []tile.Grid, done func(part, parts int)) (*media.Image, error) {
+func (v *VAE) decode(ctx context.Context, l latent.Tensor, grids []tile.Grid, done func(part, parts int)) (*media.Image, error) {
 	if v.engine.Planning() {
 		err := v.plannedTiles(ctx, l.Batch, l.Height, l.Width, grids, v.decoder)
 		return media.PlanImage(l.Batch, l.Height*v.Factor(), l.Width*v.Factor(), v.config.Image), err
@@ -144,14 +137,14 @@ func (v *VAE) decode(ctx context.Context, l Latents, grids []tile.Grid, done fun
 	count := counter(tiles, done)
 	out := media.NewImage(l.Batch, l.Height*v.Factor(), l.Width*v.Factor(), v.config.Image, nil)
 	for i := range l.Batch {
-		picture, err := average(ctx, l.at(i), grids, v.decodeOne, count)
+		picture, err := average(ctx, l.At(i), grids, v.decodeOne, count)
 		if err != nil {
 			return nil, err
 		}
-		for i, x := range picture.Pix {
-			picture.Pix[i] = min(max((x+1)/2, 0), 1)
+		for i, x := range picture.Data {
+			picture.Data[i] = min(max((x+1)/2, 0), 1)
 		}
-		if err := out.SetPlanar(ctx, i, picture.Pix); err != nil {
+		if err := out.SetPlanar(ctx, i, picture.Data); err != nil {
 			return nil, err
 		}
 	}
@@ -187,7 +180,7 @@ func counter(parts int, done func(part, parts int)) func() {
 }
 
 // average runs f over every grid and returns the mean, or f of the whole.
-func average(ctx context.Context, in *tile.Picture, grids []tile.Grid, f func(context.Context, *tile.Picture) (*tile.Picture, error), done func()) (*tile.Picture, error) {
+func average(ctx context.Context, in latent.Tensor, grids []tile.Grid, f func(context.Context, latent.Tensor) (latent.Tensor, error), done func()) (latent.Tensor, error) {
 	if len(grids) == 0 {
 		out, err := f(ctx, in)
 		if err == nil {
@@ -195,22 +188,22 @@ func average(ctx context.Context, in *tile.Picture, grids []tile.Grid, f func(co
 		}
 		return out, err
 	}
-	var sum *tile.Picture
+	var sum latent.Tensor
 	for _, g := range grids {
 		out, err := g.Run(ctx, in, f, done)
 		if err != nil {
-			return nil, err
+			return latent.Tensor{}, err
 		}
-		if sum == nil {
+		if sum.Data == nil {
 			sum = out
 			continue
 		}
-		for i, x := range out.Pix {
-			sum.Pix[i] += x
+		for i, x := range out.Data {
+			sum.Data[i] += x
 		}
 	}
-	for i := range sum.Pix {
-		sum.Pix[i] /= float32(len(grids))
+	for i := range sum.Data {
+		sum.Data[i] /= float32(len(grids))
 	}
 	return sum, nil
 }
@@ -231,16 +224,19 @@ func (v *VAE) PrefetchEncoder() {
 	}
 }
 
-func (v *VAE) decodeOne(ctx context.Context, z *tile.Picture) (*tile.Picture, error) {
+func (v *VAE) decodeOne(ctx context.Context, z latent.Tensor) (latent.Tensor, error) {
 	key, b := v.decoder(z.Height, z.Width)
-	out, err := v.run(ctx, key, b, run.Inputs{"z": z.Pix})
+	out, err := v.run(ctx, key, b, run.Inputs{"z": z.Data})
 	if err != nil {
-		return nil, err
+		return latent.Tensor{}, err
 	}
-	return &tile.Picture{Channels: v.config.Image, Height: z.Height * v.Factor(), Width: z.Width * v.Factor(), Pix: out["y"]}, nil
+	return latent.Tensor{Shape: latent.Picture(1, v.config.Image, z.Height*v.Factor(), z.Width*v.Factor()), Data: out["y"]}, nil
 }
 
-func (v *VAE) checkLatents(l Latents) error {
+func (v *VAE) checkLatents(l latent.Tensor) error {
+	if l.Time != 1 {
+		return fmt.Errorf("%s reads pictures, found latents of %d frames: the latent is of another kind of model", v.name, l.Time)
+	}
 	if l.Channels != v.config.Latent {
 		return fmt.Errorf("%s reads latents of %d channels, found %d: the latent is of another kind of model", v.name, v.config.Latent, l.Channels)
 	}
@@ -250,14 +246,14 @@ func (v *VAE) checkLatents(l Latents) error {
 // Encode turns pictures into latents. Edges that are no multiple of the
 // factor are cut, equally at both sides. Pictures that do not fit in the
 // memory are encoded in tiles.
-func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts int)) (Latents, error) {
+func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts int)) (latent.Tensor, error) {
 	if !v.config.Encoder {
-		return Latents{}, errors.New(v.name + " has no encoder, only a decoder")
+		return latent.Tensor{}, errors.New(v.name + " has no encoder, only a decoder")
 	}
 	f := v.Factor()
 	height, width := m.Height/f, m.Width/f
 	if height == 0 || width == 0 {
-		return Latents{}, fmt.Errorf("%s: a picture of %d×%d is smaller than one value of a latent, %d×%d", v.name, m.Width, m.Height, f, f)
+		return latent.Tensor{}, fmt.Errorf("%s: a picture of %d×%d is smaller than one value of a latent, %d×%d", v.name, m.Width, m.Height, f, f)
 	}
 	grids, err := v.cut(height*f, width*f, v.encoder, func(size int) []tile.Grid {
 		grids := v.grids(size*f, size*f/8)
@@ -267,9 +263,9 @@ func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts 
 		return grids
 	})
 	if err != nil {
-		return Latents{}, err
+		return latent.Tensor{}, err
 	}
-	l := Latents{Batch: m.Batch, Channels: v.config.Latent, Height: height, Width: width}
+	l := latent.Tensor{Shape: latent.Picture(m.Batch, v.config.Latent, height, width)}
 	if v.engine.Planning() {
 		return l, v.plannedTiles(ctx, m.Batch, height*f, width*f, grids, v.encoder)
 	}
@@ -284,30 +280,30 @@ func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts 
 	for i := range m.Batch {
 		pixels, err := v.pixels(ctx, m, i, height*f, width*f)
 		if err != nil {
-			return Latents{}, err
+			return latent.Tensor{}, err
 		}
 		z, err := average(ctx, pixels, grids, v.encodeOne, count)
 		if err != nil {
-			return Latents{}, err
+			return latent.Tensor{}, err
 		}
-		l.Samples = append(l.Samples, z.Pix...)
+		l.Data = append(l.Data, z.Data...)
 	}
 	return l, nil
 }
 
 // pixels returns the middle of picture b as the encoder reads it, from -1 to 1.
-func (v *VAE) pixels(ctx context.Context, m *media.Image, b, height, width int) (*tile.Picture, error) {
+func (v *VAE) pixels(ctx context.Context, m *media.Image, b, height, width int) (latent.Tensor, error) {
 	top, left := (m.Height-height)/2, (m.Width-width)/2
-	out := tile.New(v.config.Image, height, width)
+	out := latent.New(latent.Picture(1, v.config.Image, height, width))
 	row := make([]float32, m.Width*m.Channels)
 	for y := range height {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return latent.Tensor{}, err
 		}
 		m.Row(row, b, top+y)
 		for x := range width {
 			for c := range v.config.Image {
-				out.Pix[(c*height+y)*width+x] = row[(left+x)*m.Channels+c]*2 - 1
+				out.Data[(c*height+y)*width+x] = row[(left+x)*m.Channels+c]*2 - 1
 			}
 		}
 	}
@@ -320,12 +316,12 @@ func (v *VAE) encoder(height, width int) (string, build) {
 	}
 }
 
-func (v *VAE) encodeOne(ctx context.Context, x *tile.Picture) (*tile.Picture, error) {
+func (v *VAE) encodeOne(ctx context.Context, x latent.Tensor) (latent.Tensor, error) {
 	key, b := v.encoder(x.Height, x.Width)
-	out, err := v.run(ctx, key, b, run.Inputs{"x": x.Pix})
+	out, err := v.run(ctx, key, b, run.Inputs{"x": x.Data})
 	if err != nil {
-		return nil, err
+		return latent.Tensor{}, err
 	}
 	f := v.Factor()
-	return &tile.Picture{Channels: v.config.Latent, Height: x.Height / f, Width: x.Width / f, Pix: out["z"]}, nil
+	return latent.Tensor{Shape: latent.Picture(1, v.config.Latent, x.Height/f, x.Width/f), Data: out["z"]}, nil
 }

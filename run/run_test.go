@@ -41,7 +41,7 @@ type encoder struct {
 
 func newEncoder(t *testing.T, path string, o plan.Options) encoder {
 	t.Helper()
-	file, err := weights.Open(path)
+	file, err := weights.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,29 +9,25 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/weir-run/weir/latent"
 )
 
-// A Picture is planes of the shape [Channels, Height, Width].
-type Picture struct {
-	Channels, Height, Width int
-	Pix                     []float32
-}
-
-// New returns a picture of zeros.
-func New(channels, height, width int) *Picture {
-	return &Picture{channels, height, width, make([]float32, channels*height*width)}
-}
-
-// cut copies a window.
-func (p *Picture) cut(y, x, height, width int) *Picture {
-	out := New(p.Channels, height, width)
-	for c := range p.Channels {
+// cut copies a window of all planes.
+func cut(p latent.Tensor, y, x, height, width int) latent.Tensor {
+	s := p.Shape
+	s.Height, s.Width = height, width
+	out := latent.New(s)
+	for c := range planes(p) {
 		for row := range height {
-			copy(out.Pix[(c*height+row)*width:][:width], p.Pix[(c*p.Height+y+row)*p.Width+x:])
+			copy(out.Data[(c*height+row)*width:][:width], p.Data[(c*p.Height+y+row)*p.Width+x:])
 		}
 	}
 	return out
 }
+
+// planes returns how many pictures of one channel there are.
+func planes(p latent.Tensor) int { return p.Batch * p.Channels * p.Time }
 
 // A Grid says how a picture is cut: into tiles of at most Height×Width that
 // overlap by Overlap, in pixels of what goes in. Scale is how many times
@@ -76,48 +72,49 @@ func lengths(size, tile, overlap int) (all []Equal) {
 // Run cuts a picture, applies f to every tile, and joins the results to a
 // picture that is Scale times as large. A picture that fits in one tile goes
 // through f as a whole. done, if it is not nil, is called after each tile.
-func (g Grid) Run(ctx context.Context, in *Picture, f func(context.Context, *Picture) (*Picture, error), done func()) (*Picture, error) {
+func (g Grid) Run(ctx context.Context, in latent.Tensor, f func(context.Context, latent.Tensor) (latent.Tensor, error), done func()) (latent.Tensor, error) {
 	if g.Overlap < 0 || g.Height <= g.Overlap || g.Width <= g.Overlap {
-		return nil, fmt.Errorf("tiles of %d×%d cannot overlap by %d", g.Width, g.Height, g.Overlap)
+		return latent.Tensor{}, fmt.Errorf("tiles of %d×%d cannot overlap by %d", g.Width, g.Height, g.Overlap)
 	}
-	var sum *Picture
+	var sum latent.Tensor
 	var weight []float32 // [height, width]: the sum of the ramps
 	for _, y := range places(in.Height, g.Height, g.Overlap) {
 		for _, x := range places(in.Width, g.Width, g.Overlap) {
 			if err := ctx.Err(); err != nil {
-				return nil, err
+				return latent.Tensor{}, err
 			}
-			part, err := f(ctx, in.cut(y, x, min(g.Height, in.Height-y), min(g.Width, in.Width-x)))
+			part, err := f(ctx, cut(in, y, x, min(g.Height, in.Height-y), min(g.Width, in.Width-x)))
 			if err != nil {
-				return nil, err
+				return latent.Tensor{}, err
 			}
 			if err := g.check(part, min(g.Height, in.Height-y), min(g.Width, in.Width-x), sum); err != nil {
-				return nil, err
+				return latent.Tensor{}, err
 			}
 			if done != nil {
 				done()
 			}
-			if sum == nil {
-				sum = New(part.Channels, g.scaled(in.Height), g.scaled(in.Width))
-				weight = make([]float32, sum.Height*sum.Width)
+			if sum.Data == nil {
+				s := part.Shape
+				s.Height, s.Width = g.scaled(in.Height), g.scaled(in.Width)
+				sum, weight = latent.New(s), make([]float32, s.Area())
 			}
-			sum.add(weight, part, g.scaled(y), g.scaled(x), g.scaled(g.Overlap))
+			add(sum, weight, part, g.scaled(y), g.scaled(x), g.scaled(g.Overlap))
 		}
 	}
-	for i := range sum.Pix {
-		sum.Pix[i] /= weight[i%len(weight)]
+	for i := range sum.Data {
+		sum.Data[i] /= weight[i%len(weight)]
 	}
 	return sum, nil
 }
 
 // check reports a result that is not Scale times as large as its tile, but for
 // rounding, or has other channels than the ones before it.
-func (g Grid) check(part *Picture, height, width int, sum *Picture) error {
+func (g Grid) check(part latent.Tensor, height, width int, sum latent.Tensor) error {
 	h, w := g.scaled(height), g.scaled(width)
-	if part.Channels < 1 || len(part.Pix) != part.Channels*part.Height*part.Width || max(part.Height-h, h-part.Height, part.Width-w, w-part.Width) > 1 {
-		return fmt.Errorf("a tile of %d×%d became %d values of %d channels of %d×%d: expected %d×%d", width, height, len(part.Pix), part.Channels, part.Width, part.Height, w, h)
+	if planes(part) < 1 || len(part.Data) != part.Elems() || max(part.Height-h, h-part.Height, part.Width-w, w-part.Width) > 1 {
+		return fmt.Errorf("a tile of %d×%d became %d values of %d channels of %d×%d: expected %d×%d", width, height, len(part.Data), part.Channels, part.Width, part.Height, w, h)
 	}
-	if sum != nil && part.Channels != sum.Channels {
+	if sum.Data != nil && planes(part) != planes(sum) {
 		return fmt.Errorf("a tile became %d channels, others %d", part.Channels, sum.Channels)
 	}
 	return nil
@@ -140,7 +137,7 @@ func places(size, tile, overlap int) []int {
 
 // add adds a tile at a place, weighted by a ramp at each of its edges, and the
 // ramps to the weights.
-func (p *Picture) add(weight []float32, part *Picture, y, x, feather int) {
+func add(p latent.Tensor, weight []float32, part latent.Tensor, y, x, feather int) {
 	rows, columns := ramp(part.Height, feather), ramp(part.Width, feather)
 	// What rounding has moved over the edge is cut.
 	height, width := min(part.Height, p.Height-y), min(part.Width, p.Width-x)
@@ -149,8 +146,8 @@ func (p *Picture) add(weight []float32, part *Picture, y, x, feather int) {
 			w := rows[i] * columns[j]
 			at := (y+i)*p.Width + x + j
 			weight[at] += w
-			for c := range p.Channels {
-				p.Pix[c*p.Height*p.Width+at] += part.Pix[(c*part.Height+i)*part.Width+j] * w
+			for c := range planes(p) {
+				p.Data[c*p.Height*p.Width+at] += part.Data[(c*part.Height+i)*part.Width+j] * w
 			}
 		}
 	}

@@ -25,7 +25,7 @@ func BenchmarkOpen(b *testing.B) {
 		if s != nil {
 			s.Close()
 		}
-		if s, err = OpenSet(path); err != nil {
+		if s, err = OpenSet(b.Context(), path); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := s.Files()[0].Map(); err != nil {

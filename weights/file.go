@@ -24,9 +24,6 @@ import (
 	"github.com/weir-run/weir/regular"
 )
 
-// readChunk is how many bytes are read between two looks at the context.
-const readChunk = 8 << 20
-
 // Ref is a tensor ref: where in which file a tensor lies, and what it is. It holds none of the tensor's bytes.
 type Ref struct {
 	Name   string // as in the file
@@ -108,8 +105,9 @@ var opened atomic.Uint64
 func (f *File) ID() uint64 { return f.id }
 
 // Open opens the safetensors or GGUF file at path; which it is, its first bytes tell. It reads and checks the header and
-// nothing else; see [OpenSet] for sharded checkpoints. The errors say what is wrong with the file and, for other kinds of files, what they are.
-func Open(path string) (*File, error) {
+// nothing else; see [OpenSet] for sharded checkpoints. The errors say what is wrong with the file and, for other kinds of
+// files, what they are. Cancelling the context ends the reading with its error.
+func Open(ctx context.Context, path string) (*File, error) {
 	f, info, err := regular.Open(path)
 	if errors.Is(err, regular.ErrNot) {
 		return nil, fault.New(fault.Model, "%w of weights, .safetensors or .gguf", err)
@@ -117,7 +115,7 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := newFile(path, f, info)
+	file, err := newFile(ctx, path, f, info)
 	if err != nil {
 		f.Close()
 		return nil, fault.Mark(fault.Model, fmt.Errorf("%s: %w", path, err))
@@ -125,12 +123,12 @@ func Open(path string) (*File, error) {
 	return file, nil
 }
 
-func newFile(path string, f *os.File, info fs.FileInfo) (*File, error) {
+func newFile(ctx context.Context, path string, f *os.File, info fs.FileInfo) (*File, error) {
 	read := readHeader
 	if isGGUF(f) {
 		read = readGGUF
 	}
-	h, err := read(f, info.Size())
+	h, err := read(ctx, f, info.Size())
 	if err != nil {
 		return nil, err
 	}
@@ -173,24 +171,19 @@ func (f *File) Lookup(name string) (Ref, bool) {
 // ReadAt fills p with the bytes of the file from off on. The error of a file that has become too short says so. A read
 // that is cancelled stops within [readChunk] bytes.
 func (f *File) ReadAt(ctx context.Context, p []byte, off int64) error {
-	for len(p) > 0 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := f.file.ReadAt(p[:min(len(p), readChunk)], off)
-		p, off = p[n:], off+int64(n)
-		if n > 0 || err == nil {
-			continue
-		}
-		if errors.Is(err, io.EOF) {
-			if err := f.Check(); err != nil {
-				return err
-			}
-			return fmt.Errorf("%s: no byte %d: the file has %d", f.path, off, f.Size())
-		}
-		return fmt.Errorf("%s: reading at byte %d: %w", f.path, off, err)
+	n, err := interruptible{ctx, f.file}.ReadAt(p, off)
+	switch {
+	case n == len(p):
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !errors.Is(err, io.EOF):
+		return fmt.Errorf("%s: reading at byte %d: %w", f.path, off+int64(n), err)
 	}
-	return nil
+	if err := f.Check(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s: no byte %d: the file has %d", f.path, off+int64(n), f.Size())
 }
 
 // Map returns all of the file's bytes as read-only memory, so that a tensor's are those from its Offset on. The file is

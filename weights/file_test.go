@@ -17,7 +17,7 @@ const goldenFile = "../testdata/golden/weights.safetensors"
 
 // TestGolden opens a file that the reference library wrote.
 func TestGolden(t *testing.T) {
-	f, err := Open(goldenFile)
+	f, err := Open(t.Context(), goldenFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestGolden(t *testing.T) {
 
 func TestReadAt(t *testing.T) {
 	path := writeTest(t, "a.safetensors", map[string][]float32{"a": {1, 2, 3, 4}})
-	f, err := Open(path)
+	f, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestReadAt(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	f, err := Open(goldenFile)
+	f, err := Open(t.Context(), goldenFile)
 	if err != nil {
 		t.Fatal(err)
 	}

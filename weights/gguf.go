@@ -3,6 +3,7 @@ package weights
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -75,9 +76,9 @@ func isGGUF(r io.ReaderAt) bool {
 // readGGUF reads and checks the header of a GGUF file of the given size, and nothing behind it. Shapes have the slowest
 // dimension first, as everywhere in Weir; GGUF has the fastest first. The metadata are strings: numbers are written out,
 // arrays are left out.
-func readGGUF(r io.ReaderAt, size int64) (*header, error) {
+func readGGUF(ctx context.Context, r io.ReaderAt, size int64) (*header, error) {
 	g := &ggufReader{
-		buf: bufio.NewReaderSize(io.NewSectionReader(r, 0, min(size, maxHeader)), 64<<10), size: size,
+		buf: bufio.NewReaderSize(io.NewSectionReader(interruptible{ctx, r}, 0, min(size, maxHeader)), 64<<10), size: size,
 		alignment: usualAlignment, metadata: map[string]string{}, shapes: map[string][]int{},
 	}
 	h, err := g.header()

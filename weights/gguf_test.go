@@ -20,7 +20,7 @@ const goldenGGUF = "../testdata/golden/gguf_file.gguf"
 
 // TestGoldenGGUF opens a file that the reference library wrote.
 func TestGoldenGGUF(t *testing.T) {
-	f, err := Open(goldenGGUF)
+	f, err := Open(t.Context(), goldenGGUF)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func goodCells() cells {
 
 func TestBadGGUF(t *testing.T) {
 	good := goodCells().file()
-	if h, err := readGGUF(bytes.NewReader(good), int64(len(good))); err != nil || len(h.refs) != 1 || h.metadata["key"] != "value" {
+	if h, err := readGGUF(t.Context(), bytes.NewReader(good), int64(len(good))); err != nil || len(h.refs) != 1 || h.metadata["key"] != "value" {
 		t.Fatalf("the good file: %+v, %v", h, err)
 	}
 	path := filepath.Join(t.TempDir(), "bad.gguf")
@@ -196,7 +196,7 @@ func TestBadGGUF(t *testing.T) {
 			if err := os.WriteFile(path, c.file(), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			f, err := Open(path)
+			f, err := Open(t.Context(), path)
 			if err == nil {
 				f.Close()
 				t.Fatalf("opened, want the error %q", bad.want)
@@ -208,7 +208,7 @@ func TestBadGGUF(t *testing.T) {
 	}
 	// A header that ends anywhere, with data or without.
 	for n := 4; n < len(good)-136; n++ {
-		if _, err := readGGUF(bytes.NewReader(good[:n]), int64(n)); err == nil || !strings.Contains(err.Error(), "truncated") {
+		if _, err := readGGUF(t.Context(), bytes.NewReader(good[:n]), int64(n)); err == nil || !strings.Contains(err.Error(), "truncated") {
 			t.Fatalf("cut to %d bytes: %v", n, err)
 		}
 	}
@@ -221,7 +221,7 @@ func TestOpensBothFormats(t *testing.T) {
 	if err := os.WriteFile(path, raw, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	s, err := OpenSet(goldenFile, path)
+	s, err := OpenSet(t.Context(), goldenFile, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func FuzzGGUF(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		size := int64(len(file))
-		h, err := readGGUF(bytes.NewReader(file), size)
+		h, err := readGGUF(t.Context(), bytes.NewReader(file), size)
 		if err != nil {
 			if len(err.Error()) > maxError {
 				t.Errorf("an error of %d bytes: %.200s", len(err.Error()), err.Error())

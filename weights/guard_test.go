@@ -35,7 +35,7 @@ func TestGuardPasses(t *testing.T) {
 func name() string { return "longer than one" }
 
 func TestFaultErrorNames(t *testing.T) {
-	f, err := Open(goldenFile)
+	f, err := Open(t.Context(), goldenFile)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package weights
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -56,12 +57,14 @@ func (s *short[T]) UnmarshalJSON(text []byte) error {
 // readHeader reads and checks the header of a safetensors file of the given size: the length of the header's JSON in
 // eight bytes, and the JSON. It reads nothing behind them. It accepts what the reference implementation accepts, with the
 // exception of names that occur twice.
-func readHeader(r io.ReaderAt, size int64) (*header, error) {
-	text, err := readHeaderText(r, size)
+//
+// Cancelling the context ends it, also within a long header.
+func readHeader(ctx context.Context, r io.ReaderAt, size int64) (*header, error) {
+	text, err := readHeaderText(interruptible{ctx, r}, size)
 	if err != nil {
 		return nil, err
 	}
-	h, err := parseHeader(text)
+	h, err := parseHeader(io.NewSectionReader(interruptible{ctx, bytes.NewReader(text)}, 0, int64(len(text))))
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +112,8 @@ func readFull(r io.ReaderAt, p []byte, off int64) error {
 }
 
 // parseHeader reads a header's JSON. The offsets in the refs are still relative to the data.
-func parseHeader(text []byte) (*header, error) {
-	dec := json.NewDecoder(bytes.NewReader(text))
+func parseHeader(text io.Reader) (*header, error) {
+	dec := json.NewDecoder(text)
 	if _, err := dec.Token(); err != nil { // readHeaderText has seen that it is {
 		return nil, fmt.Errorf("the header is not JSON: %w", jsonError(err))
 	}

@@ -2,7 +2,9 @@ package weights
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -85,7 +87,7 @@ func TestBadFiles(t *testing.T) {
 			if err := os.WriteFile(path, bad.file, 0o666); err != nil {
 				t.Fatal(err)
 			}
-			f, err := Open(path)
+			f, err := Open(t.Context(), path)
 			if err == nil {
 				f.Close()
 				t.Fatalf("opened, want the error %q", bad.want)
@@ -99,11 +101,11 @@ func TestBadFiles(t *testing.T) {
 
 func TestOpenNoFile(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Open(dir); err == nil || err.Error() != "open "+dir+": this is a folder, expected a file of weights, .safetensors or .gguf" {
+	if _, err := Open(t.Context(), dir); err == nil || err.Error() != "open "+dir+": this is a folder, expected a file of weights, .safetensors or .gguf" {
 		t.Errorf("opening a folder: error %v", err)
 	}
 	absent := filepath.Join(dir, "absent.safetensors")
-	if _, err := Open(absent); !os.IsNotExist(err) || !strings.Contains(err.Error(), absent) {
+	if _, err := Open(t.Context(), absent); !os.IsNotExist(err) || !strings.Contains(err.Error(), absent) {
 		t.Errorf("opening no file: error %v", err)
 	}
 }
@@ -120,7 +122,7 @@ func TestLiberal(t *testing.T) {
 		"zero times huge":  raw(`{"a":{"dtype":"U8","shape":[0,9223372036854775807],"data_offsets":[0,0]}}`, 0),
 		"unaligned":        raw(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[],"data_offsets":[1,5]}}`, 5),
 	} {
-		h, err := readHeader(bytes.NewReader(file), int64(len(file)))
+		h, err := readHeader(t.Context(), bytes.NewReader(file), int64(len(file)))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -158,7 +160,7 @@ func TestReadsHeaderOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &readCounter{ReaderAt: f}
-	h, err := readHeader(c, info.Size())
+	h, err := readHeader(t.Context(), c, info.Size())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +210,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(golden)
 	f.Fuzz(func(t *testing.T, file []byte) {
 		size := int64(len(file))
-		h, err := readHeader(bytes.NewReader(file), size)
+		h, err := readHeader(t.Context(), bytes.NewReader(file), size)
 		if err != nil {
 			if len(err.Error()) > maxError {
 				t.Errorf("an error of %d bytes: %.200s", len(err.Error()), err.Error())
@@ -226,4 +228,52 @@ func FuzzOpen(f *testing.F) {
 			t.Fatalf("tensors end at %d of %d; %d names of %d tensors", end, size, len(h.byName), len(h.refs))
 		}
 	})
+}
+
+// looked is a context that is cancelled when it has been looked at so often.
+type looked struct {
+	context.Context
+	left int
+}
+
+func (c *looked) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestHeaderStops cancels the reading of headers at every look at the context.
+func TestHeaderStops(t *testing.T) {
+	var text strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&text, `,"%d":{"dtype":"U8","shape":[1],"data_offsets":[%d,%d]}`, i, i, i+1)
+	}
+	ggufFile, err := os.ReadFile(goldenGGUF)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		file  []byte
+		read  func(context.Context, io.ReaderAt, int64) (*header, error)
+		looks int // at least
+	}{
+		"safetensors":   {raw("{"+text.String()[1:]+"}", 20_000), readHeader, 100},
+		"one long name": {raw(`{"`+strings.Repeat("x", 4<<20)+`":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1), readHeader, 10},
+		"GGUF":          {ggufFile, readGGUF, 1},
+	} {
+		for looks := 0; ; looks = 1 + looks*5/4 {
+			ctx := &looked{t.Context(), looks}
+			_, err := c.read(ctx, bytes.NewReader(c.file), int64(len(c.file)))
+			if err == nil {
+				if looks < c.looks {
+					t.Errorf("%s: the context is looked at %d times, expected at least %d", name, looks, c.looks)
+				}
+				break
+			}
+			if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "truncated") {
+				t.Fatalf("%s, cancelled at look %d: %v", name, looks, err)
+			}
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package weights
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ func parseIndex(text []byte) (map[string]string, error) {
 
 // openIndex opens the shards that the index at path names and checks that each tensor is in its shard. Tensors that the
 // index does not name are left out.
-func openIndex(path string) (*Set, error) {
+func openIndex(ctx context.Context, path string) (*Set, error) {
 	text, err := regular.Read(path, maxHeader) // it may be as long as a header
 	if err != nil {
 		return nil, err
@@ -53,16 +54,16 @@ func openIndex(path string) (*Set, error) {
 		return nil, fault.New(fault.Model, "%s: %w", path, err)
 	}
 	s := &Set{}
-	if err := s.openShards(path, shardOf); err != nil {
+	if err := s.openShards(ctx, path, shardOf); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *Set) openShards(index string, shardOf map[string]string) error {
+func (s *Set) openShards(ctx context.Context, index string, shardOf map[string]string) error {
 	shards := map[string]*File{}
 	for _, shard := range slices.Compact(slices.Sorted(maps.Values(shardOf))) {
-		f, err := Open(filepath.Join(filepath.Dir(index), shard))
+		f, err := Open(ctx, filepath.Join(filepath.Dir(index), shard))
 		if errors.Is(err, os.ErrNotExist) {
 			return fault.New(fault.Model, "%s: a shard is missing: %w", index, err)
 		}

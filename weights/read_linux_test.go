@@ -32,7 +32,7 @@ func BenchmarkRead(b *testing.B) {
 	if err := errors.Join(err, w.Sync(), w.Close()); err != nil { // what is not on disk cannot be forgotten
 		b.Fatal(err)
 	}
-	f, err := Open(path)
+	f, err := Open(b.Context(), path)
 	if err != nil {
 		b.Fatal(err)
 	}

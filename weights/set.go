@@ -1,6 +1,7 @@
 package weights
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,23 +26,23 @@ type Set struct {
 
 // OpenSet opens checkpoints as one namespace. A path is that of a safetensors or GGUF file or, for a checkpoint in
 // shards, of its index (*.safetensors.index.json), whose shards lie beside it. Two tensors of one name are an error.
-func OpenSet(paths ...string) (*Set, error) {
+func OpenSet(ctx context.Context, paths ...string) (*Set, error) {
 	s := &Set{}
 	for _, path := range paths {
-		if err := s.open(path); err != nil {
+		if err := s.open(ctx, path); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
 	return s, nil
 }
 
-func (s *Set) open(path string) error {
+func (s *Set) open(ctx context.Context, path string) error {
 	var part *Set
 	var err error
 	if strings.EqualFold(filepath.Ext(path), ".json") {
-		part, err = openIndex(path)
+		part, err = openIndex(ctx, path)
 	} else {
-		part, err = openSingle(path)
+		part, err = openSingle(ctx, path)
 	}
 	if err != nil {
 		return err
@@ -50,8 +51,8 @@ func (s *Set) open(path string) error {
 	return s.Add("", part)
 }
 
-func openSingle(path string) (*Set, error) {
-	f, err := Open(path)
+func openSingle(ctx context.Context, path string) (*Set, error) {
+	f, err := Open(ctx, path)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func writeShards(t *testing.T, weightMap string) (index string) {
 func TestIndex(t *testing.T) {
 	index := writeShards(t, `{"metadata":{"total_size":16.0},"weight_map":{
 		"a":"m-00001-of-00002.safetensors","c":"m-00002-of-00002.safetensors","b":"m-00001-of-00002.safetensors"}}`)
-	s, err := OpenSet(index)
+	s, err := OpenSet(t.Context(), index)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestBadIndexes(t *testing.T) {
 	} {
 		t.Run(bad.name, func(t *testing.T) {
 			index := writeShards(t, bad.index)
-			s, err := OpenSet(index)
+			s, err := OpenSet(t.Context(), index)
 			if err == nil {
 				s.Close()
 				t.Fatalf("opened, want the error %q", bad.want)
@@ -77,7 +77,7 @@ func TestBadIndexes(t *testing.T) {
 func TestOpenSetOfSeveral(t *testing.T) {
 	a := writeTest(t, "a.safetensors", map[string][]float32{"x": {1}})
 	b := writeTest(t, "b.safetensors", map[string][]float32{"y": {2}})
-	s, err := OpenSet(a, b)
+	s, err := OpenSet(t.Context(), a, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestOpenSetOfSeveral(t *testing.T) {
 		}
 	}
 	clash := writeTest(t, "clash.safetensors", map[string][]float32{"x": {3}})
-	if s, err := OpenSet(a, clash); err == nil {
+	if s, err := OpenSet(t.Context(), a, clash); err == nil {
 		s.Close()
 		t.Error("opened two files with a tensor of the same name")
 	} else if want := `tensor "x" is in two files: ` + a + " and " + clash; err.Error() != want {
@@ -104,13 +104,13 @@ func TestOpenSetOfSeveral(t *testing.T) {
 }
 
 func TestSubAndAdd(t *testing.T) {
-	base, err := OpenSet(writeTest(t, "base.safetensors", map[string][]float32{
+	base, err := OpenSet(t.Context(), writeTest(t, "base.safetensors", map[string][]float32{
 		"model.a": {1}, "model.b": {2}, "model": {3}, "modem.c": {4}, "vae.a": {5}}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer base.Close()
-	lora, err := OpenSet(writeTest(t, "lora.safetensors", map[string][]float32{"a.up": {6}, "model": {7}}))
+	lora, err := OpenSet(t.Context(), writeTest(t, "lora.safetensors", map[string][]float32{"a.up": {6}, "model": {7}}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 // openTwo opens a file of two tensors, each of n float32s: a, then b.
 func openTwo(t *testing.T, n int) *File {
 	t.Helper()
-	f, err := Open(writeTest(t, "two.safetensors", map[string][]float32{"a": make([]float32, n), "b": make([]float32, n)}))
+	f, err := Open(t.Context(), writeTest(t, "two.safetensors", map[string][]float32{"a": make([]float32, n), "b": make([]float32, n)}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/synth"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/pipeline"
 )
 
@@ -154,7 +155,7 @@ func (b *stepBench) run(cmd *cobra.Command) (err error) {
 
 // times returns the seconds of each step after the first.
 func (b *stepBench) times(ctx context.Context, engine *pipeline.Engine) ([]float64, error) {
-	c, err := engine.Checkpoint(b.checkpoint)
+	c, err := engine.Checkpoint(ctx, b.checkpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -165,16 +166,14 @@ func (b *stepBench) times(ctx context.Context, engine *pipeline.Engine) ([]float
 	if err != nil {
 		return nil, err
 	}
-	config := c.Model.Checkpoint()
-	factor := config.Factor
-	shape := diffusion.Shape{1, config.UNet.In, b.height / factor, b.width / factor}
+	shape := c.Model.Format().Of(1, 1, b.height, b.width)
 	h, w := float32(b.height), float32(b.width)
 	cond := &pipeline.Cond{Embed: text.Embed, Tokens: text.Tokens, Width: text.Width, Pooled: text.Pooled, Sizes: [6]float32{h, w, 0, 0, h, w}}
-	x := diffusion.Randn(1, shape.Elems())
+	x := latent.Tensor{Shape: shape, Data: diffusion.Randn(1, shape.Elems())}
 	var times []float64
 	for i := range b.steps + 1 {
 		start := time.Now()
-		if _, err := c.Model.Predict(ctx, x, shape, 500, []*pipeline.Cond{cond, cond}); err != nil {
+		if _, err := c.Model.Predict(ctx, x, 500, []*pipeline.Cond{cond, cond}); err != nil {
 			return nil, err
 		}
 		if i > 0 {

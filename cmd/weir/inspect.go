@@ -85,7 +85,7 @@ func inspectFile(ctx context.Context, path string, tensors bool) (r report, err 
 	if format, err := media.Format(ctx, path); err == nil && format != "" {
 		return inspectPicture(ctx, path)
 	}
-	set, err := weights.OpenSet(path)
+	set, err := weights.OpenSet(ctx, path)
 	if err != nil {
 		return r, err
 	}

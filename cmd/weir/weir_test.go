@@ -281,7 +281,7 @@ func TestInspect(t *testing.T) {
 // GGUF file without it.
 func quantized(t *testing.T, prefix string) string {
 	t.Helper()
-	set, err := weights.OpenSet(emojiModel)
+	set, err := weights.OpenSet(t.Context(), emojiModel)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ type File struct {
 // Open opens the golden NAME.safetensors until the test ends.
 func Open(t testing.TB, name string) File {
 	t.Helper()
-	f, err := weights.Open(filepath.Join(Dir(), name+".safetensors"))
+	f, err := weights.Open(t.Context(), filepath.Join(Dir(), name+".safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 // a denoiser, under the names of kohya's trainer, which count the blocks as
 // the checkpoint does.
 func writeLoRA(ctx context.Context, model, path string, rank int) error {
-	m, err := weights.Open(model)
+	m, err := weights.Open(ctx, model)
 	if err != nil {
 		return err
 	}

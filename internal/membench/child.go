@@ -18,6 +18,7 @@ import (
 
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/trace"
@@ -148,7 +149,7 @@ func (c *child) measure(ctx context.Context, a Act) (Measure, error) {
 // do does an act and returns its numbers.
 func (c *child) do(ctx context.Context, a Act) ([]float32, error) {
 	if a.Op == "open" {
-		m, err := c.engine.Checkpoint(a.File)
+		m, err := c.engine.Checkpoint(ctx, a.File)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +172,7 @@ func (c *child) do(ctx context.Context, a Act) ([]float32, error) {
 		c.text, err = m.CLIP.Encode(ctx, a.Prompt, nil)
 		return c.text.Embed, err
 	case "lora":
-		l, err := c.engine.LoRA(a.File)
+		l, err := c.engine.LoRA(ctx, a.File)
 		if err != nil {
 			return nil, err
 		}
@@ -182,8 +183,7 @@ func (c *child) do(ctx context.Context, a Act) ([]float32, error) {
 	case "step":
 		return c.predict(ctx, m)
 	case "decode":
-		shape := c.shape(m)
-		image, err := m.VAE.Decode(ctx, pipeline.Latents{Batch: 1, Channels: shape[1], Height: shape[2], Width: shape[3], Samples: c.latent}, nil)
+		image, err := m.VAE.Decode(ctx, c.latents(m), nil)
 		if err != nil {
 			return nil, err
 		}
@@ -192,10 +192,13 @@ func (c *child) do(ctx context.Context, a Act) ([]float32, error) {
 	return nil, fmt.Errorf("%q is nothing to measure", a.Op)
 }
 
-func (c *child) shape(m *pipeline.Checkpoint) diffusion.Shape {
-	config := m.Model.Checkpoint()
-	f := config.Factor
-	return diffusion.Shape{1, config.UNet.In, c.spec.Height / f, c.spec.Width / f}
+func (c *child) shape(m *pipeline.Checkpoint) latent.Shape {
+	return m.Model.Format().Of(1, 1, c.spec.Height, c.spec.Width)
+}
+
+// latents returns what is denoised, as a model has it.
+func (c *child) latents(m *pipeline.Checkpoint) latent.Tensor {
+	return latent.Tensor{Shape: c.shape(m), Data: c.latent}
 }
 
 // predict makes a step of Euler's method, with guidance.
@@ -205,7 +208,7 @@ func (c *child) predict(ctx context.Context, m *pipeline.Checkpoint) ([]float32,
 	cond := &pipeline.Cond{Embed: t.Embed, Tokens: t.Tokens, Width: t.Width, Pooled: t.Pooled, Sizes: [6]float32{h, w, 0, 0, h, w}}
 	c.step++
 	at := float32(1000 - 37*(c.step%25))
-	y, err := m.Model.Predict(ctx, c.latent, c.shape(m), at, []*pipeline.Cond{cond, cond})
+	y, err := m.Model.Predict(ctx, c.latents(m), at, []*pipeline.Cond{cond, cond})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@
 package membench
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -15,8 +16,8 @@ import (
 
 // holes writes a checkpoint of a size that takes no room on disk: the tensors
 // of a model, and one more of the bytes that are left.
-func holes(model, path string, size int64) (err error) {
-	m, err := weights.Open(model)
+func holes(ctx context.Context, model, path string, size int64) (err error) {
+	m, err := weights.Open(ctx, model)
 	if err != nil {
 		return err
 	}

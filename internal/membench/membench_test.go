@@ -120,10 +120,10 @@ func TestNetwork(t *testing.T) {
 // TestHoles opens a checkpoint that takes no room on disk.
 func TestHoles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "holes.safetensors")
-	if err := holes(emoji, path, 3<<30); err != nil {
+	if err := holes(t.Context(), emoji, path, 3<<30); err != nil {
 		t.Fatal(err)
 	}
-	f, err := weights.Open(path)
+	f, err := weights.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestHoles(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Size() > 3<<30 || info.Size() < 3<<30-2<<20 {
 		t.Errorf("%v, %v: want nearly 3 GiB", info, err)
 	}
-	if err := holes(emoji, path, 1<<20); err == nil {
+	if err := holes(t.Context(), emoji, path, 1<<20); err == nil {
 		t.Error("a file smaller than the model was written")
 	}
 }

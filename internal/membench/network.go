@@ -81,7 +81,7 @@ func (n Network) graph(f *weights.File) (*ir.Graph, run.Inputs, error) {
 // network runs the network of a spec.
 func network(ctx context.Context, s Spec) (all []Measure, err error) {
 	n := s.Network
-	f, err := weights.Open(n.File)
+	f, err := weights.Open(ctx, n.File)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (b *Bench) load(ctx context.Context) error {
 	var rss [2]int64 // of the smallest and the largest
 	for _, size := range []int64{1, 4, 8, 30, 60} {
 		path := filepath.Join(b.Dir, fmt.Sprintf("weir-bench-holes-%d.safetensors", size))
-		if err := holes(small, path, size<<30); err != nil {
+		if err := holes(ctx, small, path, size<<30); err != nil {
 			return err
 		}
 		var dynamic, classic []Measure

@@ -45,22 +45,30 @@ var mutants = []mutant{
 
 	{"SDXL is told no sizes", "pipeline/model.go", "sizes = append(sizes, c.Sizes[:]...)", "sizes = append(sizes, 0, 0, 0, 0, 0, 0)", "node"},
 	{"LoRAs share extents with the checkpoint", "pipeline/part.go", "Group: fileOf", "Group: nil", "pipeline"},
-	{"the denoiser has the sides exchanged", "pipeline/model.go", "m.config.UNet, n, shape[2], shape[3], tokens)\n", "m.config.UNet, n, shape[3], shape[2], tokens)\n", "pipeline"},
+	{"the denoiser has the sides exchanged", "pipeline/model.go", "m.config.UNet, n, shape.Height, shape.Width, tokens)\n", "m.config.UNet, n, shape.Width, shape.Height, tokens)\n", "pipeline"},
 	{"the decoder has the sides exchanged", "pipeline/vae.go", "sd.Decode(s.Sub(v.prefix), v.config, 1, height, width)", "sd.Decode(s.Sub(v.prefix), v.config, 1, width, height)", "pipeline"},
 	{"the encoder has the sides exchanged", "pipeline/vae.go", "sd.Encode(s.Sub(v.prefix), v.config, 1, height, width)", "sd.Encode(s.Sub(v.prefix), v.config, 1, width, height)", "pipeline"},
 	{"upscalers have the sides exchanged", "pipeline/upscale.go", "esrgan.Upscale(s, u.config, 1, height, width)", "esrgan.Upscale(s, u.config, 1, width, height)", "pipeline"},
-	{"latents keep the autoencoder's scale", "pipeline/model.go", "out[i] = v/m.config.Scale + m.config.Shift", "out[i] = v", "pipeline node"},
+	{"latents keep the autoencoder's scale", "latent/format.go", "return v/scale + shift", "return v", "latent node"},
 	{"a condition gets the text of another", "pipeline/model.go", "c := conds[i/batch]", "c := conds[0]", "pipeline node"},
 
 	{"SDXL is told width and height exchanged", "node/sampler.go", "{height, width, 0, 0, height, width}", "{width, height, 0, 0, width, height}", "node"},
 	{"samplers are not prepared", "node/sampler.go", "model.Prefetch(shape, tokens)", "_, _ = shape, tokens", "node"},
 	{"the last step tells nobody", "node/sampler.go", "if step >= steps-1 {", "if step >= steps {", "node"},
-	{"latents have width and height exchanged", "node/latent.go", `Height: c.Int("height") / emptyDownscale, Width: c.Int("width")`, `Height: c.Int("width") / emptyDownscale, Width: c.Int("height")`, "node"},
+	{"latents have width and height exchanged", "node/latent.go", `c.Int("batch_size"), 1, c.Int("height"), c.Int("width")`, `c.Int("batch_size"), 1, c.Int("width"), c.Int("height")`, "node"},
 
 	{"guidance is off by the unconditioned", "diffusion/guidance.go", "term{1 - g.job.CFG, n}", "term{-g.job.CFG, n}", "diffusion"},
 	{"step noise has the seed of the first", "diffusion/noise.go", "\t\tseed++\n", "", "diffusion"},
-	{"what inpainting keeps has the first noise", "diffusion/noise.go", "return Randn(n.Seed+1, shape.Elems())", "return Randn(n.Seed, shape.Elems())", "diffusion"},
+	{"what inpainting keeps has the first noise", "diffusion/noise.go", "NewGenerator(n.Seed+1).Normal", "NewGenerator(n.Seed).Normal", "diffusion"},
 	{"Karras with another rho", "diffusion/schedule.go", "const rho = 7", "const rho = 6", "diffusion"},
+
+	{"patches have the sides exchanged", "model/dit/patch.go", "rows, p.Size, columns, p.Size)\n\tif", "columns, p.Size, rows, p.Size)\n\tif", "model/dit"},
+	{"positions have the sides exchanged", "model/dit/rope.go", "begin[1] += float64(row)", "begin[2] += float64(row)", "model/dit"},
+	{"angles of another base", "model/dit/rope.go", "float64(2*i)/float64(d)", "float64(i)/float64(d)", "model/dit"},
+	{"Z-Image's velocity has the other sign", "model/zimage/zimage.go", "in.Height, in.Width), -1, 0))", "in.Height, in.Width), 1, 0))", "model/zimage"},
+	{"Z-Image is told the noise level the other way round", "model/zimage/zimage.go", "in.Batch), -1, 1), 1000", "in.Batch), 1, 0), 1000", "model/zimage"},
+	{"Z-Image's picture follows what is not padded", "model/zimage/zimage.go", "dit.Position{float64(text + 1)}", "dit.Position{float64(in.Tokens + 1)}", "model/zimage"},
+	{"Z-Image's gates and scales are exchanged", "model/zimage/zimage.go", `in("ffn_norm1", m[2])), m[3])`, `in("ffn_norm1", m[3])), m[2])`, "model/zimage"},
 
 	{"DoRA without its scale", "merge/dora.go", "d[j] = v[j] + c.Scale*d[j]", "d[j] = v[j] + d[j]", "merge"},
 	{"merged without strength", "merge/merge.go", "values[j] += c.Strength * c.Scale * v", "values[j] += c.Scale * v", "merge"},
@@ -68,7 +76,7 @@ var mutants = []mutant{
 	{"a crop has the sides exchanged", "media/image.go", "float64(newWidth)/float64(newHeight)", "float64(newHeight)/float64(newWidth)", "media node"},
 	{"resizing has the sides exchanged", "resample/resample.go", "taps(height, newHeight), taps(width, newWidth)", "taps(width, newWidth), taps(height, newHeight)", "resample media"},
 	{"tiles are not blended", "tile/tile.go", "w := rows[i] * columns[j]", "w := 0*rows[i]*columns[j] + 1", "tile pipeline"},
-	{"tiles have the sides exchanged", "tile/tile.go", "in.cut(y, x, min(g.Height", "in.cut(x, y, min(g.Height", "tile"},
+	{"tiles have the sides exchanged", "tile/tile.go", "cut(in, y, x, min(g.Height", "cut(in, x, y, min(g.Height", "tile"},
 
 	{"muted nodes run", "workflow/convert.go", "runs := n.mode != modeMuted &&", "runs := true &&", "workflow"},
 	{"results that are needed are dropped", "workflow/execute.go", "last >= i {", "last > i+1 {", "workflow node"},

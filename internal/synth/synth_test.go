@@ -58,7 +58,7 @@ func write(t *testing.T, dt dtype.DType, seed uint64, tensors []Tensor) *weights
 	if err := Write(context.Background(), path, tensors, dt, seed); err != nil {
 		t.Fatal(err)
 	}
-	f, err := weights.Open(path)
+	f, err := weights.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -202,6 +202,29 @@ func (s Scope) LayerNorm(name string, x ir.Value, eps float32) (y ir.Value) {
 	return y
 }
 
+// RMSNorm divides the last dimension of x[...,K] by its root mean square and
+// multiplies it by NAME.weight[K].
+func (s Scope) RMSNorm(name string, x ir.Value, eps float32) ir.Value {
+	return s.RMSNormOf(name+".weight", x, eps)
+}
+
+// RMSNormOf is RMSNorm for a weight whose name does not end in ".weight".
+func (s Scope) RMSNormOf(weight string, x ir.Value, eps float32) (y ir.Value) {
+	s.g.In(s.prefix+weight, func() {
+		shape := s.g.Shape(x)
+		y = s.g.RMSNorm(x, s.Weight(weight, shape[len(shape)-1]), eps)
+	})
+	return y
+}
+
+// Embedding gathers the rows of NAME.weight[rows,width] that ids[...] name.
+func (s Scope) Embedding(name string, ids ir.Value, rows, width int) (y ir.Value) {
+	s.g.In(s.prefix+name, func() {
+		y = s.g.Embedding(ids, s.Weight(name+".weight", rows, width))
+	})
+	return y
+}
+
 // GroupNorm normalizes groups of channels of x[B,C,...] by NAME.weight[C] and
 // NAME.bias[C].
 func (s Scope) GroupNorm(name string, x ir.Value, groups int, eps float32) (y ir.Value) {

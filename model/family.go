@@ -1,0 +1,85 @@
+// Package model says what a family of diffusion models is: how its denoiser is
+// recognised, built and told what to show. Packages below it are families, text
+// encoders and the layers that they are made of.
+package model
+
+import (
+	"github.com/weir-run/weir/model/nn"
+)
+
+// The prefixes under which the networks of a file stand once its names are
+// arranged, whatever prefixes the file has.
+const (
+	DenoiserPrefix    = "model.diffusion_model."
+	AutoencoderPrefix = "first_stage_model."
+)
+
+// A Family is a kind of denoiser.
+type Family struct {
+	// Name is the family's for people, such as "Stable Diffusion XL".
+	Name string
+	// Names find the denoiser in a file.
+	Names Names
+	// Match recognises the denoiser whose weights are under DenoiserPrefix, and
+	// checks every weight. Of another family's it returns nil and no error. Its
+	// error says what was recognised and what does not fit.
+	Match func(src nn.Tensors, metadata map[string]string) (Config, error)
+}
+
+// A Config is a denoiser that was recognised, with what belongs to it.
+type Config interface {
+	// Family returns the name of the family or of its variant, for people.
+	Family() string
+	// Describe returns sizes and conventions, for people.
+	Describe() string
+	// Doubts returns what the metadata say and was not understood.
+	Doubts() []string
+
+	// Latent is the format of the latents.
+	Latent() Format
+	// Process is the noise process that the denoiser was trained with.
+	Process() Process
+	// Text returns the ways of encoding prompts that the denoiser may be given, the
+	// usual one first.
+	Text() []*Text
+
+	// Shape returns what the graph depends on for one latent of a shape under a
+	// conditioning. Its error says which part of the conditioning does not fit, and
+	// what to do.
+	Shape(x LatentShape, c *Cond) (Shape, error)
+	// Denoiser builds the graph. Its inputs are the latents x[batch, channels,
+	// height, width], the timesteps t[batch] and those of Inputs; its output is y
+	// in the shape of x.
+	Denoiser(s nn.Scope, in Shape)
+	// Inputs returns how a conditioning fills the other inputs of the graph.
+	Inputs(in Shape) []Input
+	// Check compares the weights of the denoiser with those of a source, in which
+	// they are under DenoiserPrefix.
+	Check(src nn.Source) *nn.Audit
+	// Layers yields every layer that may have weights.
+	Layers(yield func(Layer) bool)
+}
+
+// A Shape is what the graph of a denoiser depends on. Latents of one shape and
+// conditionings that lead to equal shapes run as one batch.
+type Shape struct {
+	// Batch is the number of latents, which have this many channels and values.
+	Batch, Channels, Time, Height, Width int
+	// Tokens is the number of tokens of the text.
+	Tokens int
+	// References are the time, height and width of each reference latent.
+	References [][3]int
+	// More is the family's own, such as a variant.
+	More string
+}
+
+// An Input is an input of a denoiser's graph besides the latents and timesteps.
+type Input struct {
+	Name string
+	// Of returns the values for one latent under a conditioning. Those of a batch
+	// stand one behind another.
+	Of func(c *Cond) []float32
+	// Table, in the place of Of, returns values that are the same for the whole
+	// batch, such as cosines and sines of positions.
+	Table func() []float32
+}

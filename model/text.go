@@ -1,0 +1,121 @@
+package model
+
+import (
+	"github.com/weir-run/weir/model/nn"
+)
+
+// A Text is a way of encoding prompts: with which encoders, and how what they
+// give is joined.
+type Text struct {
+	// Name is for people, such as "Stable Diffusion XL".
+	Name string
+	// Types are what the nodes that load text encoders call it, such as "sdxl".
+	Types []string
+	Slots []Slot
+	// Join says how the states of several encoders become one text.
+	Join Join
+}
+
+// A Join says how the states of several encoders become one text.
+type Join int
+
+// The joins.
+const (
+	// Beside puts features side by side, token by token; the pooled text is the
+	// last one's.
+	Beside Join = iota
+	// First takes the states of the first encoder alone, and the pooled text of
+	// the last.
+	First
+)
+
+// A Slot is a text encoder of a Text, with what it is given and asked for.
+type Slot struct {
+	// Name is for errors, such as "CLIP-L", and Key for names in files, such as
+	// "clip_l".
+	Name, Key string
+	// Names find the encoder in a file.
+	Names *Names
+	// Prefixes are those of its weights in checkpoints.
+	Prefixes []string
+	// LoRA are the prefixes of its layers in LoRA files, in the order in which one
+	// gives way to the next when a file has several for one weight.
+	LoRA []string
+	// Match recognises the encoder whose weights are under a prefix, and checks
+	// every weight. Its error says why it is not the slot's.
+	Match func(src nn.Tensors, prefix string, metadata map[string]string) (Encoder, error)
+
+	Prompt Prompt
+	States States
+}
+
+// A Prompt says how a prompt becomes the tokens of an encoder.
+type Prompt struct {
+	// Tokenizer names one of package tokenizer: "clip", "t5", "qwen", "tekken" or
+	// "sentencepiece".
+	Tokenizer string
+	// Template stands around the prompt, in the place of {}; "" is none.
+	Template string
+	// Unweighted says that (word:1.2) weighs nothing and is text.
+	Unweighted bool
+	// Chunk is the number of tokens that are read at once, with their ends; longer
+	// prompts become several chunks. 0 is any number.
+	Chunk int
+	// Least is the number of tokens that shorter prompts are filled up to, with
+	// Pad, at their end.
+	Least int
+	Pad   int32
+	// Masked says that what was filled up is hidden from the other tokens.
+	Masked bool
+}
+
+// States say which states of an encoder are given on, and how.
+type States struct {
+	// Layers are those whose states are taken: 0 is what the first layer is given,
+	// i what layer i gives, counted from 1, and -1 the last. Several stand side by
+	// side.
+	Layers []int
+	// Norm applies the final norm to them.
+	Norm bool
+	// Pooled asks for the summary of the text too.
+	Pooled bool
+	// Drop is how many tokens at the beginning are left out, such as those of a
+	// template.
+	Drop int
+	// ZeroPadded sets the states of what was filled up to 0.
+	ZeroPadded bool
+	// Front is the number of tokens that shorter texts are filled up to with
+	// zeros before the first.
+	Front int
+}
+
+// An Encoder is a text encoder that was recognised.
+type Encoder interface {
+	// Describe returns kind and sizes, for people.
+	Describe() string
+	// Depth is the number of layers, Features that of each token's state, Summary
+	// that of the pooled text (0 without one), Vocabulary that of tokens.
+	Depth() int
+	Features() int
+	Summary() int
+	Vocabulary() int
+	// Build builds the encoder at the scope. Its inputs are tokens[batch, tokens]
+	// and, with Embedded, known[batch, tokens, 1] and vectors[batch, tokens,
+	// features]: 1 and zeros for a token, 0 and the vector in its place; with
+	// Pooled ends[batch], the place of each chunk's end token among all tokens, and
+	// with Masked mask[batch, 1, 1, tokens], 0 for tokens and -inf for what was
+	// filled up. Its outputs are hidden[batch, tokens, features] and pooled[batch,
+	// summary].
+	Build(s nn.Scope, in TextShape)
+	// Check compares the weights of the encoder with those of a source.
+	Check(src nn.Source, prefix string) *nn.Audit
+	// Layers yields every layer that may have weights.
+	Layers(yield func(Layer) bool)
+}
+
+// A TextShape is what the graph of a text encoder depends on.
+type TextShape struct {
+	Batch, Tokens    int
+	Embedded, Masked bool
+	States           States
+}
