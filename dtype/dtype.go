@@ -29,7 +29,7 @@ const (
 	F64
 	BOOL
 
-	// What follows are GGUF's block-quantized types: so many neighbouring elements share a scale, and have no bytes of
+	// What follows are block-quantized types, those of GGUF first: so many neighbouring elements share a scale, and have no bytes of
 	// their own. The digit is how many bits an element has; those with a K are blocks of 256 elements with scales of
 	// 16 or 32 of them, the others blocks of 32.
 	Q4_0
@@ -42,6 +42,14 @@ const (
 	Q4_K
 	Q5_K
 	Q6_K
+
+	// What follows are the types of ComfyUI's quantized layers. In a checkpoint
+	// the scales of NVFP4, MXFP8 and W4A8 are tensors of their own; here a
+	// block begins with its scale.
+	NVFP4 // 16 elements of 4 bits, E2M1, with a scale F8_E4M3
+	MXFP8 // 32 elements F8_E4M3 with a scale that is a power of two
+	W4A8  // 16 elements of 4 bits, from a table, with a scale F8_E4M3, rounded to integers
+	I4    // integers of 4 bits from -8 to 7
 	count
 )
 
@@ -51,6 +59,7 @@ var names = [count]string{
 	U8: "U8", U16: "U16", U32: "U32", U64: "U64", F64: "F64", BOOL: "BOOL",
 	Q4_0: "Q4_0", Q4_1: "Q4_1", Q5_0: "Q5_0", Q5_1: "Q5_1", Q8_0: "Q8_0",
 	Q2_K: "Q2_K", Q3_K: "Q3_K", Q4_K: "Q4_K", Q5_K: "Q5_K", Q6_K: "Q6_K",
+	NVFP4: "NVFP4", MXFP8: "MXFP8", W4A8: "W4A8", I4: "I4",
 }
 
 // blocks are the elements and the bytes of the pieces that each type is stored in.
@@ -60,6 +69,7 @@ var blocks = [count]struct{ elems, bytes uint16 }{
 	U8: {1, 1}, U16: {1, 2}, U32: {1, 4}, U64: {1, 8}, F64: {1, 8}, BOOL: {1, 1},
 	Q4_0: {32, 18}, Q4_1: {32, 20}, Q5_0: {32, 22}, Q5_1: {32, 24}, Q8_0: {32, 34},
 	Q2_K: {256, 84}, Q3_K: {256, 110}, Q4_K: {256, 144}, Q5_K: {256, 176}, Q6_K: {256, 210},
+	NVFP4: {16, 9}, MXFP8: {32, 33}, W4A8: {16, 9}, I4: {32, 16},
 }
 
 // MaxBlock is the largest number of elements in a block of any type.

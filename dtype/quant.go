@@ -51,6 +51,14 @@ func dequantizeBlock(dst []float32, src []byte, dt DType, from, to int) {
 		q5K((*[256]float32)(dst), (*[176]byte)(src), from, to)
 	case Q6_K:
 		q6K((*[256]float32)(dst), (*[210]byte)(src), from, to)
+	case NVFP4:
+		nvfp4((*[16]float32)(dst), (*[9]byte)(src))
+	case MXFP8:
+		mxfp8((*[32]float32)(dst), (*[33]byte)(src))
+	case W4A8:
+		w4a8((*[16]float32)(dst), (*[9]byte)(src))
+	case I4:
+		int4((*[32]float32)(dst), (*[16]byte)(src))
 	}
 }
 

@@ -81,13 +81,16 @@ func isHarmless(name string) bool {
 }
 
 // accounted returns the tensors of a file with the shapes that the networks state,
-// where the file has merged dimensions. It warns of tensors that nothing uses.
+// where the file has merged or padded dimensions. It warns of tensors that nothing uses.
 // Others are the prefixes of parts that were not opened.
 func accounted(path string, set *weights.Set, audits []*nn.Audit, others ...string) *weights.Set {
 	shapes := map[string][]int{}
 	for _, a := range audits {
 		for name, shape := range a.Reads {
-			if ref, ok := set.Lookup(name); ok && len(ref.Shape) < len(shape) && !nn.Trimmed(ref.Shape, shape) {
+			ref, ok := set.Lookup(name)
+			merged := len(ref.Shape) < len(shape) && !nn.Trimmed(ref.Shape, shape)
+			padded := ref.Quant != nil && ref.Quant.Padded && !slices.Equal(ref.Shape, shape)
+			if ok && (merged || padded) {
 				shapes[name] = shape
 			}
 		}

@@ -248,7 +248,7 @@ func (s source) Packing(name string) (nn.Packing, bool) {
 	if !ok || ref.Quant == nil || len(s.loras) > 0 && len(s.merged(name)) > 0 {
 		return nn.Packing{}, false
 	}
-	p := nn.Packing{Rotation: ref.Quant.Rotation}
+	p := nn.Packing{Rotation: ref.Quant.Rotation, Padded: ref.Quant.Padded}
 	if ref.Quant.Scale != nil {
 		p.Scale = weights.ScaleOf(name)
 	}

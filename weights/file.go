@@ -69,7 +69,7 @@ func (r Ref) ReadF32(ctx context.Context) ([]float32, error) {
 	if len(r.Shape) > 0 {
 		rows = r.Shape[0]
 	}
-	var all Rows
+	all := Rows{stored: []float32{}}
 	err := all.Read(ctx, r, 0, rows)
 	return all.Values, err
 }

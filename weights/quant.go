@@ -24,6 +24,9 @@ type Quant struct {
 	// Smooth has a number for each column, by which the layer's input can be
 	// multiplied instead; nil stands for 1.
 	Smooth *Ref
+	// Padded says that the file may have more rows and columns than the weight,
+	// which [Set.Shaped] leaves out.
+	Padded bool
 
 	// blocks makes the bytes of the tensor from several others. It is nil if
 	// they lie in the file.

@@ -146,11 +146,15 @@ func (s *Set) Renamed(f func(name string) string) (*Set, error) {
 }
 
 // Shaped returns a view of all tensors, some of which have other shapes of as
-// many elements. To close the view does nothing: it is valid until s is closed.
+// many elements or, if they are padded, of fewer. To close the view does nothing:
+// it is valid until s is closed.
 func (s *Set) Shaped(shapes map[string][]int) *Set {
 	view := &Set{refs: maps.Clone(s.refs), names: s.names, metadata: s.metadata, files: s.files}
 	for name, shape := range shapes {
 		ref := view.refs[name]
+		if ref.Quant != nil && ref.Quant.Padded {
+			ref = ref.cropped(shape)
+		}
 		ref.Shape = shape
 		view.refs[name] = ref
 	}

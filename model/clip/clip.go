@@ -154,15 +154,11 @@ func encode(s nn.Scope, c Config, batch int, o Output, words ir.Value) {
 
 	pooled := g.Embedding(ends, g.Reshape(last, batch*c.Length, c.Width))
 	if c.Projected > 0 {
-		shape := []int{c.Projected, c.Width}
 		if c.names.transposed {
-			shape[0], shape[1] = shape[1], shape[0]
+			pooled = g.Linear(pooled, g.Permute(s.Weight(c.names.projection, c.Width, c.Projected), 1, 0), ir.None)
+		} else {
+			pooled = s.LinearOf(c.names.projection, "", pooled, c.Projected)
 		}
-		projection := s.Weight(c.names.projection, shape...)
-		if c.names.transposed {
-			projection = g.Permute(projection, 1, 0)
-		}
-		pooled = g.Linear(pooled, projection, ir.None)
 	}
 	g.Output("pooled", pooled)
 }

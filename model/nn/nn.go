@@ -217,14 +217,6 @@ func (s Scope) RMSNormOf(weight string, x ir.Value, eps float32) (y ir.Value) {
 	return y
 }
 
-// Embedding gathers the rows of NAME.weight[rows,width] that ids[...] name.
-func (s Scope) Embedding(name string, ids ir.Value, rows, width int) (y ir.Value) {
-	s.g.In(s.prefix+name, func() {
-		y = s.g.Embedding(ids, s.Weight(name+".weight", rows, width))
-	})
-	return y
-}
-
 // GroupNorm normalizes groups of channels of x[B,C,...] by NAME.weight[C] and
 // NAME.bias[C].
 func (s Scope) GroupNorm(name string, x ir.Value, groups int, eps float32) (y ir.Value) {

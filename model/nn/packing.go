@@ -23,7 +23,13 @@ type Packing struct {
 	Rotation int
 	// Smooth has a number for each element of x.
 	Smooth string
+	// Padded says that the source may have more rows and columns than the weight,
+	// up to the next multiple of MaxPadding. Only an [Audit] takes it.
+	Padded bool
 }
+
+// MaxPadding is the multiple that padded weights are filled up to at most.
+const MaxPadding = 32
 
 // packed returns a weight as it is stored, and what that means.
 func (s Scope) packed(name string, shape ...int) (ir.Value, Packing) {
@@ -34,11 +40,28 @@ func (s Scope) packed(name string, shape ...int) (ir.Value, Packing) {
 	if q, is := s.src.(Quantized); is && ok {
 		p, packed = q.Packing(name)
 	}
+	if p.Padded && s.audit != nil && padded(found, shape) {
+		found = shape
+	}
 	if f := faultOf(name, dt, found, shape, ok, packed); f != nil {
 		s.fail(*f)
 		dt, p = dtype.F32, Packing{}
 	}
 	return s.g.Weight(name, dt, shape...), p
+}
+
+// padded reports whether a matrix may be one of another shape with rows and
+// columns added.
+func padded(found, shape ir.Shape) bool {
+	if len(found) != len(shape) {
+		return false
+	}
+	for i, n := range shape {
+		if found[i] < n || found[i]-n >= MaxPadding {
+			return false
+		}
+	}
+	return true
 }
 
 // unpack makes of a product with stored numbers the one with the weight. The
@@ -85,16 +108,16 @@ func (s Scope) along(v ir.Value, channel int) ir.Value {
 	return s.g.Reshape(v, shape...)
 }
 
-// Embedding gathers the rows of NAME.weight[n,features] that ids[...] name.
-func (s Scope) Embedding(name string, ids ir.Value, n, features int) ir.Value {
-	return s.EmbeddingOf(name+".weight", ids, n, features)
+// Embedding gathers the rows of NAME.weight[rows,width] that ids[...] name.
+func (s Scope) Embedding(name string, ids ir.Value, rows, width int) ir.Value {
+	return s.EmbeddingOf(name+".weight", ids, rows, width)
 }
 
 // EmbeddingOf is Embedding for tables whose names do not end in ".weight". Of a
 // quantized table, the rows that are gathered are unpacked.
-func (s Scope) EmbeddingOf(table string, ids ir.Value, n, features int) (y ir.Value) {
+func (s Scope) EmbeddingOf(table string, ids ir.Value, rows, width int) (y ir.Value) {
 	s.g.In(s.prefix+table, func() {
-		w, p := s.packed(table, n, features)
+		w, p := s.packed(table, rows, width)
 		y = s.g.Embedding(ids, w)
 		if p.Scale != "" {
 			y = s.g.Mul(y, s.scaleOf(p.Scale, ids))
