@@ -8,7 +8,9 @@ package catalog
 import (
 	_ "embed"
 	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -29,6 +31,24 @@ type Widget struct {
 	Forced bool
 	// Button marks a widget that is no input.
 	Button bool
+	// Cases are the widgets that choices of a COMBO bring behind it.
+	Cases []Case
+}
+
+// A Case is a choice with the widgets that it brings, under their full names.
+type Case struct {
+	Choice  string
+	Widgets []Widget
+}
+
+// Brought returns the widgets that a choice brings.
+func (w Widget) Brought(choice any) []Widget {
+	for _, c := range w.Cases {
+		if c.Choice == choice {
+			return c.Widgets
+		}
+	}
+	return nil
 }
 
 //go:embed comfyui.txt
@@ -92,13 +112,17 @@ func Widgets(class string) ([]Widget, bool) {
 	if text == "" {
 		return nil, false
 	}
-	var fields [][]any
+	var fields []any
 	if err := json.Unmarshal([]byte(text), &fields); err != nil {
 		panic("catalog: class " + class + ": " + err.Error())
 	}
+	return widgetsOf(fields), true
+}
+
+func widgetsOf(fields []any) []Widget {
 	widgets := make([]Widget, len(fields))
 	for i, f := range fields {
-		w := &widgets[i]
+		w, f := &widgets[i], f.([]any)
 		w.Name, w.Type = f[0].(string), f[1].(string)
 		if len(f) > 2 {
 			w.Default = f[2]
@@ -115,8 +139,14 @@ func Widgets(class string) ([]Widget, bool) {
 			w.Button = true
 		}
 		w.Type = kind
+		if len(f) > 3 {
+			cases := f[3].(map[string]any)
+			for _, choice := range slices.Sorted(maps.Keys(cases)) {
+				w.Cases = append(w.Cases, Case{choice, widgetsOf(cases[choice].([]any))})
+			}
+		}
 	}
-	return widgets, true
+	return widgets
 }
 
 // maxClass is longer than any name of a class in the table.

@@ -15,6 +15,9 @@ func TestWidgets(t *testing.T) {
 		"CLIPTextEncode": {{Name: "text", Type: "STRING", Default: "", Choices: true}},
 		"LoadImage":      {{Name: "image", Type: "COMBO"}, {Name: "upload", Type: "BUTTON", Button: true}},
 		"VAEDecode":      {},
+		"SaveImageAdvanced": {{Name: "filename_prefix", Type: "STRING", Default: "ComfyUI"}, {Name: "format", Type: "COMBO", Default: "png", Cases: []Case{
+			{"exr", []Widget{{Name: "format.bit_depth", Type: "COMBO", Default: "32-bit float"}, {Name: "format.input_color_space", Type: "COMBO", Default: "sRGB"}}},
+			{"png", []Widget{{Name: "format.bit_depth", Type: "COMBO", Default: "8-bit"}, {Name: "format.input_color_space", Type: "COMBO", Default: "sRGB"}}}}}},
 	} {
 		got, ok := Widgets(class)
 		if diff := cmp.Diff(want, got); diff != "" || !ok {
@@ -30,7 +33,7 @@ func TestWidgets(t *testing.T) {
 }
 
 func TestOutput(t *testing.T) {
-	for class, want := range map[string][2]bool{"SaveImage": {true, true}, "SaveVideo": {true, true}, "PreviewAny": {true, true}, "KSampler": {false, true}, "ARVideoI2V": {false, false}, "NoSuchNode": {false, false}} {
+	for class, want := range map[string][2]bool{"SaveImage": {true, true}, "SaveVideo": {true, true}, "PreviewAny": {true, true}, "KSampler": {false, true}, "BlockSparseAttention": {false, false}, "NoSuchNode": {false, false}} {
 		if output, known := Output(class); output != want[0] || known != want[1] {
 			t.Errorf("%s: %v, %v, want %v", class, output, known, want)
 		}

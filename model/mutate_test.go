@@ -17,29 +17,34 @@ import (
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/ir"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/esrgan"
+	"github.com/weir-run/weir/model/llm"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/model/t5"
 	"github.com/weir-run/weir/model/zimage"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/weights"
 )
 
-// A model is a file of the repository and the way it is recognised. Detect returns
+// A file is one of the repository and the way it is recognised. Detect returns
 // what its networks read.
-type model struct {
+type file struct {
 	path   string
 	detect func(src nn.Tensors, metadata map[string]string) (*nn.Audit, error)
 }
 
-var models = []model{
+var models = []file{
 	{"../models/checkpoints/emoji.safetensors", checkpoint},
 	{"../models/upscale_models/realesr-animevideov3-x4.safetensors", upscaler},
 	{"unet_sd15", unet}, {"unet_sdxl", unet}, {"unet_sdxl_heads", unet},
 	{"vae", vae},
 	{"clip_l", encoder("cond_stage_model.transformer.")}, {"open_clip", encoder("conditioner.embedders.1.model.")},
 	{"zimage", zImage},
+	{"t5", t5Encoder}, {"t5_old", t5Encoder}, {"umt5", t5Encoder},
+	{"llm_qwen3", languageModel}, {"llm_qwen25", languageModel}, {"llm_llama", languageModel}, {"llm_gemma2", languageModel}, {"llm_gemma3", languageModel},
 	{"esrgan_x1", upscaler}, {"esrgan_x2", upscaler}, {"esrgan_x4", upscaler},
 	{"realesrgan_x2", upscaler}, {"realesrgan_x4", upscaler}, {"srvgg_x2", upscaler}, {"srvgg_x4", upscaler},
 }
@@ -75,12 +80,17 @@ func unet(src nn.Tensors, metadata map[string]string) (*nn.Audit, error) {
 }
 
 func zImage(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
-	c, ok, err := zimage.Detect(src, sd.UNetPrefix)
-	if err != nil || !ok {
+	c, err := zimage.Detect(src)
+	if err != nil || c == nil {
 		return nil, cmp.Or(err, errOther)
 	}
-	return c.Check(src, sd.UNetPrefix), compile(src, func(s nn.Scope) {
-		zimage.Denoiser(s.Sub(sd.UNetPrefix), c, zimage.Size{Batch: 2, Height: 5, Width: 8, Tokens: 3})
+	return c.Check(src), denoiser(src, c.Channels, c)
+}
+
+// denoiser plans a denoiser for text as it reads it.
+func denoiser(src nn.Source, channels int, c eval.Network) error {
+	return compile(src, func(s nn.Scope) {
+		c.Denoiser(s.Sub(model.DenoiserPrefix), model.Shape{Batch: 2, Channels: channels, Time: 1, Height: 5, Width: 8, Tokens: 3})
 	})
 }
 
@@ -103,6 +113,24 @@ func encoder(prefix string) func(nn.Tensors, map[string]string) (*nn.Audit, erro
 		}
 		return c.Check(src, prefix), compile(src, func(s nn.Scope) { clip.Text(s.Sub(prefix), c, 2, clip.Output{Layer: -2}) })
 	}
+}
+
+func t5Encoder(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
+	c, err := t5.Detect(src, "")
+	if err != nil {
+		return nil, err
+	}
+	in := model.TextShape{Batch: 2, Tokens: 7, Masked: true, States: model.States{Norm: true}}
+	return c.Check(src, ""), compile(src, func(s nn.Scope) { t5.Text(s, c, in) })
+}
+
+func languageModel(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
+	c, err := llm.Detect(src, "")
+	if err != nil {
+		return nil, err
+	}
+	in := model.TextShape{Batch: 2, Tokens: 7, Masked: true}
+	return c.Check(src, ""), compile(src, func(s nn.Scope) { llm.Text(s, c, in) })
 }
 
 func upscaler(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
@@ -146,12 +174,13 @@ func claims(t testing.TB, path string) (eval.Weights, map[string]string) {
 var sizes = map[string]int{
 	"token_embedding.weight": 0, "position_embedding.weight": 0, "positional_embedding": 0,
 	"text_projection.weight": 0, "text_projection": 1, "label_emb.0.0.weight": 1,
+	"shared.weight": 0, "embed_tokens.weight": 0, "relative_attention_bias.weight": 1,
 }
 
 // free reports whether a tensor of another shape is a tensor of another model.
 func free(name string, was, is ir.Shape) bool {
 	for end, axis := range sizes {
-		if strings.HasSuffix(name, "."+end) && len(was) == len(is) && was[1-axis] == is[1-axis] {
+		if strings.HasSuffix("."+name, "."+end) && len(was) == len(is) && was[1-axis] == is[1-axis] {
 			return true
 		}
 	}
@@ -209,14 +238,15 @@ func TestMutations(t *testing.T) {
 }
 
 // try changes one tensor.
-func try(t *testing.T, r *rand.Rand, m model, w eval.Weights, metadata map[string]string, audit *nn.Audit, name string) {
+func try(t *testing.T, r *rand.Rand, m file, w eval.Weights, metadata map[string]string, audit *nn.Audit, name string) {
 	t.Helper()
 	was := w[name]
 	how := mutate(r, w, name)
 	_, read := audit.Reads[name]
 	_, err := m.detect(w, metadata)
 	is, there := w[name]
-	optional := strings.HasSuffix(name, ".text_projection.weight") // CLIP-L has it or not
+	// CLIP-L has the one or not, and language models that are pruned lack the other.
+	optional := strings.HasSuffix(name, ".text_projection.weight") || name == "model.norm.weight"
 	harmless := !read || !there && optional || there && is.DType.IsFloat() && (nn.Holds(is.Shape, was.Shape) || !slices.Contains(is.Shape, 0) && free(name, was.Shape, is.Shape))
 	switch {
 	case harmless && err != nil && !strings.Contains(err.Error(), name):

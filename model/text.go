@@ -1,6 +1,8 @@
 package model
 
 import (
+	"fmt"
+
 	"github.com/weir-run/weir/model/nn"
 )
 
@@ -89,6 +91,25 @@ type States struct {
 	Front int
 }
 
+// Numbers returns the layers counted from the first, of an encoder with so many.
+// No layers are the last one. It is an error if the encoder has fewer.
+func (s States) Numbers(depth int) ([]int, error) {
+	if len(s.Layers) == 0 {
+		return []int{depth}, nil
+	}
+	numbers := make([]int, len(s.Layers))
+	for i, n := range s.Layers {
+		if n < 0 {
+			n += depth + 1
+		}
+		if n < 0 || n > depth {
+			return nil, fmt.Errorf("the model is conditioned on the state of layer %d (%d of %d), and the text encoder has %d layers: it is another model's, or layers are missing", s.Layers[i], i+1, len(s.Layers), depth)
+		}
+		numbers[i] = n
+	}
+	return numbers, nil
+}
+
 // An Encoder is a text encoder that was recognised.
 type Encoder interface {
 	// Describe returns kind and sizes, for people.
@@ -107,6 +128,9 @@ type Encoder interface {
 	// filled up. Its outputs are hidden[batch, tokens, features] and pooled[batch,
 	// summary].
 	Build(s nn.Scope, in TextShape)
+	// Tables returns the inputs of the graph that depend on its shape alone, such as
+	// positions, as []float32 or []int32.
+	Tables(in TextShape) map[string]any
 	// Check compares the weights of the encoder with those of a source.
 	Check(src nn.Source, prefix string) *nn.Audit
 	// Layers yields every layer that may have weights.

@@ -2,10 +2,12 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/weir-run/weir/catalog"
+	"github.com/weir-run/weir/workflow"
 )
 
 // TestCatalog compares the widgets of Weir's nodes with those of ComfyUI: their
@@ -20,35 +22,53 @@ func TestCatalog(t *testing.T) {
 			}
 			continue
 		}
-		var want, got []string
-		for _, w := range widgets {
-			if w.Button || w.Forced {
-				continue
-			}
-			text := fmt.Sprintf("%s %s control=%v choices=%v", w.Name, w.Type, w.Control, w.Choices)
-			if in := reg.Lookup(class).Input(w.Name); in != nil && in.Default != nil {
-				text += fmt.Sprintf(" default=%v", w.Default)
-			}
-			want = append(want, text)
-		}
-		for _, in := range reg.Lookup(class).Inputs {
-			if !in.Type.Widget() {
-				continue
-			}
-			text := fmt.Sprintf("%s %s control=%v choices=%v", in.Name, in.Type, in.Control, in.Choices)
-			switch d := in.Default.(type) {
-			case nil:
-			case int:
-				t.Errorf("%s, input %s: the default has the type int", class, in.Name)
-			case int64, uint64:
-				text += fmt.Sprintf(" default=%v", d)
-			default:
-				text += fmt.Sprintf(" default=%v", d)
-			}
-			got = append(got, text)
-		}
+		want, got := told(widgets, reg.Lookup(class).Input), written(t, class, "", reg.Lookup(class).Inputs)
 		if a, b := strings.Join(got, "\n  "), strings.Join(want, "\n  "); a != b {
 			t.Errorf("%s has\n  %s\nComfyUI\n  %s", class, a, b)
 		}
 	}
+}
+
+// told describes widgets of the catalog, those that choices bring behind them.
+func told(widgets []catalog.Widget, input func(string) *workflow.Input) (text []string) {
+	for _, w := range widgets {
+		if w.Button || w.Forced {
+			continue
+		}
+		one := fmt.Sprintf("%s %s control=%v choices=%v", w.Name, w.Type, w.Control, w.Choices)
+		if in := input(w.Name); in != nil && in.Default != nil {
+			one += fmt.Sprintf(" default=%v", w.Default)
+		}
+		text = append(text, one)
+		for _, c := range w.Cases {
+			for _, one := range told(c.Widgets, input) {
+				text = append(text, c.Choice+": "+one)
+			}
+		}
+	}
+	return text
+}
+
+// written describes inputs that are widgets in the same way.
+func written(t *testing.T, class, prefix string, inputs []workflow.Input) (text []string) {
+	for _, in := range inputs {
+		if !in.Type.Widget() || in.Each != nil {
+			continue
+		}
+		one := fmt.Sprintf("%s %s control=%v choices=%v", prefix+in.Name, in.Type, in.Control, in.Choices)
+		switch d := in.Default.(type) {
+		case nil:
+		case int:
+			t.Errorf("%s, input %s: the default has the type int", class, in.Name)
+		default:
+			one += fmt.Sprintf(" default=%v", d)
+		}
+		text = append(text, one)
+		for _, c := range slices.SortedFunc(slices.Values(in.Cases), func(a, b workflow.Case) int { return strings.Compare(a.Choice, b.Choice) }) {
+			for _, one := range written(t, class, prefix+in.Name+".", c.Inputs) {
+				text = append(text, c.Choice+": "+one)
+			}
+		}
+	}
+	return text
 }

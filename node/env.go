@@ -27,7 +27,7 @@ func Registry(env *Env) *workflow.Registry {
 	for _, register := range []func(*workflow.Registry, *Env){
 		registerLoaders, registerParts, registerModelSampling, registerText, registerConditioning, registerLatents,
 		registerSamplers, registerVAE, registerImages, registerUpscale, registerSave,
-		registerPrimitives,
+		registerPrimitives, registerLogic,
 	} {
 		register(reg, env)
 	}

@@ -16,6 +16,10 @@ import (
 	"github.com/weir-run/weir/workflow"
 )
 
+// newer are widgets that classes have got since the templates were exported, with
+// their defaults.
+var newer = map[string]any{"ImageScaleToTotalPixels.resolution_steps": 1.0, "CFGNorm.pre_cfg": false, "CreateVideo.bit_depth": 8.0, "SaveVideo.format.codec": "auto"}
+
 // TestTemplates converts 50 of ComfyUI's own templates and compares each graph
 // with the one that the official user interface sends to its server: the ids of
 // the nodes, their classes, the names of their inputs, and of each input the
@@ -65,6 +69,9 @@ func TestTemplates(t *testing.T) {
 					continue
 				}
 				for _, in := range slices.Sorted(maps.Keys(union(a.Inputs, b.Inputs))) {
+					if v, ok := newer[a.Class+"."+in]; ok && b.Inputs[in] == nil && a.Inputs[in] == v {
+						continue
+					}
 					x, y := fmt.Sprintf("%#v", a.Inputs[in]), fmt.Sprintf("%#v", b.Inputs[in])
 					if x != y {
 						wrong = append(wrong, fmt.Sprintf("node %s (%s), input %s is %.100s, want %.100s", id, a.Class, in, x, y))

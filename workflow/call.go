@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 )
 
 // A Call is one run of a node: its inputs, and the way to report progress and
@@ -28,7 +29,7 @@ func (c *Call) Has(name string) bool { return c.values[name] != nil }
 
 // Value returns the value of any input, nil for an optional one that is absent.
 func (c *Call) Value(name string) any {
-	if c.Schema.Input(name) == nil {
+	if c.Schema.Input(name) == nil && !strings.Contains(name, ".") {
 		panic(fmt.Sprintf("workflow: %s has no input %q", c.Schema.Class, name))
 	}
 	return c.values[name]

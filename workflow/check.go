@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -34,6 +35,7 @@ type Job struct {
 type step struct {
 	node   *Node
 	schema *Schema
+	inputs []*Input
 	values map[string]any       // of inputs that are not linked
 	links  map[string]Reference // of those that are
 }
@@ -42,7 +44,10 @@ type step struct {
 // problem is skipped. The error is an *Invalid with every problem if no output
 // node is left. Problems of nodes that no output node needs are warnings.
 func Check(g *Graph, reg *Registry) (*Job, error) {
-	c := checker{graph: g, reg: reg, nodes: map[string]*Node{}}
+	ctx, cancel := context.WithTimeout(context.Background(), maxConstantTime)
+	defer cancel()
+	c := checker{ctx: ctx, graph: g, reg: reg, nodes: map[string]*Node{}, live: map[*Node][]*Input{},
+		types: map[Reference]Type{}, constants: map[*Node][]any{}, dropped: map[*Node][]string{}}
 	for _, n := range g.Nodes {
 		c.nodes[n.ID] = n
 	}
@@ -163,9 +168,15 @@ func (c *checker) isOutput(n *Node) bool {
 }
 
 type checker struct {
+	ctx             context.Context // of constants
 	graph           *Graph
 	reg             *Registry
 	nodes           map[string]*Node
+	live            map[*Node][]*Input // the inputs of nodes
+	types           map[Reference]Type // of outputs that have the type of an input
+	constants       map[*Node][]any    // results that values of the file decide
+	dropped         map[*Node][]string // links that those results make needless
+	folded          int                // constants so far
 	problems        []Problem
 	hints           map[string]string // by class that reg lacks
 	looked          map[lookup]error  // what Check of inputs said
@@ -235,10 +246,20 @@ func (c *checker) order() (order []*Node, needed map[string]bool) {
 }
 
 // uses says whether a link into a node matters: an input that the class does
-// not have is ignored, while of an unknown class all are followed.
+// not have or does not need is ignored, while of an unknown class all are followed.
 func (c *checker) uses(n *Node, input string) bool {
 	s := c.reg.Lookup(n.Class)
-	return s == nil || s.Input(input) != nil
+	return s == nil || pick(c.inputs(n, s), input) != nil && !slices.Contains(c.needless(n, s), input)
+}
+
+// inputs returns the inputs that a node has.
+func (c *checker) inputs(n *Node, s *Schema) []*Input {
+	inputs, ok := c.live[n]
+	if !ok {
+		inputs = s.of(n)
+		c.live[n] = inputs
+	}
+	return inputs
 }
 
 // maxCycle is how many nodes of a cycle are named.
@@ -296,9 +317,9 @@ func (c *checker) node(n *Node, needed bool) (s *step, problems, warnings []Prob
 	if schema == nil {
 		return nil, []Problem{problem("", "%s", c.unknown(n.Class))}, nil
 	}
-	s = &step{n, schema, map[string]any{}, map[string]Reference{}}
-	for i := range schema.Inputs {
-		in := &schema.Inputs[i]
+	s = &step{n, schema, c.inputs(n, schema), map[string]any{}, map[string]Reference{}}
+	needless := c.needless(n, schema)
+	for _, in := range s.inputs {
 		arg, ok := n.Arg(in.Name)
 		// The user interface exports optional inputs that are empty as null.
 		if !ok || arg == nil && in.Optional {
@@ -310,8 +331,12 @@ func (c *checker) node(n *Node, needed bool) (s *step, problems, warnings []Prob
 			continue
 		}
 		var err error
-		if ref, ok := arg.(Reference); ok {
-			s.links[in.Name], err = ref, c.link(in, ref)
+		if ref, ok := arg.(Reference); ok && in.Cases != nil {
+			err = fmt.Errorf("it says which inputs the node has and must be a value, found %s", kind(ref))
+		} else if ok {
+			if !slices.Contains(needless, in.Name) {
+				s.links[in.Name], err = ref, c.link(in, ref)
+			}
 		} else if list, ok := arg.([]any); ok {
 			err = fmt.Errorf("a list must be a link, [node id, index of output], found %s", clip(Dumps(list)))
 		} else if !in.Type.Widget() {
@@ -330,11 +355,11 @@ func (c *checker) node(n *Node, needed bool) (s *step, problems, warnings []Prob
 	}
 	ignored := 0
 	for _, a := range n.Args {
-		if schema.Input(a.Name) != nil {
+		if pick(s.inputs, a.Name) != nil || schema.Open {
 			continue
 		}
 		if ignored++; ignored <= maxTold {
-			warnings = append(warnings, warning(a.Name, "the class has no such input; %vit is ignored", &nearest{a.Name, schema}))
+			warnings = append(warnings, warning(a.Name, "the class has no such input; %vit is ignored", &nearest{a.Name, s.inputs}))
 		}
 	}
 	if ignored > maxTold {
@@ -347,10 +372,16 @@ func (c *checker) node(n *Node, needed bool) (s *step, problems, warnings []Prob
 // is looked for when it is told.
 type nearest struct {
 	name   string
-	schema *Schema
+	inputs []*Input
 }
 
-func (n *nearest) String() string { return closest(n.name, n.schema.names()) }
+func (n *nearest) String() string {
+	names := make([]string, len(n.inputs))
+	for i, in := range n.inputs {
+		names[i] = in.Name
+	}
+	return closest(n.name, names)
+}
 
 // typed types a value. What an input's own Check says is remembered, and when it
 // has refused a thousand values the others are not looked for.
@@ -448,8 +479,56 @@ func (c *checker) link(in *Input, ref Reference) error {
 	if ref.Output >= len(schema.Outputs) {
 		return fmt.Errorf("linked to output %d of node %s (%s), which has %d", ref.Output, clip(from.ID), clip(from.Class), len(schema.Outputs))
 	}
-	if out := schema.Outputs[ref.Output]; !in.Type.Accepts(out.Type) {
-		return fmt.Errorf("expected %s, but output %d of node %s (%s) is %s", in.Type, ref.Output, clip(from.ID), clip(from.Class), out.Type)
+	if t := c.outputType(ref); !in.Type.Accepts(t) {
+		return fmt.Errorf("expected %s, but output %d of node %s (%s) is %s", in.Type, ref.Output, clip(from.ID), clip(from.Class), t)
 	}
 	return nil
+}
+
+// outputType returns the type of an output, which may be that of what is linked
+// to its node; TypeAny when nothing says.
+func (c *checker) outputType(ref Reference) Type {
+	var path []Reference
+	t := TypeAny
+	for {
+		known, seen := c.types[ref]
+		if seen {
+			t = known
+			break
+		}
+		n := c.nodes[ref.Node]
+		if n == nil {
+			break
+		}
+		s := c.reg.Lookup(n.Class)
+		if s == nil || ref.Output >= len(s.Outputs) {
+			break
+		}
+		out := s.Outputs[ref.Output]
+		next, ok := c.first(n, s, out.Of)
+		if !ok {
+			t = out.Type
+			break
+		}
+		c.types[ref] = TypeAny // for links in a circle
+		path = append(path, ref)
+		ref = next
+	}
+	for _, ref := range path {
+		c.types[ref] = t
+	}
+	return t
+}
+
+// first returns what the first of some inputs that is linked and needed is
+// linked to.
+func (c *checker) first(n *Node, s *Schema, inputs []string) (Reference, bool) {
+	for _, name := range inputs {
+		if arg, ok := n.Arg(name); ok && c.uses(n, name) {
+			if ref, ok := arg.(Reference); ok {
+				return ref, true
+			}
+		}
+	}
+	return Reference{}, false
 }

@@ -201,11 +201,15 @@ func (d *drawing) node(i *instance, n *drawnNode) *Node {
 		}
 		set(a.Name, a.Value)
 	}
-	for _, w := range d.widgets(n) {
+	widgets := d.widgets(n)
+	for len(widgets) > 0 {
+		w := widgets[0]
+		widgets = widgets[1:]
 		at, ok := place[w.Name]
 		if !ok {
 			continue
 		}
+		widgets = slices.Concat(w.Brought(out.Args[at].Value), widgets)
 		if w.Control && w.Type == string(TypeInt) {
 			d.graph.seeds = append(d.graph.seeds, written{node: out, input: w.Name})
 		}

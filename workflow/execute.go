@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"container/heap"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -148,7 +149,7 @@ func (x *Executor) claimLocked(ctx context.Context, n int64, neededBy func() map
 func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Result, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	r := &run{x: x, job: job, observe: func(Event) {}, results: map[string]*entry{}, failures: map[string]bool{}}
+	r := &run{x: x, job: job, observe: func(Event) {}, decided: map[*step]bool{}, chosen: map[*step]map[string]Reference{}, results: map[string]*entry{}, failures: map[string]bool{}}
 	if observer != nil {
 		r.observe = observer.Observe
 	}
@@ -156,18 +157,22 @@ func (x *Executor) Run(ctx context.Context, job *Job, observer Observer) (*Resul
 	r.sign(ctx)
 	x.keepLocked(r.signatures)
 	r.want()
-	for i, s := range job.steps {
+	for len(r.todo) > 0 {
+		i := heap.Pop(&r.todo).(int)
+		s := job.steps[i]
+		r.reached = max(r.reached, i)
+		e, cached := x.cache[r.signatures[s.node.ID]]
+		if !cached && !r.spoiled(s) && r.chooses(i) {
+			continue
+		}
 		if r.spoiled(s) {
 			result.failed(s)
 			continue
 		}
-		e, cached := x.cache[r.signatures[s.node.ID]]
 		switch {
 		case cached:
 			result.Cached++
 			r.observe(Event{Kind: NodeCached, Node: s.node, Files: e.files})
-		case !r.wanted[s.node.ID]:
-			continue
 		default:
 			var err error
 			if e, err = r.step(ctx, i); err != nil {
@@ -216,7 +221,12 @@ type run struct {
 	observe    func(Event)
 	signatures map[string]string // by node id, as all that follow
 	wanted     map[string]bool
-	last       map[string]int // the last step that uses a result
+	todo       steps
+	reached    int                            // the last step that was looked at
+	index      map[string]int                 // of steps by node id
+	decided    map[*step]bool                 // steps with lazy inputs that have chosen
+	chosen     map[*step]map[string]Reference // their links that count
+	last       map[string]int                 // the last step that may use a result
 	results    map[string]*entry
 	failures   map[string]bool // nodes that failed or need one that did
 	errs       []error         // of the first nodes that failed
@@ -237,7 +247,7 @@ func (r *run) sign(ctx context.Context) {
 		if s.schema.Output {
 			write(s.node.ID) // two nodes that save the same both do
 		}
-		for _, in := range s.schema.Inputs {
+		for _, in := range s.inputs {
 			if ref, ok := s.links[in.Name]; ok {
 				write(in.Name)
 				write(r.signatures[ref.Node])
@@ -265,7 +275,7 @@ func (r *run) sign(ctx context.Context) {
 
 // spoiled reports whether a step has failed or needs one that has.
 func (r *run) spoiled(s *step) bool {
-	for _, ref := range s.links {
+	for _, ref := range r.links(s) {
 		if r.failures[ref.Node] {
 			r.failures[s.node.ID] = true
 		}
@@ -273,32 +283,11 @@ func (r *run) spoiled(s *step) bool {
 	return r.failures[s.node.ID]
 }
 
-// want finds the nodes whose results are needed and not known, output nodes and
-// those that such nodes are linked to, and how long each result is needed.
-func (r *run) want() {
-	r.wanted, r.last = map[string]bool{}, map[string]int{}
-	for i := len(r.job.steps) - 1; i >= 0; i-- {
-		s := r.job.steps[i]
-		_, cached := r.x.cache[r.signatures[s.node.ID]]
-		if cached || r.failures[s.node.ID] || !s.schema.Output && !r.wanted[s.node.ID] {
-			continue
-		}
-		r.wanted[s.node.ID] = true
-		for _, ref := range s.links {
-			r.wanted[ref.Node] = true
-			if _, known := r.last[ref.Node]; !known {
-				r.last[ref.Node] = i
-			}
-		}
-	}
-}
-
-// needed returns the signatures of the results that step number i and those
-// after it use.
-func (r *run) needed(i int) map[string]bool {
+// needed returns the signatures of the results that the rest of the run may use.
+func (r *run) needed() map[string]bool {
 	needed := map[string]bool{}
 	for id := range r.results {
-		if last, ok := r.last[id]; ok && last >= i {
+		if last, ok := r.last[id]; ok && last >= r.reached {
 			needed[r.signatures[id]] = true
 		}
 	}
@@ -331,13 +320,13 @@ func (r *run) inputs(s *step) (map[string]any, error) {
 	if values == nil {
 		values = map[string]any{}
 	}
-	for name, ref := range s.links {
+	for name, ref := range r.links(s) {
 		e := r.results[ref.Node]
 		if e == nil || e.outputs == nil {
 			continue
 		}
 		v := e.outputs[ref.Output]
-		if in := s.schema.Input(name); in.Type.Widget() && v != nil {
+		if in := pick(s.inputs, name); in.Type.Widget() && v != nil {
 			var err error
 			if v, err = in.linked(v); err != nil {
 				return nil, fmt.Errorf("input %s: %w", name, err)
@@ -377,9 +366,8 @@ func (r *run) step(ctx context.Context, i int) (*entry, error) {
 		}
 	}
 	var taken int64
-	needed := func() map[string]bool { return r.needed(i) }
 	c.need = func(ctx context.Context, n int64) error {
-		err := r.x.claimLocked(ctx, n, needed)
+		err := r.x.claimLocked(ctx, n, r.needed)
 		if err == nil {
 			taken += n
 		}
@@ -398,8 +386,8 @@ func (r *run) step(ctx context.Context, i int) (*entry, error) {
 	if err == nil {
 		e.bytes = held(e.outputs)
 	}
-	if more := r.x.claimLocked(ctx, e.bytes-taken, needed); more != nil {
-		_ = r.x.claimLocked(ctx, -taken, needed)
+	if more := r.x.claimLocked(ctx, e.bytes-taken, r.needed); more != nil {
+		_ = r.x.claimLocked(ctx, -taken, r.needed)
 		e.bytes, err = 0, errors.Join(err, more)
 	}
 	e.files = c.files
@@ -417,8 +405,11 @@ func (r *run) step(ctx context.Context, i int) (*entry, error) {
 // counted by each, so that any of them can be dropped.
 func held(outputs []any) (n int64) {
 	for _, out := range outputs {
-		if sizer, ok := out.(Sizer); ok {
-			n += sizer.Size()
+		switch out := out.(type) {
+		case Sizer:
+			n += out.Size()
+		case string:
+			n += int64(len(out))
 		}
 	}
 	return n

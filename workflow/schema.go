@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -96,6 +97,28 @@ type Input struct {
 	Warn func(value any) string
 	// Extra holds what else ComfyUI's interface wants to know of an input.
 	Extra map[string]any
+	// Lazy marks a link that Schema.Lazy may find not to be needed.
+	Lazy bool
+	// Each makes the input stand for several, as many as a workflow has of them.
+	Each *Each
+	// Cases are the inputs that a choice of a COMBO brings, named INPUT.NAME.
+	Cases []Case
+	// parts are the inputs of Each or of all Cases, under their full names.
+	parts [][]Input
+}
+
+// An Each describes inputs of one kind, named INPUT.NAME, of which the first Min
+// are required.
+type Each struct {
+	Of    Input
+	Names []string
+	Min   int
+}
+
+// A Case is a choice with the inputs that it brings.
+type Case struct {
+	Choice string
+	Inputs []Input
 }
 
 // Int describes an INT input. Limits are inclusive; seeds reach
@@ -150,6 +173,36 @@ func Files(name string, list func() ([]string, error)) Input {
 // Link describes an input that is the output of another node.
 func Link(name string, t Type) Input { return Input{Name: name, Type: t} }
 
+// Several describes as many inputs of one kind as a workflow links, up to one
+// for each name. The first min are required.
+func Several(name string, of Input, min int, names ...string) Input {
+	return Input{Name: name, Type: of.Type, Each: &Each{of, names, min}}
+}
+
+// Numbered returns n names: a prefix with the numbers from 0.
+func Numbered(prefix string, n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = prefix + strconv.Itoa(i)
+	}
+	return names
+}
+
+// Switch describes a choice that brings inputs of its own. The first is the
+// default.
+func Switch(name string, cases ...Case) Input {
+	var options []string
+	for _, c := range cases {
+		options = append(options, c.Choice)
+	}
+	in := Combo(name, options...)
+	in.Cases = cases
+	return in
+}
+
+// IfNeeded returns the link as one that Schema.Lazy may find not to be needed.
+func (in Input) IfNeeded() Input { in.Lazy = true; return in }
+
 // Opt returns the input as an optional one.
 func (in Input) Opt() Input { in.Optional = true; return in }
 
@@ -168,6 +221,9 @@ type Output struct {
 	// Name is shown on the node; it is the type's name when empty.
 	Name    string
 	Tooltip string
+	// Of names the inputs whose type it has; the type is that of the first that is
+	// linked.
+	Of []string
 }
 
 // Outputs describes outputs that are named after their types.
@@ -187,10 +243,15 @@ type Schema struct {
 	Description string
 	Inputs      []Input
 	Outputs     []Output
+	// Open says that the node may have inputs beside these, which do nothing.
+	Open bool
 	// Output marks a node that is run for its effect, such as saving a file.
 	// A run executes the output nodes and what they need.
 	Output bool
 
+	// Lazy returns the names of the lazy inputs that Run needs. It sees the others,
+	// and is set if an input is lazy.
+	Lazy func(c *Call) []string
 	// Run computes the outputs, one for each of Outputs, all of which must stay
 	// unchanged afterwards: they are kept and handed to several nodes and runs.
 	// It must stop within a second of ctx's end.
@@ -203,25 +264,6 @@ type Schema struct {
 	// such as the contents of a file. It sees only the inputs that are not
 	// linked. Nil means that Run depends on its inputs alone.
 	Changed func(ctx context.Context, c *Call) (string, error)
-}
-
-// Input returns the input of that name, or nil.
-func (s *Schema) Input(name string) *Input {
-	for i := range s.Inputs {
-		if s.Inputs[i].Name == name {
-			return &s.Inputs[i]
-		}
-	}
-	return nil
-}
-
-// names lists the names of the inputs.
-func (s *Schema) names() []string {
-	names := make([]string, len(s.Inputs))
-	for i, in := range s.Inputs {
-		names[i] = in.Name
-	}
-	return names
 }
 
 // A Registry holds the classes of nodes that workflows may use.
@@ -250,13 +292,7 @@ func (r *Registry) Register(s Schema) {
 			s.Outputs[i].Name = string(s.Outputs[i].Type)
 		}
 	}
-	seen := map[string]bool{}
-	for _, in := range s.Inputs {
-		if seen[in.Name] || in.Type == TypeCombo && in.Options == nil {
-			panic(fmt.Sprintf("workflow: class %s: input %q is there twice or has no options", s.Class, in.Name))
-		}
-		seen[in.Name] = true
-	}
+	s.Inputs = s.checked(s.Inputs)
 	r.classes[s.Class] = &s
 	r.order = append(r.order, s.Class)
 }

@@ -1,7 +1,9 @@
 package workflow
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -12,22 +14,14 @@ import (
 // a node, its title, or its class when no other node has the same. The value is
 // read as the type that the input has; whether it is in range is for Check.
 func (g *Graph) Set(reg *Registry, target, value string) error {
-	dot := strings.LastIndexByte(target, '.')
-	if dot <= 0 || dot == len(target)-1 {
-		return fmt.Errorf("cannot set %s: expected NODE.INPUT=VALUE, for example KSampler.seed=42", quote(target))
-	}
-	n, err := g.find(target[:dot])
+	n, name, err := g.split(reg, target)
 	if err != nil {
 		return fmt.Errorf("cannot set %s: %w", quote(target), err)
 	}
-	schema := reg.Lookup(n.Class)
-	if schema == nil {
-		return fmt.Errorf("cannot set %s: node %s has the unknown class %s", quote(target), clip(n.ID), clip(n.Class))
-	}
-	name := target[dot+1:]
-	in := schema.Input(name)
+	inputs := reg.Lookup(n.Class).of(n)
+	in := pick(inputs, name)
 	if in == nil {
-		return fmt.Errorf("cannot set %s: %s has no input %s; %s", quote(target), clip(n.Class), clip(name), near(name, widgets(schema)))
+		return fmt.Errorf("cannot set %s: %s has no input %s; %s", quote(target), clip(n.Class), clip(name), near(name, widgets(inputs)))
 	}
 	if !in.Type.Widget() {
 		return fmt.Errorf("cannot set %s: the input is a link to a node that outputs %s", quote(target), in.Type)
@@ -49,10 +43,37 @@ func (g *Graph) Set(reg *Registry, target, value string) error {
 	return nil
 }
 
+// split finds the node and the input of a target. Both names may have dots: those
+// of the first node that has such an input count, the shortest input first.
+func (g *Graph) split(reg *Registry, target string) (n *Node, input string, err error) {
+	for dot := strings.LastIndexByte(target, '.'); dot > 0; dot = strings.LastIndexByte(target[:dot], '.') {
+		found, fails := g.find(target[:dot])
+		if fails == nil && reg.Lookup(found.Class) == nil {
+			fails = fmt.Errorf("node %s has the unknown class %s", clip(found.ID), clip(found.Class))
+		}
+		switch {
+		case dot == len(target)-1:
+		case fails != nil:
+			err = cmp.Or(err, fails)
+		case pick(reg.Lookup(found.Class).of(found), target[dot+1:]) != nil:
+			return found, target[dot+1:], nil
+		case n == nil:
+			n, input = found, target[dot+1:]
+		}
+	}
+	switch {
+	case n != nil:
+		return n, input, nil
+	case err != nil:
+		return nil, "", err
+	}
+	return nil, "", errors.New("expected NODE.INPUT=VALUE, for example KSampler.seed=42")
+}
+
 // widgets names the inputs that are written in the file.
-func widgets(s *Schema) []string {
+func widgets(inputs []*Input) []string {
 	var names []string
-	for _, in := range s.Inputs {
+	for _, in := range inputs {
 		if in.Type.Widget() {
 			names = append(names, in.Name)
 		}

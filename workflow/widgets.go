@@ -13,7 +13,7 @@ import (
 // draws as sockets.
 func (d *drawing) widgets(n *drawnNode) []catalog.Widget {
 	if schema := d.reg.Lookup(n.class); schema != nil {
-		return schema.widgets()
+		return widgetsOf(schema.Inputs)
 	}
 	if known, ok := catalog.Widgets(n.class); ok {
 		return known
@@ -28,11 +28,11 @@ func (d *drawing) widgets(n *drawnNode) []catalog.Widget {
 	return widgets
 }
 
-// widgets returns the inputs that are written in the file as widgets.
-func (s *Schema) widgets() []catalog.Widget {
+// widgetsOf returns the inputs that are written in the file as widgets.
+func widgetsOf(inputs []Input) []catalog.Widget {
 	var widgets []catalog.Widget
-	for _, in := range s.Inputs {
-		if !in.Type.Widget() {
+	for _, in := range inputs {
+		if !in.Type.Widget() || in.Each != nil {
 			continue
 		}
 		w := catalog.Widget{Name: in.Name, Type: string(in.Type), Control: in.Control, Choices: in.Choices}
@@ -41,6 +41,9 @@ func (s *Schema) widgets() []catalog.Widget {
 			w.Default = jsonNumber(v)
 		case string, bool:
 			w.Default = v
+		}
+		for k, c := range in.Cases {
+			w.Cases = append(w.Cases, catalog.Case{Choice: c.Choice, Widgets: widgetsOf(in.parts[k])})
 		}
 		widgets = append(widgets, w)
 	}
@@ -112,7 +115,9 @@ func positional(widgets []catalog.Widget, values []any) []Arg {
 	old := forced && expected(all, values)
 	var args []Arg
 	afterInt := false
-	for _, w := range widgets {
+	for len(widgets) > 0 {
+		w := widgets[0]
+		widgets = widgets[1:]
 		switch {
 		case w.Forced:
 			if old {
@@ -132,10 +137,12 @@ func positional(widgets []catalog.Widget, values []any) []Arg {
 		if len(values) == 0 {
 			if v := defaultValue(w.Default); v != nil {
 				args = append(args, Arg{w.Name, v})
+				widgets = slices.Concat(w.Brought(v), widgets)
 			}
 			continue
 		}
 		args = append(args, Arg{w.Name, values[0]})
+		widgets = slices.Concat(w.Brought(values[0]), widgets)
 		values = values[1:]
 		if !w.Control || len(values) == 0 || !isControl(values[0]) {
 			continue

@@ -4,8 +4,11 @@ import (
 	"fmt"
 
 	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
 )
+
+const prefix = model.DenoiserPrefix
 
 // others are relatives of the denoiser that are not supported, by a tensor that
 // each has.
@@ -16,31 +19,34 @@ var others = []struct{ name, what string }{
 	{"layers.0.adaLN_modulation.1.", "Lumina Image 2, which is not supported yet"},
 }
 
-// Detect reads the configuration of a denoiser whose weights begin with prefix,
-// and checks every weight against it. It is false for other networks.
-func Detect(src nn.Tensors, prefix string) (c Config, ok bool, err error) {
+// Detect reads the configuration of the denoiser under model.DenoiserPrefix, and
+// checks every weight against it. Of another network it returns nil and no
+// error.
+func Detect(src nn.Tensors) (*Config, error) {
 	names := nn.Names(src.Names())
 	if !names.Has(prefix+"cap_embedder.") || !names.Has(prefix+"noise_refiner.") {
-		return c, false, nil
+		return nil, nil
 	}
 	for _, o := range others {
 		if under := names.Under(prefix + o.name); len(under) > 0 {
-			return c, true, fault.New(fault.Model, "this is %s (it has the tensor %s)", o.what, fault.Name(under[0]))
+			return nil, fault.New(fault.Model, "this is %s (it has the tensor %s)", o.what, fault.Name(under[0]))
 		}
 	}
-	if c, err = read(src, names, prefix); err == nil {
-		err = c.Check(src, prefix).Err()
+	c, err := read(src, names)
+	if err == nil {
+		err = c.Check(src).Err()
 	}
 	if err != nil {
-		err = fmt.Errorf("Z-Image: %w", err)
+		return nil, fmt.Errorf("Z-Image: %w", err)
 	}
-	return c, true, err
+	return c, nil
 }
 
 // read reads the dimensions off names and shapes.
-func read(src nn.Tensors, names nn.Names, prefix string) (c Config, err error) {
+func read(src nn.Tensors, names nn.Names) (c *Config, err error) {
+	c = &Config{}
 	var width, head, hidden []nn.Axis
-	for stack, n := range map[string]*int{"noise_refiner.": &c.Noise, "context_refiner.": &c.Text, "layers.": &c.Layers} {
+	for stack, n := range map[string]*int{"noise_refiner.": &c.NoiseBlocks, "context_refiner.": &c.TextBlocks, "layers.": &c.Blocks} {
 		if *n, err = names.Count(prefix + stack); err != nil {
 			return c, err
 		}
@@ -73,11 +79,6 @@ func read(src nn.Tensors, names nn.Names, prefix string) (c Config, err error) {
 		return c, fault.New(fault.Model, "tokens have %d features and heads %d (%slayers.0.attention.q_norm.weight), expected a multiple of it, and of 16", c.Width, c.HeadDim, prefix)
 	}
 	return c, nil
-}
-
-// Check compares the weights of the denoiser with those of a source.
-func (c Config) Check(src nn.Source, prefix string) *nn.Audit {
-	return nn.Check(src, func(s nn.Scope) { Denoiser(s.Sub(prefix), c, Size{1, patch.Size, patch.Size, 1}) })
 }
 
 // agree reports whether two tensors have the same length in these dimensions,

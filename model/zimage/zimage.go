@@ -8,31 +8,10 @@ import (
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/ir"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/dit"
 	"github.com/weir-run/weir/model/nn"
 )
-
-// A Config is a denoiser. Everything comes from the names and shapes of its
-// weights.
-type Config struct {
-	Channels int // of the latent
-	Width    int // features of a token
-	HeadDim  int
-	Context  int // features of the text
-	Hidden   int // features within a feed-forward
-	// Embedding has the features of the timestep after each of its two layers.
-	Embedding [2]int
-	// Noise, Text and Layers are the blocks that see the picture, the text and
-	// both.
-	Noise, Text, Layers int
-}
-
-// A Size is what the graph of a denoiser depends on.
-type Size struct {
-	Batch         int
-	Height, Width int // of the latent
-	Tokens        int // of the text
-}
 
 const (
 	// sinusoid is the number of features that a timestep is embedded in first.
@@ -46,16 +25,16 @@ const (
 // patch is how latents become tokens.
 var patch = dit.Patch{Size: 2, ChannelsLast: true}
 
-// Axes returns the axes of positions: order in the sequence, row, column. Their
+// axes returns the axes of positions: order in the sequence, row, column. Their
 // share of a head is that of the published 32, 48 and 48 features.
-func (c Config) Axes() dit.Axes {
+func (c *Config) axes() dit.Axes {
 	return dit.Axes{Dims: []int{c.HeadDim / 4, c.HeadDim * 3 / 8, c.HeadDim * 3 / 8}, Theta: 256}
 }
 
-// Positions returns the position of every token, of the text and then of the
+// positions returns the position of every token, of the text and then of the
 // picture. The picture follows the text on the first axis; what pads the
 // picture is at 0.
-func (c Config) Positions(in Size) []dit.Position {
+func (c *Config) positions(in model.Shape) []dit.Position {
 	text := padded(in.Tokens)
 	rows, columns := patch.Grid(in.Height, in.Width)
 	at := dit.Line(dit.Position{1}, 0, text)
@@ -66,12 +45,12 @@ func (c Config) Positions(in Size) []dit.Position {
 // padded returns the number of tokens with padding.
 func padded(n int) int { return (n + multiple - 1) / multiple * multiple }
 
-// Denoiser builds the network. Its inputs are the latent
-// x[batch,Channels,height,width], its noise level t[batch] from 0 to 1, the
+// Denoiser builds the network. Its inputs are the latents
+// x[batch,Channels,height,width], their noise levels t[batch] from 0 to 1, the
 // text context[batch,tokens,Context], and the tables cos and sin of the
-// [Config.Positions]. Its output is the velocity y, noise less picture, in the
-// shape of x. The network itself is trained on 1-t and picture less noise.
-func Denoiser(s nn.Scope, c Config, in Size) {
+// positions. Its output is the velocity y, noise less picture, in the shape of
+// x. The network itself is trained on 1-t and picture less noise.
+func (c *Config) Denoiser(s nn.Scope, in model.Shape) {
 	g := s.Graph()
 	t := g.Affine(g.Affine(g.Input("t", dtype.F32, in.Batch), -1, 1), 1000, 0)
 	t = g.SiLU(s.Linear("t_embedder.mlp.0", g.Sinusoid(t, sinusoid, 10000), c.Embedding[0]))
@@ -87,15 +66,15 @@ func Denoiser(s nn.Scope, c Config, in Size) {
 
 	begin := g.Shape(text)[1]
 	all := begin + g.Shape(x)[1]
-	angles := c.Axes().Inputs(g, all)
-	for i := range c.Text {
+	angles := c.axes().Inputs(g, all)
+	for i := range c.TextBlocks {
 		text = d.textBlock(s.Sub(fmt.Sprintf("context_refiner.%d.", i)), text, angles.Of(g, 0, begin))
 	}
-	for i := range c.Noise {
+	for i := range c.NoiseBlocks {
 		x = d.block(s.Sub(fmt.Sprintf("noise_refiner.%d.", i)), x, angles.Of(g, begin, all))
 	}
 	h := g.Concat(1, text, x)
-	for i := range c.Layers {
+	for i := range c.Blocks {
 		h = d.block(s.Sub(fmt.Sprintf("layers.%d.", i)), h, angles)
 	}
 	y := d.final(s.Sub("final_layer."), g.Slice(h, 1, begin, begin+tokens))
@@ -105,7 +84,7 @@ func Denoiser(s nn.Scope, c Config, in Size) {
 // denoiser is what every block needs.
 type denoiser struct {
 	g *ir.Graph
-	c Config
+	c *Config
 	t ir.Value // the embedded timestep[B,Embedding[1]]
 }
 

@@ -1,16 +1,16 @@
 package zimage
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/internal/published"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
 )
-
-const prefix = "model.diffusion_model."
 
 // TestDenoiser compares a tiny denoiser with ComfyUI's, at sizes that need
 // padding and at sizes that need none. The float16 weights of the golden are
@@ -18,38 +18,39 @@ const prefix = "model.diffusion_model."
 func TestDenoiser(t *testing.T) {
 	f := golden.Open(t, "zimage")
 	half := eval.Read(t, f.File)
-	c, ok, err := Detect(half, prefix)
-	if err != nil || !ok {
+	c, err := Detect(half)
+	if err != nil || c == nil {
 		t.Fatalf("not recognised: %v", err)
 	}
-	want := Config{Channels: 4, Width: 64, HeadDim: 32, Context: 24, Hidden: 80, Embedding: [2]int{48, 64}, Noise: 2, Text: 2, Layers: 2}
-	if c != want {
+	want := Config{Channels: 4, Width: 64, HeadDim: 32, Context: 24, Hidden: 80, Embedding: [2]int{48, 64}, NoiseBlocks: 2, TextBlocks: 2, Blocks: 2}
+	if *c != want {
 		t.Errorf("detected %+v, want %+v", c, want)
 	}
 	full := half.F32()
 	for _, name := range []string{"plain", "odd", "long", "full"} {
-		x := f.Shape("x." + name)
-		in := Size{x[0], x[2], x[3], f.Shape("context." + name)[1]}
-		cos, sin := c.Axes().Tables(c.Positions(in))
-		inputs := map[string]any{"x": f.F32("x." + name), "t": f.F32("t." + name), "context": f.F32("context." + name), "cos": cos, "sin": sin}
-		build := func(s nn.Scope) { Denoiser(s.Sub(prefix), c, in) }
-		golden.Check(t, name+" in float32", eval.Build(t, full, full, inputs, build)["y"], f.F32("y."+name), 1e-5)
-		golden.Check(t, name+" in float16", eval.Build(t, half, half, inputs, build)["y"], f.F32("y."+name), 1e-3)
+		x, context := f.Shape("x."+name), f.Shape("context."+name)
+		var conds []*model.Cond
+		for text := range slices.Chunk(f.F32("context."+name), context[1]*context[2]) {
+			conds = append(conds, &model.Cond{Embed: text, Tokens: context[1], Width: context[2]})
+		}
+		run := func(w eval.Weights) []float32 {
+			return eval.Denoiser(t, c, w, w, f.F32("x."+name), x, f.F32("t."+name), conds)
+		}
+		golden.Check(t, name+" in float32", run(full), f.F32("y."+name), 1e-5)
+		golden.Check(t, name+" in float16", run(half), f.F32("y."+name), 1e-3)
 	}
 }
 
-// TestPublished reads every tensor of the published model, with the prefix of
-// checkpoints and without.
+// TestPublished reads every tensor of the published model.
 func TestPublished(t *testing.T) {
-	for _, prefix := range []string{"", prefix} {
-		w := published.Tensors(t, "z-image", prefix)
-		c, ok, err := Detect(w, prefix)
-		want := Config{Channels: 16, Width: 3840, HeadDim: 128, Context: 2560, Hidden: 10240, Embedding: [2]int{1024, 256}, Noise: 2, Text: 2, Layers: 30}
-		if err != nil || !ok || c != want {
-			t.Errorf("detected %+v, %v, %v, want %+v", c, ok, err, want)
-		}
-		published.Complete(t, w, c.Check(w, prefix))
+	w := published.Tensors(t, "z-image", prefix)
+	c, err := Detect(w)
+	want := Config{Channels: 16, Width: 3840, HeadDim: 128, Context: 2560, Hidden: 10240, Embedding: [2]int{1024, 256}, NoiseBlocks: 2, TextBlocks: 2, Blocks: 30}
+	if err != nil || c == nil || *c != want {
+		t.Fatalf("detected %+v, %v, want %+v", c, err, want)
 	}
+	published.Complete(t, w, c.Check(w))
+	published.Layers(t, w, c.Layers)
 }
 
 // TestDetectErrors names what is wrong with a file.
@@ -99,11 +100,11 @@ func TestDetectErrors(t *testing.T) {
 	for _, tt := range tests {
 		w := eval.Read(t, f.File)
 		tt.change(w)
-		if _, ok, err := Detect(w, prefix); !ok || err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: got %v, %v, want an error with %q", tt.name, ok, err, tt.want)
+		if c, err := Detect(w); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, %v, want an error with %q", tt.name, c, err, tt.want)
 		}
 	}
-	if _, ok, err := Detect(eval.Weights{}, prefix); ok || err != nil {
-		t.Errorf("no tensors: got %v, %v, want neither", ok, err)
+	if c, err := Detect(eval.Weights{}); c != nil || err != nil {
+		t.Errorf("no tensors: got %v, %v, want neither", c, err)
 	}
 }

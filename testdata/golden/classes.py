@@ -13,7 +13,7 @@ A line of comfyui.txt is a class and its widgets in the order in which files of
 the user interface keep their values: [name, type, default]. The type ends with
 ! for a number that has a second widget, which changes it after a run, with ^ for
 a text with {choices}, with > for an input that has lost its widget and with ~ for
-a button. The word output after them marks a class that is run for its effect.
+a button. The widgets that a choice brings follow as {choice: widgets}. The word output after them marks a class that is run for its effect.
 
 A line of packs.txt is a pack, a pattern of its classes' names or nothing, and
 its classes.
@@ -37,12 +37,12 @@ MANAGER = "4.3"
 STARS = 150  # a pack with fewer is no pack that people use most
 
 # Widgets of the user interface's own extensions.
-EXTENSIONS = {"SaveGLB": [["image", "LOAD_3D", ""]], "Preview3D": [["image", "LOAD_3D", ""]], "Preview3DAnimation": [["image", "LOAD_3D", ""]]}
-WIDGETS = {"INT", "FLOAT", "BOOLEAN", "STRING", "COMBO", "COLOR", "MARKDOWN", "WEBCAM", "LOAD_3D", "LOAD_3D_ANIMATION", "AUDIO_RECORD"}
+EXTENSIONS = {"SaveGLB": [["image", "LOAD_3D", ""]], "Preview3D": [["image", "LOAD_3D", ""]], "Preview3DAnimation": [["image", "LOAD_3D", ""]], "CustomCombo": [["index", "INT", 0]]}
+WIDGETS = {"BOUNDING_BOX", "BOUNDING_BOXES", "COLORS", "CURVE", "RANGE", "INT", "FLOAT", "BOOLEAN", "STRING", "COMBO", "COLOR", "MARKDOWN", "WEBCAM", "LOAD_3D", "LOAD_3D_ANIMATION", "AUDIO_RECORD"}
 NUMBERS = {"INT": 0, "FLOAT": 0, "BOOLEAN": False, "STRING": ""}
 
 
-def widgets(inputs):
+def widgets(inputs, prefix=""):
     out = []
     for kind in ("required", "optional"):
         button = False
@@ -53,6 +53,11 @@ def widgets(inputs):
                 options = {"options": list(type), **options}
                 type = "COMBO"
             type = getattr(type, "value", type)
+            name = prefix + name
+            if type == "COMFY_DYNAMICCOMBO_V3":
+                cases = {o["key"]: widgets(o["inputs"], name + ".") for o in options["options"]}
+                out.append([name, "COMBO", next(iter(cases), None), cases])
+                continue
             if type not in WIDGETS:
                 continue
             choices = options.get("options")

