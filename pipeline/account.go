@@ -25,7 +25,7 @@ func (e *Engine) tensorsOf(ctx context.Context, path string) (*weights.Set, sour
 	if err != nil {
 		return nil, source{}, err
 	}
-	if set, err = unpacked(set); err != nil {
+	if set, err = unpacked(ctx, set); err != nil {
 		return nil, source{}, inFile(path, err)
 	}
 	set, l, err := arrange(set)
@@ -42,8 +42,8 @@ func inFile(path string, err error) error {
 
 // unpacked makes one tensor of each quantized weight, and refuses files whose
 // weights are packed in ways that are not supported.
-func unpacked(set *weights.Set) (*weights.Set, error) {
-	set, err := set.Unpacked(context.Background())
+func unpacked(ctx context.Context, set *weights.Set) (*weights.Set, error) {
+	set, err := set.Unpacked(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +23,7 @@ func Recognise(set *weights.Set) (kind, what string) {
 	if what := lora.Describe(loraTensors{set}); what != "" {
 		return "lora", what
 	}
-	plain, err := unpacked(set)
+	plain, err := unpacked(context.Background(), set)
 	if err != nil {
 		return "unknown", strings.Join(append(parts(set), err.Error()), ": ")
 	}

@@ -31,15 +31,19 @@ type Packing struct {
 // MaxPadding is the multiple that padded weights are filled up to at most.
 const MaxPadding = 32
 
+// PackingOf returns the packing of a weight of any source.
+func PackingOf(src Source, weight string) (Packing, bool) {
+	if q, ok := src.(Quantized); ok {
+		return q.Packing(weight)
+	}
+	return Packing{}, false
+}
+
 // packed returns a weight as it is stored, and what that means.
 func (s Scope) packed(name string, shape ...int) (ir.Value, Packing) {
 	name = s.prefix + name
 	dt, found, ok := s.src.Lookup(name)
-	var p Packing
-	packed := false
-	if q, is := s.src.(Quantized); is && ok {
-		p, packed = q.Packing(name)
-	}
+	p, packed := PackingOf(s.src, name)
 	if p.Padded && s.audit != nil && padded(found, shape) {
 		found = shape
 	}
