@@ -29,8 +29,9 @@ var packings = []Packing{
 	{Name: "quanto", suffixes: []string{".weight._data", ".weight._scale", ".weight._shift"}},
 	{Name: "compressed-tensors", suffixes: []string{".weight_packed", ".weight_zero_point", ".weight_g_idx", ".weight_global_scale"}},
 	{Name: "NVFP4 without ComfyUI's marks (comfy_quant)", suffixes: []string{".weight_scale_2"}},
+	{Name: "scaled FP8 (scale_weight) of which a tensor is missing", suffixes: []string{oldScale, oldInput}},
 	{Name: "FP8 or integers with scales, without ComfyUI's marks (comfy_quant)", suffixes: []string{
-		".scale_weight", ".weight_scale", ".weight_scale_inv", ".weight_scales", ".input_scale", ".scale_input", ".pre_quant_scale", ".weight.scale", ".weight_qdata",
+		".weight_scale", ".weight_scale_inv", ".weight_scales", ".input_scale", ".pre_quant_scale", ".weight.scale", ".weight_qdata",
 	}},
 	{Name: "a quantization that its metadata describe", metadata: []string{"quantization_config"}},
 }
