@@ -17,14 +17,14 @@ func eulerPP(s *state, noisy bool) ([]float32, error) {
 		if to == 0 {
 			return d, nil
 		}
-		a, b := s.table.alpha(from), s.table.alpha(to)
+		a, b := s.process.alpha(from), s.process.alpha(to)
 		down, up := to, 0.0
 		if noisy {
-			down, up = ancestral(from/a, to/b)
+			down, up = ancestral(from/a, to/b, s.Eta)
 			down *= b
 		}
 		next := sum(term{b, d}, term{down / from, x}, term{-down / from * a, s.uncond})
-		if noisy {
+		if noisy && s.noisy() {
 			next = s.renoise(next, b*up)
 		}
 		return next, nil
@@ -45,8 +45,8 @@ func dpmpp2sAncestralCFGPP(s *state) ([]float32, error) {
 		if _, err := s.eval(toward(x, u, from, middle), middle); err != nil {
 			return nil, err
 		}
-		next := sum(term{scale, toward(x, s.uncond, from, down)}, term{up, s.noise()})
-		a := s.table.alpha(to)
+		next := sum(term{scale, toward(x, s.uncond, from, down)}, s.fresh(up))
+		a := s.process.alpha(to)
 		return sum(term{1, next}, term{a, d}, term{-a, u}), nil
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/process"
 )
 
 // hyperbolic is the network of the golden, which needs no timestep. Payloads
@@ -34,21 +35,21 @@ func TestComfyUI(t *testing.T) {
 	f := golden.Open(t, "comfy_samplers")
 	latents, mask := latent.Tensor{Shape: latent.Picture(2, 4, 3, 5), Data: f.F32("latents")}, f.F32("mask")
 	empty := latent.New(latents.Shape)
-	eps, v := StableDiffusion(Epsilon, false), StableDiffusion(Velocity, false)
-	zero, flow := StableDiffusion(Velocity, true), Rectified(3)
-	for name, j := range map[string]Job{
-		"eps":       {Table: eps, Scheduler: "normal", Steps: 9, CFG: 3.5, Denoise: 1, Latents: empty},
-		"v":         {Table: v, Scheduler: "karras", Steps: 7, CFG: 3.5, Denoise: 1, Latents: empty},
-		"zsnr":      {Table: zero, Scheduler: "sgm_uniform", Steps: 6, CFG: 3.5, Denoise: 1, Latents: empty},
-		"one":       {Table: eps, Scheduler: "karras", Steps: 1, CFG: 3.5, Denoise: 1, Latents: empty},
-		"two":       {Table: eps, Scheduler: "exponential", Steps: 2, CFG: 3.5, Denoise: 1, Latents: empty},
-		"denoise":   {Table: eps, Scheduler: "karras", Steps: 6, CFG: 3.5, Denoise: 0.4, Latents: latents},
-		"cfg1":      {Table: eps, Scheduler: "simple", Steps: 5, CFG: 1, Denoise: 1, Latents: empty},
-		"part":      {Table: eps, Scheduler: "karras", Steps: 10, CFG: 3.5, Denoise: 1, Start: 2, End: 8, Latents: latents},
-		"end":       {Table: eps, Scheduler: "beta", Steps: 9, CFG: 3.5, Denoise: 1, Start: 1, End: 5, FullDenoise: true, Latents: latents},
-		"mask":      {Table: eps, Scheduler: "normal", Steps: 6, CFG: 3.5, Denoise: 1, Latents: latents, Mask: mask},
-		"flow":      {Table: flow, Scheduler: "simple", Steps: 8, CFG: 3.5, Denoise: 1, Latents: empty},
-		"flow_part": {Table: flow, Scheduler: "sgm_uniform", Steps: 9, CFG: 3.5, Denoise: 1, Start: 3, End: 7, Latents: latents},
+	eps, v := discrete(process.Epsilon, false), discrete(process.Velocity, false)
+	zero, flow := discrete(process.Velocity, true), NewProcess(process.Rectified(3, 1000))
+	for name, j := range map[string]trial{
+		"eps":       {Process: eps, Scheduler: "normal", Steps: 9, CFG: 3.5, Denoise: 1, Latents: empty},
+		"v":         {Process: v, Scheduler: "karras", Steps: 7, CFG: 3.5, Denoise: 1, Latents: empty},
+		"zsnr":      {Process: zero, Scheduler: "sgm_uniform", Steps: 6, CFG: 3.5, Denoise: 1, Latents: empty},
+		"one":       {Process: eps, Scheduler: "karras", Steps: 1, CFG: 3.5, Denoise: 1, Latents: empty},
+		"two":       {Process: eps, Scheduler: "exponential", Steps: 2, CFG: 3.5, Denoise: 1, Latents: empty},
+		"denoise":   {Process: eps, Scheduler: "karras", Steps: 6, CFG: 3.5, Denoise: 0.4, Latents: latents},
+		"cfg1":      {Process: eps, Scheduler: "simple", Steps: 5, CFG: 1, Denoise: 1, Latents: empty},
+		"part":      {Process: eps, Scheduler: "karras", Steps: 10, CFG: 3.5, Denoise: 1, Start: 2, End: 8, Latents: latents},
+		"end":       {Process: eps, Scheduler: "beta", Steps: 9, CFG: 3.5, Denoise: 1, Start: 1, End: 5, FullDenoise: true, Latents: latents},
+		"mask":      {Process: eps, Scheduler: "normal", Steps: 6, CFG: 3.5, Denoise: 1, Latents: latents, Mask: mask},
+		"flow":      {Process: flow, Scheduler: "simple", Steps: 8, CFG: 3.5, Denoise: 1, Latents: empty},
+		"flow_part": {Process: flow, Scheduler: "sgm_uniform", Steps: 9, CFG: 3.5, Denoise: 1, Start: 3, End: 7, Latents: latents},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j.Noise = Noise{Seed: 77}
@@ -63,25 +64,26 @@ func TestComfyUI(t *testing.T) {
 				n, done := &hyperbolic{}, 0
 				j.Progress = func(step, steps int, _ []float32) {
 					if step < done || steps != len(sigmas)-1 {
-						t.Errorf("%s: step %d of %d is reported after %d of %d", s.name, step, steps, done, len(sigmas)-1)
+						t.Errorf("%s: step %d of %d is reported after %d of %d", s.Name, step, steps, done, len(sigmas)-1)
 					}
 					done = step
 				}
-				got, err := j.run(t.Context(), n, s, sigmas)
+				s.Options = defaults()
+				got, err := Sample(t.Context(), j.job(n, s, sigmas))
 				if err != nil {
-					t.Errorf("%s: %v", s.name, err)
+					t.Errorf("%s: %v", s.Name, err)
 					continue
 				}
 				limit := 1e-4
 				if name == "zsnr" {
 					limit = 5e-3 // single precision leaves that of a first level of 4518
 				}
-				golden.Check(t, s.name, got, f.F32(name+"."+s.name), limit)
-				if want := f.I32("calls." + name + "." + s.name)[0]; n.calls != int(want) {
-					t.Errorf("%s called the network %d times, want %d", s.name, n.calls, want)
+				golden.Check(t, s.Name, got, f.F32(name+"."+s.Name), limit)
+				if want := f.I32("calls." + name + "." + s.Name)[0]; n.calls != int(want) {
+					t.Errorf("%s called the network %d times, want %d", s.Name, n.calls, want)
 				}
 				if done != len(sigmas)-1 && n.calls > 0 {
-					t.Errorf("%s: %d of %d steps were reported", s.name, done, len(sigmas)-1)
+					t.Errorf("%s: %d of %d steps were reported", s.Name, done, len(sigmas)-1)
 				}
 			}
 		})
@@ -91,7 +93,7 @@ func TestComfyUI(t *testing.T) {
 // TestComfySchedules compares noise levels to the last digit but one unit.
 func TestComfySchedules(t *testing.T) {
 	f := golden.Open(t, "comfy_samplers")
-	tables := map[string]*Table{"eps": StableDiffusion(Epsilon, false), "zsnr": StableDiffusion(Velocity, true), "flow": Rectified(3)}
+	tables := map[string]*Process{"eps": discrete(process.Epsilon, false), "zsnr": discrete(process.Velocity, true), "flow": NewProcess(process.Rectified(3, 1000))}
 	n := 0
 	for _, ref := range f.Refs() {
 		part := strings.Split(ref.Name, ".")

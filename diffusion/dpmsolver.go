@@ -111,46 +111,79 @@ func dpmFast(s *state) ([]float32, error) {
 	return x, nil
 }
 
-// dpmAdaptive is DPM-Solver-12 with 23 (Lu et al. 2022, appendix C): steps of
-// third order as long as they agree with those of second order. Of the schedule
+// dpmAdaptive is DPM-Solver-12 or -23 (Lu et al. 2022, appendix C): steps of
+// second or third order, as long as they agree with those of an order less. Of the schedule
 // it takes both ends. Its progress is the part of the time that is done.
 func dpmAdaptive(s *state) ([]float32, error) {
+	o := s.Adaptive
 	start, end := -math.Log(s.sigmas[0]), -math.Log(s.positive())
-	x, last := s.x, s.x // last is the state of second order before
-	h := 0.05
+	x, last := s.x, s.x // last is the state of lower order before
+	h := o.First
+	var errors [3]float64 // inverse, of this step and the last two that counted
 	for t := start; t < end-1e-5; {
 		next := min(end, t+h)
 		p := &dpmStep{state: s, x: x, from: math.Exp(-t), to: math.Exp(-next)}
+		var up float64
+		if o.Eta > 0 {
+			level := p.to
+			p.to, _ = ancestral(p.from, level, o.Eta)
+			p.to = max(p.to, math.Exp(-end))
+			up = math.Sqrt(max(level*level-p.to*p.to, 0))
+		}
 		var err error
 		if p.d, err = s.eval(x, p.from); err != nil {
 			return nil, err
 		}
-		high, err := p.order(3)
+		high, err := p.order(o.Order)
 		if err != nil {
 			return nil, err
 		}
-		low := p.second(1./3, p.third)
-		e := difference(low, high, last)
-		factor := 1 + math.Atan(math.Cbrt(1/(e+1e-8))-1)
+		low := p.first()
+		if o.Order == 3 {
+			low = p.second(1./3, p.third)
+		}
+		e := o.difference(low, high, last)
+		errors[0] = 1 / (e + 1e-8)
+		factor := 1 + math.Atan(o.factor(&errors)-1)
 		if h *= factor; !(t+h > t) {
 			return nil, fmt.Errorf("at noise level %.4g the step is %g long with an error of %g: the network's results are not finite, or they jump", p.from, h, e)
 		}
-		if factor >= 0.81 {
+		if factor >= o.Accept {
+			errors[1], errors[2] = errors[0], errors[1]
 			x, last, t = high, low, next
+			if up > 0 {
+				x = s.renoise(high, up)
+			}
 		}
 		s.progress(int(float64(s.steps())*(t-start)/(end-start)+1e-9)-1, p.d)
 	}
 	return x, nil
 }
 
+// factor returns how much longer the next step is to be, by the inverse errors of
+// this step and of the last two that counted, 0 for those that are not yet.
+func (o *Adaptive) factor(errors *[3]float64) float64 {
+	if errors[1] == 0 {
+		errors[1], errors[2] = errors[0], errors[0]
+	}
+	order := float64(o.Order)
+	if o.Eta > 0 {
+		order = 1.5
+	}
+	if o.Order == 3 && o.Eta == 0 && o.Proportional == 0 && o.Derivative == 0 && o.Integral == 1 {
+		return math.Cbrt(errors[0])
+	}
+	return math.Pow(errors[0], (o.Proportional+o.Integral+o.Derivative)/order) *
+		math.Pow(errors[1], -(o.Proportional+2*o.Derivative)/order) * math.Pow(errors[2], o.Derivative/order)
+}
+
 // difference returns the norm of the difference of two states, in tolerances,
 // per value. The tolerance grows with the state.
-func difference(low, high, last []float32) float64 {
-	const absolute, relative = 0.0078, 0.05
+func (o *Adaptive) difference(low, high, last []float32) float64 {
 	var total float64
 	for i := range low {
 		size := max(math.Abs(float64(low[i])), math.Abs(float64(last[i])))
-		v := float64(low[i]-high[i]) / max(absolute, relative*size)
+		v := float64(low[i]-high[i]) / max(o.Absolute, o.Relative*size)
 		total += v * v
 	}
 	return math.Sqrt(total / float64(len(low)))

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/process"
 )
 
 // TestModelSampling compares what networks of each prediction are sampled by
@@ -20,9 +21,9 @@ func TestModelSampling(t *testing.T) {
 		}
 	}
 	for _, zeroSNR := range []bool{false, true} {
-		for name, table := range map[string]*Table{
-			"eps": StableDiffusion(Epsilon, zeroSNR), "v_prediction": StableDiffusion(Velocity, zeroSNR),
-			"x0": StableDiffusion(Original, zeroSNR), "lcm": Distilled(zeroSNR),
+		for name, table := range map[string]*Process{
+			"eps": discrete(process.Epsilon, zeroSNR), "v_prediction": discrete(process.Velocity, zeroSNR),
+			"x0": discrete(process.Original, zeroSNR), "lcm": NewProcess(process.Process{Prediction: process.Consistency, Levels: process.Distilled, ZeroSNR: zeroSNR}),
 		} {
 			name += map[bool]string{false: ".plain.", true: ".zsnr."}[zeroSNR]
 			want := f.F32(name + "sigmas")

@@ -23,17 +23,20 @@ func dpmpp2m(s *state) ([]float32, error) {
 
 // dpmpp2mSDE is the stochastic DPM-Solver++(2M) in its midpoint form.
 func dpmpp2mSDE(s *state) ([]float32, error) {
+	if s.Heun {
+		return dpmpp2mSDEHeun(s)
+	}
 	return dpmpp2mStochastic(s, func(_, gain float64) float64 { return gain / 2 })
 }
 
 // dpmpp2mSDEHeun is the stochastic DPM-Solver++(2M) in Heun's form.
 func dpmpp2mSDEHeun(s *state) ([]float32, error) {
-	return dpmpp2mStochastic(s, func(h, gain float64) float64 { return 1 - gain/(2*h) })
+	return dpmpp2mStochastic(s, func(k, gain float64) float64 { return 1 - gain/k })
 }
 
-// dpmpp2mStochastic weighs the slope of what is denoised by the time h of a
-// step and the part of it that is gained in that time.
-func dpmpp2mStochastic(s *state, weight func(h, gain float64) float64) ([]float32, error) {
+// dpmpp2mStochastic weighs the slope of what is denoised by the time k in which
+// the old state decays and the part of it that is gained in that time.
+func dpmpp2mStochastic(s *state, weight func(k, gain float64) float64) ([]float32, error) {
 	s.finiteLogSNR()
 	var old []float32
 	var hLast float64
@@ -41,16 +44,25 @@ func dpmpp2mStochastic(s *state, weight func(h, gain float64) float64) ([]float3
 		if to == 0 {
 			return d, nil
 		}
-		h := s.table.logSNR(to) - s.table.logSNR(from)
-		gain, alpha := -math.Expm1(-2*h), s.table.alpha(to)
-		terms := []term{{to / from * math.Exp(-h), x}, {alpha * gain, d}}
+		h := s.process.logSNR(to) - s.process.logSNR(from)
+		k := h * (s.Eta + 1)
+		gain, alpha := -math.Expm1(-k), s.process.alpha(to)
+		terms := []term{{to / from * math.Exp(-h*s.Eta), x}, {alpha * gain, d}}
 		if old != nil {
-			c := alpha * weight(h, gain) * h / hLast
+			c := alpha * weight(k, gain) * h / hLast
 			terms = append(terms, term{c, d}, term{-c, old})
 		}
 		old, hLast = d, h
-		return sum(append(terms, term{to * math.Sqrt(gain), s.path(from, to)})...), nil
+		return sum(append(terms, s.ofPath(h, from, to)...)...), nil
 	})
+}
+
+// ofPath returns the noise of the path in a step of the time h, if there is any.
+func (s *state) ofPath(h, from, to float64) []term {
+	if !s.noisy() {
+		return nil
+	}
+	return []term{{to * math.Sqrt(-math.Expm1(-2*h*s.Eta)) * s.Noise, s.path(from, to)}}
 }
 
 // dpmpp3mSDE is the stochastic DPM-Solver++(3M) (Katherine Crowson,
@@ -63,15 +75,16 @@ func dpmpp3mSDE(s *state) ([]float32, error) {
 		if to == 0 {
 			return d, nil
 		}
-		h := s.table.logSNR(to) - s.table.logSNR(from)
-		alpha := s.table.alpha(to)
-		phi1 := -math.Expm1(-2 * h)
-		phi2 := 1 - phi1/(2*h)
-		terms := []term{{to / from * math.Exp(-h), x}, {alpha * phi1, d}}
+		h := s.process.logSNR(to) - s.process.logSNR(from)
+		alpha := s.process.alpha(to)
+		k := h * (s.Eta + 1)
+		phi1 := -math.Expm1(-k)
+		phi2 := 1 - phi1/k
+		terms := []term{{to / from * math.Exp(-h*s.Eta), x}, {alpha * phi1, d}}
 		switch {
 		case d2 != nil:
 			r0, r1 := h1/h, h2/h
-			phi3 := phi2/(2*h) - 0.5
+			phi3 := phi2/k - 0.5
 			// First and second differences, as coefficients of d, d1 and d2.
 			a := alpha * (phi2*(1+r0/(r0+r1)) - phi3/(r0+r1)) / r0
 			b := alpha * (-phi2*r0/(r0+r1) + phi3/(r0+r1)) / r1
@@ -81,7 +94,7 @@ func dpmpp3mSDE(s *state) ([]float32, error) {
 			terms = append(terms, term{c, d}, term{-c, d1})
 		}
 		d1, d2, h1, h2 = d, d1, h, h1
-		return sum(append(terms, term{to * math.Sqrt(phi1), s.path(from, to)})...), nil
+		return sum(append(terms, s.ofPath(h, from, to)...)...), nil
 	})
 }
 
@@ -107,7 +120,7 @@ func adams(s *state, order int, coefficients func(i, order int) []float64) ([]fl
 // lms is the linear multistep method of fourth order: the slopes are
 // integrated as the polynomial through them (Katherine Crowson, k-diffusion).
 func lms(s *state) ([]float32, error) {
-	return adams(s, 4, func(i, order int) []float64 {
+	return adams(s, s.order(4), func(i, order int) []float64 {
 		out := make([]float64, order)
 		for j := range out {
 			out[j] = integrate(s.sigmas[i], s.sigmas[i+1], func(v float64) float64 {
@@ -239,7 +252,7 @@ func res(s *state, noisy, cfgPP bool) ([]float32, error) {
 	return s.each(func(i int, from, to float64, x, d []float32) ([]float32, error) {
 		at, down, up := d, to, 0.0
 		if noisy {
-			down, up = ancestral(from, to)
+			down, up = ancestral(from, to, s.Eta)
 		}
 		if cfgPP {
 			at = s.uncond
@@ -303,17 +316,18 @@ func gradient(s *state, cfgPP bool) ([]float32, error) {
 // Diffusion Models), with the noise scale of the paper's code.
 func erSDE(s *state) ([]float32, error) {
 	s.finiteLogSNR()
-	scale := func(v float64) float64 { return v * (math.Exp(math.Pow(v, 0.3)) + 10) }
-	lambda := func(sigma float64) float64 { return sigma / s.table.alpha(sigma) }
+	scale := func(v float64) float64 { return s.Scale(v, s.Eta) }
+	stages := s.order(3)
+	lambda := func(sigma float64) float64 { return sigma / s.process.alpha(sigma) }
 	var old, oldSlope []float32
 	return s.each(func(i int, sigma, next float64, x, d []float32) ([]float32, error) {
 		if next == 0 {
 			return d, nil
 		}
-		from, to, alpha := lambda(sigma), lambda(next), s.table.alpha(next)
+		from, to, alpha := lambda(sigma), lambda(next), s.process.alpha(next)
 		r := scale(to) / scale(from)
-		terms := []term{{alpha / s.table.alpha(sigma) * r, x}, {alpha * (1 - r), d}}
-		if old != nil {
+		terms := []term{{alpha / s.process.alpha(sigma) * r, x}, {alpha * (1 - r), d}}
+		if old != nil && stages > 1 {
 			const points = 200 // of the integrals
 			dt := to - from
 			width := -dt / points
@@ -326,13 +340,16 @@ func erSDE(s *state) ([]float32, error) {
 			h := from - lambda(s.sigmas[i-1])
 			slope := sum(term{1 / h, d}, term{-1 / h, old})
 			terms = append(terms, term{alpha * (dt + s1*scale(to)), slope})
-			if oldSlope != nil {
+			if oldSlope != nil && stages > 2 {
 				c := alpha * (dt*dt/2 + s2*scale(to)) / ((from - lambda(s.sigmas[i-2])) / 2)
 				terms = append(terms, term{c, slope}, term{-c, oldSlope})
 			}
 			oldSlope = slope
 		}
 		old = d
-		return s.renoise(sum(terms...), alpha*math.Sqrt(max(to*to-from*from*r*r, 0))), nil
+		if s.Noise > 0 {
+			terms = append(terms, s.fresh(alpha*math.Sqrt(max(to*to-from*from*r*r, 0))))
+		}
+		return sum(terms...), nil
 	})
 }

@@ -126,7 +126,7 @@ func (n Noise) steps(ctx context.Context, shape latent.Shape) func() []float32 {
 // path returns the normalized differences between the levels of one path of
 // Brownian motion over the schedule. Only samplers that say so have it drawn by
 // the source; for all others it is the processor's.
-func (n Noise) path(ctx context.Context, sigmas []float64, shape latent.Shape, bySource bool) func(from, to float64) []float32 {
+func (n Noise) path(ctx context.Context, sigmas Sigmas, shape latent.Shape, bySource bool) func(from, to float64) []float32 {
 	source := CPU
 	if bySource {
 		source = n.Source

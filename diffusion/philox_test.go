@@ -8,6 +8,7 @@ import (
 
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/process"
 )
 
 // TestPhilox compares with the known answers of Random123.
@@ -96,21 +97,21 @@ func TestStepNoise(t *testing.T) {
 		"dpmpp_2m_sde_heun_gpu": true, "dpmpp_3m_sde_gpu": true, "ddpm": true, "lcm": true, "res_multistep_ancestral": true,
 		"res_multistep_ancestral_cfg_pp": true, "er_sde": true, "seeds_2": true, "seeds_3": true, "sa_solver": true, "sa_solver_pece": true,
 	}
-	table := StableDiffusion(Epsilon, false)
+	table := discrete(process.Epsilon, false)
 	for _, s := range Samplers() {
 		j := job(table)
 		j.Sampler, j.CFG = s, 2
 		j.Negative = j.Positive
-		cpu := mustSample(t, &known{table: table}, j)
+		cpu := mustSample(t, &known{process: table}, j)
 		j.Noise.Source = CUDA
-		e, _ := golden.RelativeError(mustSample(t, &known{table: table}, j), cpu)
+		e, _ := golden.RelativeError(mustSample(t, &known{process: table}, j), cpu)
 		if differs := e != 0; differs != fromSource[s] {
 			t.Errorf("%s: the source of the noise changes the latents: %v", s, differs)
 		}
 	}
 	for _, s := range samplers {
-		if paths := strings.HasPrefix(s.name, "dpmpp_") && strings.Contains(s.name, "sde"); paths != (States(s.name) > States("euler")) {
-			t.Errorf("%s holds %d states", s.name, States(s.name))
+		if paths := strings.HasPrefix(s.Name, "dpmpp_") && strings.Contains(s.Name, "sde"); paths != (s.states() > samplers[0].states()) {
+			t.Errorf("%s holds %d states", s.Name, s.states())
 		}
 	}
 	// On a CUDA device the generator has the seed itself, and each call follows

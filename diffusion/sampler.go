@@ -2,18 +2,17 @@ package diffusion
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
-// A sampler follows the noise levels from the first to the last and returns
-// the last state.
-type sampler func(s *state) ([]float32, error)
-
-// A choice is a sampler by its name.
-type choice struct {
-	name string
-	sampler
+// A Sampler follows the noise levels from the first to the last.
+type Sampler struct {
+	Name string
+	// run returns the last state.
+	run func(s *state) ([]float32, error)
 	// discard leaves out the last level before 0.
 	discard bool
 	// randomInpaint draws noise of its own for what is kept of an inpainted
@@ -23,6 +22,7 @@ type choice struct {
 	cfgPP bool
 	// path says which device draws the path of noise that a sampler follows.
 	path pathOrigin
+	Options
 }
 
 // A pathOrigin is the device that draws a path of noise.
@@ -35,73 +35,86 @@ const (
 )
 
 // samplers are those of ComfyUI, in the order in which its users see them.
-var samplers = []choice{
-	{name: "euler", sampler: euler},
-	{name: "euler_cfg_pp", sampler: eulerCFGPP, cfgPP: true},
-	{name: "euler_ancestral", sampler: eulerAncestral},
-	{name: "euler_ancestral_cfg_pp", sampler: eulerAncestralCFGPP, cfgPP: true},
-	{name: "heun", sampler: heun},
-	{name: "heunpp2", sampler: heunPP2},
-	{name: "exp_heun_2_x0", sampler: expHeun},
-	{name: "exp_heun_2_x0_sde", sampler: expHeunSDE},
-	{name: "dpm_2", sampler: dpm2, discard: true},
-	{name: "dpm_2_ancestral", sampler: dpm2Ancestral, discard: true},
-	{name: "lms", sampler: lms},
-	{name: "dpm_fast", sampler: dpmFast},
-	{name: "dpm_adaptive", sampler: dpmAdaptive},
-	{name: "dpmpp_2s_ancestral", sampler: dpmpp2sAncestral},
-	{name: "dpmpp_2s_ancestral_cfg_pp", sampler: dpmpp2sAncestralCFGPP, cfgPP: true},
-	{name: "dpmpp_sde", sampler: dpmppSDE, path: pathByCPU},
-	{name: "dpmpp_sde_gpu", sampler: dpmppSDE, path: pathBySource},
-	{name: "dpmpp_2m", sampler: dpmpp2m},
-	{name: "dpmpp_2m_cfg_pp", sampler: dpmpp2mCFGPP, cfgPP: true},
-	{name: "dpmpp_2m_sde", sampler: dpmpp2mSDE, path: pathByCPU},
-	{name: "dpmpp_2m_sde_gpu", sampler: dpmpp2mSDE, path: pathBySource},
-	{name: "dpmpp_2m_sde_heun", sampler: dpmpp2mSDEHeun, path: pathByCPU},
-	{name: "dpmpp_2m_sde_heun_gpu", sampler: dpmpp2mSDEHeun, path: pathBySource},
-	{name: "dpmpp_3m_sde", sampler: dpmpp3mSDE, path: pathByCPU},
-	{name: "dpmpp_3m_sde_gpu", sampler: dpmpp3mSDE, path: pathBySource},
-	{name: "ddpm", sampler: ddpm},
-	{name: "lcm", sampler: lcm},
-	{name: "ipndm", sampler: ipndm},
-	{name: "ipndm_v", sampler: ipndmV},
-	{name: "deis", sampler: deis},
-	{name: "res_multistep", sampler: resMultistep},
-	{name: "res_multistep_cfg_pp", sampler: resMultistepCFGPP, cfgPP: true},
-	{name: "res_multistep_ancestral", sampler: resMultistepAncestral},
-	{name: "res_multistep_ancestral_cfg_pp", sampler: resMultistepAncestralCFGPP, cfgPP: true},
-	{name: "gradient_estimation", sampler: gradientEstimation},
-	{name: "gradient_estimation_cfg_pp", sampler: gradientEstimationCFGPP, cfgPP: true},
-	{name: "er_sde", sampler: erSDE},
-	{name: "seeds_2", sampler: seeds2},
-	{name: "seeds_3", sampler: seeds3},
-	{name: "sa_solver", sampler: saSolver},
-	{name: "sa_solver_pece", sampler: saSolverPECE},
-	{name: "ddim", sampler: euler, randomInpaint: true},
-	{name: "uni_pc", sampler: func(s *state) ([]float32, error) { return uniPC(s, false) }, discard: true},
-	{name: "uni_pc_bh2", sampler: func(s *state) ([]float32, error) { return uniPC(s, true) }, discard: true},
+var samplers = []Sampler{
+	{Name: "euler", run: euler},
+	{Name: "euler_cfg_pp", run: eulerCFGPP, cfgPP: true},
+	{Name: "euler_ancestral", run: eulerAncestral},
+	{Name: "euler_ancestral_cfg_pp", run: eulerAncestralCFGPP, cfgPP: true},
+	{Name: "heun", run: heun},
+	{Name: "heunpp2", run: heunPP2},
+	{Name: "exp_heun_2_x0", run: expHeun},
+	{Name: "exp_heun_2_x0_sde", run: expHeunSDE},
+	{Name: "dpm_2", run: dpm2, discard: true},
+	{Name: "dpm_2_ancestral", run: dpm2Ancestral, discard: true},
+	{Name: "lms", run: lms},
+	{Name: "dpm_fast", run: dpmFast},
+	{Name: "dpm_adaptive", run: dpmAdaptive},
+	{Name: "dpmpp_2s_ancestral", run: dpmpp2sAncestral},
+	{Name: "dpmpp_2s_ancestral_cfg_pp", run: dpmpp2sAncestralCFGPP, cfgPP: true},
+	{Name: "dpmpp_sde", run: dpmppSDE, path: pathByCPU},
+	{Name: "dpmpp_sde_gpu", run: dpmppSDE, path: pathBySource},
+	{Name: "dpmpp_2m", run: dpmpp2m},
+	{Name: "dpmpp_2m_cfg_pp", run: dpmpp2mCFGPP, cfgPP: true},
+	{Name: "dpmpp_2m_sde", run: dpmpp2mSDE, path: pathByCPU},
+	{Name: "dpmpp_2m_sde_gpu", run: dpmpp2mSDE, path: pathBySource},
+	{Name: "dpmpp_2m_sde_heun", run: dpmpp2mSDEHeun, path: pathByCPU},
+	{Name: "dpmpp_2m_sde_heun_gpu", run: dpmpp2mSDEHeun, path: pathBySource},
+	{Name: "dpmpp_3m_sde", run: dpmpp3mSDE, path: pathByCPU},
+	{Name: "dpmpp_3m_sde_gpu", run: dpmpp3mSDE, path: pathBySource},
+	{Name: "ddpm", run: ddpm},
+	{Name: "lcm", run: lcm},
+	{Name: "ipndm", run: ipndm},
+	{Name: "ipndm_v", run: ipndmV},
+	{Name: "deis", run: deis},
+	{Name: "res_multistep", run: resMultistep},
+	{Name: "res_multistep_cfg_pp", run: resMultistepCFGPP, cfgPP: true},
+	{Name: "res_multistep_ancestral", run: resMultistepAncestral},
+	{Name: "res_multistep_ancestral_cfg_pp", run: resMultistepAncestralCFGPP, cfgPP: true},
+	{Name: "gradient_estimation", run: gradientEstimation},
+	{Name: "gradient_estimation_cfg_pp", run: gradientEstimationCFGPP, cfgPP: true},
+	{Name: "er_sde", run: erSDE},
+	{Name: "seeds_2", run: seeds2},
+	{Name: "seeds_3", run: seeds3},
+	{Name: "sa_solver", run: saSolver},
+	{Name: "sa_solver_pece", run: saSolverPECE},
+	{Name: "ddim", run: euler, randomInpaint: true},
+	{Name: "uni_pc", run: func(s *state) ([]float32, error) { return uniPC(s, false) }, discard: true},
+	{Name: "uni_pc_bh2", run: func(s *state) ([]float32, error) { return uniPC(s, true) }, discard: true},
 }
 
 // Samplers returns the names of the samplers.
 func Samplers() []string {
 	var names []string
 	for _, s := range samplers {
-		names = append(names, s.name)
+		names = append(names, s.Name)
 	}
 	return names
 }
 
-// States bounds the states that sampling with a sampler holds at a time: the
-// state, noise, predictions of each condition, what samplers of several steps
-// remember, the values of a path of noise, and the result.
-func States(sampler string) int {
-	const states = 24
+// NewSampler returns the sampler of a name, changed by the functions in order.
+func NewSampler(name string, changes ...func(o *Options)) (Sampler, error) {
 	for _, s := range samplers {
-		if s.name == sampler && s.path != noPath {
-			return states + pathStates
+		if s.Name == name {
+			s.Options = defaults()
+			for _, change := range changes {
+				change(&s.Options)
+			}
+			return s, nil
 		}
 	}
-	return states
+	return Sampler{}, fmt.Errorf("there is no sampler %q, only %s", name, strings.Join(Samplers(), ", "))
+}
+
+// states bounds the states that sampling holds at a time: the state, noise,
+// predictions of each condition, what samplers of several steps remember, the
+// values of a path of noise, and the result.
+func (s Sampler) states() int {
+	const states = 24
+	n := states + max(s.Order-4, 0)
+	if s.path != noPath {
+		n += pathStates
+	}
+	return n
 }
 
 // A denoiser returns what x is taken for without its noise, with guidance and
@@ -110,10 +123,11 @@ type denoiser func(ctx context.Context, x []float32, sigma float64) (guided, unc
 
 // A state is a run of a sampler.
 type state struct {
+	Options
 	ctx     context.Context
-	table   *Table
+	process *Process
 	x       []float32
-	sigmas  []float64
+	sigmas  Sigmas
 	denoise denoiser
 	// uncond is the unconditional part of the last evaluation.
 	uncond []float32
@@ -161,16 +175,22 @@ func (s *state) eval(x []float32, sigma float64) ([]float32, error) {
 // finiteLogSNR moves the first level of a flow away from pure noise, whose
 // signal-to-noise ratio has no logarithm.
 func (s *state) finiteLogSNR() {
-	if s.table.Prediction == Flow && s.sigmas[0] >= 1 {
+	if s.process.Flow() && s.sigmas[0] >= 1 {
 		s.sigmas = slices.Clone(s.sigmas)
-		s.sigmas[0] = s.table.At(1e-4)
+		s.sigmas[0] = float64(float32(s.process.At(1e-4)))
 	}
 }
 
 // renoise adds new noise up to a level.
 func (s *state) renoise(x []float32, up float64) []float32 {
-	return sum(term{1, x}, term{up, s.noise()})
+	return sum(term{1, x}, s.fresh(up))
 }
+
+// fresh returns new noise of a level.
+func (s *state) fresh(up float64) term { return term{up * s.Noise, s.noise()} }
+
+// noisy reports whether steps put noise on.
+func (s *state) noisy() bool { return s.Eta > 0 && s.Noise > 0 }
 
 // A term is a vector times a number.
 type term struct {
@@ -204,21 +224,24 @@ func slope(x, denoised []float32, sigma float64) []float32 {
 
 // ancestral splits a step into one down to a lower level and the noise that
 // leads up again to the level to (Karras et al. 2022, Katherine Crowson's
-// k-diffusion).
-func ancestral(from, to float64) (down, up float64) {
+// k-diffusion). eta is the part of the noise.
+func ancestral(from, to, eta float64) (down, up float64) {
 	ratio := to / from
-	up = min(to, to*math.Sqrt(max(1-ratio*ratio, 0)))
+	up = min(to, eta*(to*math.Sqrt(max(1-ratio*ratio, 0))))
 	return math.Sqrt(to*to - up*up), up
 }
 
-// ancestral is the split for the state of the table: after the step down the
+// ancestral is the split for the state of the process: after the step down the
 // state is scaled, which only flows need.
 func (s *state) ancestral(from, to float64) (down, scale, up float64) {
-	if s.table.Prediction != Flow {
-		down, up = ancestral(from, to)
+	if !s.process.Flow() {
+		down, up = ancestral(from, to, s.Eta)
 		return down, 1, up
 	}
-	down = to * to / from
+	if s.Eta == 0 {
+		return to, 1, 0
+	}
+	down = to * (1 + (to/from-1)*s.Eta)
 	scale = (1 - to) / (1 - down)
 	return down, scale, math.Sqrt(max(to*to-down*down*scale*scale, 0))
 }

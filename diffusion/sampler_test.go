@@ -11,11 +11,12 @@ import (
 
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/process"
 )
 
 func TestTable(t *testing.T) {
 	f := golden.Open(t, "samplers")
-	table := StableDiffusion(Epsilon, false)
+	table := discrete(process.Epsilon, false)
 	got := make([]float32, len(table.sigmas))
 	for i, s := range table.sigmas {
 		got[i] = float32(s)
@@ -26,14 +27,14 @@ func TestTable(t *testing.T) {
 			t.Errorf("timestep %v has the level %v, whose timestep is %v", ts, table.Sigma(ts), got)
 		}
 	}
-	if z := StableDiffusion(Velocity, true); z.Max() < 4000 || z.Min() != table.Min() {
+	if z := discrete(process.Velocity, true); z.Max() < 4000 || z.Min() != table.Min() {
 		t.Errorf("with zero signal at the end, levels go from %v to %v", z.Min(), z.Max())
 	}
 }
 
 func TestSchedules(t *testing.T) {
 	f := golden.Open(t, "samplers")
-	table := StableDiffusion(Epsilon, false)
+	table := discrete(process.Epsilon, false)
 	n := 0
 	for _, ref := range f.Refs() {
 		part := strings.Split(ref.Name, ".")
@@ -93,10 +94,10 @@ func TestBrownianIsTorchsdes(t *testing.T) {
 // known is the network whose denoised states are those of the golden: the
 // posterior mean of values that are +a or -a with a deviation of s.
 type known struct {
-	table *Table
-	calls int
-	fail  error
-	stop  func(call int)
+	process *Process
+	calls   int
+	fail    error
+	stop    func(call int)
 }
 
 func (k *known) Predict(_ context.Context, x latent.Tensor, ts float32, payloads []any) ([][]float32, error) {
@@ -108,7 +109,7 @@ func (k *known) Predict(_ context.Context, x latent.Tensor, ts float32, payloads
 	if k.fail != nil {
 		return nil, k.fail
 	}
-	sigma := k.table.Sigma(float64(ts))
+	sigma := k.process.Sigma(float64(ts))
 	var all [][]float32
 	for _, p := range payloads {
 		shift, _ := p.(float64)
@@ -117,7 +118,7 @@ func (k *known) Predict(_ context.Context, x latent.Tensor, ts float32, payloads
 			full := float64(v) * math.Sqrt(sigma*sigma+1)
 			d := s*s + sigma*sigma
 			x0 := (s*s*full+sigma*sigma*a*math.Tanh(a*full/d))/d + shift
-			if k.table.Prediction == Velocity {
+			if k.process.Prediction == process.Velocity {
 				out[i] = float32((full/(sigma*sigma+1) - x0) * math.Sqrt(sigma*sigma+1) / sigma)
 			} else {
 				out[i] = float32((full - x0) / sigma)
@@ -133,19 +134,19 @@ func (k *known) Predict(_ context.Context, x latent.Tensor, ts float32, payloads
 // ComfyUI's.
 func TestSamplers(t *testing.T) {
 	f := golden.Open(t, "samplers")
-	table := StableDiffusion(Epsilon, false)
+	table := discrete(process.Epsilon, false)
 	n := 0
 	for _, s := range samplers {
 		for _, scheduler := range []string{"normal", "karras"} {
-			if _, ok := f.Lookup("sampler." + s.name + "." + scheduler); !ok {
+			if _, ok := f.Lookup("sampler." + s.Name + "." + scheduler); !ok {
 				continue
 			}
-			job := Job{Table: table, Scheduler: scheduler, Steps: 9, Denoise: 1}
-			sigmas := levels(t, &job, s, f.F32("sigmas."+s.name+"."+scheduler))
+			job := trial{Process: table, Scheduler: scheduler, Steps: 9, Denoise: 1}
+			sigmas := levels(t, &job, s, f.F32("sigmas."+s.Name+"."+scheduler))
 			steps := 0
 			noise, shape := Noise{Seed: 77}, latent.Picture(2, 4, 6, 5)
 			st := &state{
-				ctx: t.Context(), table: table, sigmas: sigmas,
+				ctx: t.Context(), process: table, sigmas: sigmas, Options: defaults(),
 				noise: noise.steps(t.Context(), shape), path: noise.path(t.Context(), sigmas, shape, false),
 				x: sum(term{math.Sqrt(1 + sigmas[0]*sigmas[0]), noise.First(t.Context(), shape)}),
 				denoise: func(_ context.Context, x []float32, sigma float64) (guided, uncond []float32, err error) {
@@ -159,18 +160,18 @@ func TestSamplers(t *testing.T) {
 				},
 				progress: func(step int, _ []float32) {
 					if step != steps {
-						t.Errorf("%s: step %d was reported as %d", s.name, steps, step)
+						t.Errorf("%s: step %d was reported as %d", s.Name, steps, step)
 					}
 					steps++
 				},
 			}
-			got, err := s.sampler(st)
+			got, err := s.run(st)
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden.Check(t, s.name+" "+scheduler, got, f.F32("sampler."+s.name+"."+scheduler), 1e-4)
+			golden.Check(t, s.Name+" "+scheduler, got, f.F32("sampler."+s.Name+"."+scheduler), 1e-4)
 			if steps != len(sigmas)-1 {
-				t.Errorf("%s: %d of %d steps were reported", s.name, steps, len(sigmas)-1)
+				t.Errorf("%s: %d of %d steps were reported", s.Name, steps, len(sigmas)-1)
 			}
 			n++
 		}
@@ -182,36 +183,36 @@ func TestSamplers(t *testing.T) {
 
 // levels returns the levels of a golden, after a look that the job has the same.
 // They differ in the last bit, and paths of noise differ by the root of that.
-func levels(t *testing.T, j *Job, s choice, want []float32) []float64 {
+func levels(t *testing.T, j *trial, s Sampler, want []float32) []float64 {
 	t.Helper()
-	own, err := j.sigmas(s.discard)
+	own, err := j.schedule().Sigmas(j.Process, s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(own) != len(want) {
-		t.Fatalf("%s, %s: %d levels, want %d", s.name, j.Scheduler, len(own), len(want))
+		t.Fatalf("%s, %s: %d levels, want %d", s.Name, j.Scheduler, len(own), len(want))
 	}
 	var sigmas []float64
 	for i, v := range want {
 		sigmas = append(sigmas, float64(v))
 		if math.Abs(own[i]-sigmas[i]) > 1e-5*sigmas[i] {
-			t.Fatalf("%s, %s: the levels are %v, want %v", s.name, j.Scheduler, own, want)
+			t.Fatalf("%s, %s: the levels are %v, want %v", s.Name, j.Scheduler, own, want)
 		}
 	}
 	return sigmas
 }
 
-func job(table *Table) Job {
+func job(table *Process) trial {
 	shape := latent.Picture(2, 4, 6, 5)
-	return Job{
-		Table: table, Sampler: "euler", Scheduler: "normal", Steps: 12, Denoise: 1, CFG: 1, Noise: Noise{Seed: 3},
+	return trial{
+		Process: table, Sampler: "euler", Scheduler: "normal", Steps: 12, Denoise: 1, CFG: 1, Noise: Noise{Seed: 3},
 		Latents: latent.New(shape), Positive: []Cond{{Payload: 0.0, Strength: 1, End: 1}},
 	}
 }
 
-func mustSample(t *testing.T, n Network, j Job) []float32 {
+func mustSample(t *testing.T, n Network, j trial) []float32 {
 	t.Helper()
-	out, err := Sample(t.Context(), n, j)
+	out, err := j.sample(t.Context(), n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,29 +222,29 @@ func mustSample(t *testing.T, n Network, j Job) []float32 {
 // TestPredictions samples the same pictures with networks that predict noise
 // and velocity. They differ where a level is not quite that of a timestep.
 func TestPredictions(t *testing.T) {
-	e, v := StableDiffusion(Epsilon, false), StableDiffusion(Velocity, false)
+	e, v := discrete(process.Epsilon, false), discrete(process.Velocity, false)
 	for _, s := range Samplers() {
 		a, b := job(e), job(v)
 		a.Sampler, b.Sampler = s, s
-		golden.Check(t, s, mustSample(t, &known{table: e}, a), mustSample(t, &known{table: v}, b), 2e-3)
+		golden.Check(t, s, mustSample(t, &known{process: e}, a), mustSample(t, &known{process: v}, b), 2e-3)
 	}
 }
 
 // TestSplit runs the first and the last steps apart: together they are the
 // whole.
 func TestSplit(t *testing.T) {
-	table := StableDiffusion(Epsilon, false)
+	table := discrete(process.Epsilon, false)
 	for _, s := range []string{"euler", "heun", "dpm_2", "ddim"} {
 		whole := job(table)
 		whole.Sampler = s
 		first, last := whole, whole
 		first.End = 5
 		last.Start, last.Noise.None = 5, true
-		want := mustSample(t, &known{table: table}, whole)
-		last.Latents.Data = mustSample(t, &known{table: table}, first)
-		golden.Check(t, s, mustSample(t, &known{table: table}, last), want, 1e-6)
+		want := mustSample(t, &known{process: table}, whole)
+		last.Latents.Data = mustSample(t, &known{process: table}, first)
+		golden.Check(t, s, mustSample(t, &known{process: table}, last), want, 1e-6)
 		first.FullDenoise = true
-		if clean := mustSample(t, &known{table: table}, first); slices.Equal(clean, last.Latents.Data) {
+		if clean := mustSample(t, &known{process: table}, first); slices.Equal(clean, last.Latents.Data) {
 			t.Errorf("%s: with full denoise the noise is left on", s)
 		}
 	}
@@ -251,13 +252,13 @@ func TestSplit(t *testing.T) {
 
 // TestDenoise starts from a picture: with little noise it stays as it is.
 func TestDenoise(t *testing.T) {
-	table := StableDiffusion(Epsilon, false)
+	table := discrete(process.Epsilon, false)
 	j := job(table)
 	for i := range j.Latents.Data {
 		j.Latents.Data[i] = 0.8 - 1.6*float32(i%2)
 	}
 	j.Denoise = 0.05
-	k := &known{table: table}
+	k := &known{process: table}
 	out := mustSample(t, k, j)
 	if k.calls != 12 {
 		t.Errorf("12 steps at denoise 0.05 called the network %d times", k.calls)
@@ -274,7 +275,7 @@ func TestDenoise(t *testing.T) {
 }
 
 func TestMask(t *testing.T) {
-	table := StableDiffusion(Epsilon, false)
+	table := discrete(process.Epsilon, false)
 	for _, s := range Samplers() {
 		j := job(table)
 		j.Sampler = s
@@ -285,7 +286,7 @@ func TestMask(t *testing.T) {
 		for i := range j.Mask {
 			j.Mask[i] = float32(i % 2)
 		}
-		out := mustSample(t, &known{table: table}, j)
+		out := mustSample(t, &known{process: table}, j)
 		changed := 0
 		for i, v := range out {
 			off := math.Abs(float64(v) - 5)
@@ -304,10 +305,12 @@ func TestMask(t *testing.T) {
 }
 
 func TestGuidance(t *testing.T) {
-	table := StableDiffusion(Epsilon, false)
-	k := &known{table: table}
-	g := func(j Job) []float32 {
-		d, _, err := (&guide{Network: k, job: &j}).denoise(t.Context(), make([]float32, j.Latents.Elems()), table.Sigma(500))
+	table := discrete(process.Epsilon, false)
+	k := &known{process: table}
+	g := func(j trial) []float32 {
+		guider := j.guider(k)
+		e := &evaluation{Model: guider.model(), x: latent.New(j.Latents.Shape), shape: j.Latents.Shape, sigma: table.Sigma(500)}
+		d, _, err := guider.denoise(t.Context(), e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -351,9 +354,9 @@ func TestGuidance(t *testing.T) {
 // TestManyLevels asks for as many levels as ComfyUI's widgets can.
 func TestManyLevels(t *testing.T) {
 	for _, scheduler := range Schedulers() {
-		j := job(StableDiffusion(Epsilon, false))
+		j := job(discrete(process.Epsilon, false))
 		j.Scheduler, j.Steps, j.Denoise = scheduler, 10000, 0.01
-		if sigmas, err := j.sigmas(false); err != nil || len(sigmas) < 2 || len(sigmas) > 10001 {
+		if sigmas, err := j.schedule().Sigmas(j.Process, Sampler{}); err != nil || len(sigmas) < 2 || len(sigmas) > 10001 {
 			t.Errorf("%s: %d levels, %v", scheduler, len(sigmas), err)
 		}
 	}
@@ -372,25 +375,25 @@ func TestBatchIndex(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	table := StableDiffusion(Epsilon, false)
-	for want, change := range map[string]func(*Job){
-		"there is no sampler \"eular\", only euler": func(j *Job) { j.Sampler = "eular" },
-		"there is no scheduler \"x\"":               func(j *Job) { j.Scheduler = "x" },
-		"0 steps":                                   func(j *Job) { j.Steps = 0 },
-		"latents of the shape":                      func(j *Job) { j.Latents.Data = nil },
-		"the noise mask has 1 values":               func(j *Job) { j.Mask = []float32{1} },
-		"there is no positive condition":            func(j *Job) { j.Positive = nil },
-		"the mask of a condition has 2 values":      func(j *Job) { j.Positive[0].Mask = make([]float32, 2) },
-		"a guidance (cfg) of NaN":                   func(j *Job) { j.CFG = math.NaN() },
-		"a guidance (cfg) of -Inf":                  func(j *Job) { j.CFG = math.Inf(-1) },
-		"a guidance (cfg) of 1e+300":                func(j *Job) { j.CFG = 1e300 },
-		"are the last of 1.2e+10":                   func(j *Job) { j.Denoise = 1e-9 },
-		"a batch index of -1":                       func(j *Job) { j.Noise.BatchIndex = []int{0, -1} },
-		"there are 1 batch indices for 2 latents":   func(j *Job) { j.Noise.BatchIndex = []int{0} },
+	table := discrete(process.Epsilon, false)
+	for want, change := range map[string]func(*trial){
+		"there is no sampler \"eular\", only euler": func(j *trial) { j.Sampler = "eular" },
+		"there is no scheduler \"x\"":               func(j *trial) { j.Scheduler = "x" },
+		"0 steps":                                   func(j *trial) { j.Steps = 0 },
+		"latents of the shape":                      func(j *trial) { j.Latents.Data = j.Latents.Data[1:] },
+		"the noise mask has 1 values":               func(j *trial) { j.Mask = []float32{1} },
+		"there is no positive condition":            func(j *trial) { j.Positive = nil },
+		"the mask of a condition has 2 values":      func(j *trial) { j.Positive[0].Mask = make([]float32, 2) },
+		"a guidance (cfg) of NaN":                   func(j *trial) { j.CFG = math.NaN() },
+		"a guidance (cfg) of -Inf":                  func(j *trial) { j.CFG = math.Inf(-1) },
+		"a guidance (cfg) of 1e+300":                func(j *trial) { j.CFG = 1e300 },
+		"are the last of 1.2e+10":                   func(j *trial) { j.Denoise = 1e-9 },
+		"a batch index of -1":                       func(j *trial) { j.Noise.BatchIndex = []int{0, -1} },
+		"there are 1 batch indices for 2 latents":   func(j *trial) { j.Noise.BatchIndex = []int{0} },
 	} {
 		j := job(table)
 		change(&j)
-		if _, err := Sample(t.Context(), &known{table: table}, j); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := j.sample(t.Context(), &known{process: table}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
@@ -408,27 +411,27 @@ func (nan) Predict(_ context.Context, x latent.Tensor, _ float32, payloads []any
 }
 
 func TestCancelAndFailure(t *testing.T) {
-	table := StableDiffusion(Epsilon, false)
+	table := discrete(process.Epsilon, false)
 	broken := errors.New("broken")
 	for _, s := range Samplers() {
 		j := job(table)
 		j.Sampler = s
 		ctx, cancel := context.WithCancel(t.Context())
-		k := &known{table: table, stop: func(call int) {
+		k := &known{process: table, stop: func(call int) {
 			if call == 3 {
 				cancel()
 			}
 		}}
-		if _, err := Sample(ctx, k, j); !errors.Is(err, context.Canceled) || k.calls != 3 {
+		if _, err := j.sample(ctx, k); !errors.Is(err, context.Canceled) || k.calls != 3 {
 			t.Errorf("%s: cancelled in call 3 of %d: %v", s, k.calls, err)
 		}
-		named := "sampler " + s + " with scheduler normal: "
-		if _, err := Sample(t.Context(), &known{table: table, fail: broken}, j); !errors.Is(err, broken) || !strings.HasPrefix(err.Error(), named) {
+		named := "sampler " + s + ": "
+		if _, err := j.sample(t.Context(), &known{process: table, fail: broken}); !errors.Is(err, broken) || !strings.HasPrefix(err.Error(), named) {
 			t.Errorf("%s: %v", s, err)
 		}
 		// A network that overflows ends in an error: of the sampler that would step
 		// forever, and of all others at the end.
-		if _, err := Sample(t.Context(), nan{}, j); err == nil || !strings.HasPrefix(err.Error(), named) || !strings.Contains(err.Error(), "not finite") {
+		if _, err := j.sample(t.Context(), nan{}); err == nil || !strings.HasPrefix(err.Error(), named) || !strings.Contains(err.Error(), "not finite") {
 			t.Errorf("%s, results that are not finite: %v", s, err)
 		}
 	}
@@ -437,13 +440,13 @@ func TestCancelAndFailure(t *testing.T) {
 // TestFewSteps runs every sampler with every scheduler at 1 to 4 steps: the
 // result is finite.
 func TestFewSteps(t *testing.T) {
-	table := StableDiffusion(Epsilon, false)
+	table := discrete(process.Epsilon, false)
 	for _, sampler := range Samplers() {
 		for _, scheduler := range Schedulers() {
 			for steps := 1; steps <= 4; steps++ {
 				j := job(table)
 				j.Sampler, j.Scheduler, j.Steps = sampler, scheduler, steps
-				for i, v := range mustSample(t, &known{table: table}, j) {
+				for i, v := range mustSample(t, &known{process: table}, j) {
 					if !(math.Abs(float64(v)) < 50) {
 						t.Errorf("%s, %s, %d steps: value %d is %v", sampler, scheduler, steps, i, v)
 						break

@@ -7,9 +7,70 @@ import (
 	"strings"
 )
 
+// A Schedule says which noise levels of a process are run.
+type Schedule struct {
+	Scheduler string
+	Steps     int
+	// Denoise is how much of the noise is put on and taken off: below 1 only the
+	// last levels of a longer schedule are run.
+	Denoise float64
+	// Start and End are the first step that is run and the one before which it
+	// ends. An End of 0, or beyond the last step, is the last.
+	Start, End int
+	// FullDenoise takes off all noise in the last step that is run, whatever the
+	// scheduler says.
+	FullDenoise bool
+}
+
+// maxLevels bounds the levels of a schedule, of which denoise takes the last:
+// what ComfyUI's widgets can ask for.
+const maxLevels = 1_000_000
+
+// Sigmas returns the noise levels for a sampler, some of which leave out the last
+// level before 0.
+func (s Schedule) Sigmas(p *Process, sampler Sampler) (Sigmas, error) {
+	if s.Steps < 1 {
+		return nil, fmt.Errorf("%d steps: expected at least 1", s.Steps)
+	}
+	if s.Denoise <= 0 {
+		return nil, nil
+	}
+	if all := float64(s.Steps) / s.Denoise; all > maxLevels {
+		return nil, fmt.Errorf("%d steps at denoise %g are the last of %.3g, expected at most %d: a larger denoise or fewer steps", s.Steps, s.Denoise, all, maxLevels)
+	}
+	steps := s.Steps
+	if s.Denoise < 0.9999 {
+		steps = int(float64(s.Steps) / s.Denoise)
+	}
+	all := steps
+	if sampler.discard {
+		all++
+	}
+	sigmas, err := p.Sigmas(s.Scheduler, all)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(sigmas); sampler.discard && n > 2 {
+		sigmas = append(sigmas[:n-2], sigmas[n-1])
+	}
+	if steps != s.Steps {
+		sigmas = sigmas[max(len(sigmas)-s.Steps-1, 0):]
+	}
+	if s.End > 0 && s.End < len(sigmas)-1 {
+		sigmas = sigmas[:s.End+1]
+		if s.FullDenoise {
+			sigmas[len(sigmas)-1] = 0
+		}
+	}
+	if s.Start >= len(sigmas)-1 && s.Start > 0 {
+		return nil, nil
+	}
+	return sigmas[s.Start:], nil
+}
+
 // A scheduler chooses the noise levels of a number of steps: descending, with
 // 0 at the end.
-type scheduler func(t *Table, steps int) []float64
+type scheduler func(p *Process, steps int) Sigmas
 
 // schedulers are those of ComfyUI, in the order in which its users see them.
 var schedulers = []struct {
@@ -17,12 +78,12 @@ var schedulers = []struct {
 	scheduler
 }{
 	{"simple", simple},
-	{"sgm_uniform", func(t *Table, n int) []float64 { return uniform(t, n, true) }},
-	{"karras", karras},
-	{"exponential", exponential},
+	{"sgm_uniform", func(p *Process, n int) Sigmas { return uniform(p, n, true) }},
+	{"karras", func(p *Process, n int) Sigmas { return Karras(n, p.Min(), p.Max(), 7) }},
+	{"exponential", func(p *Process, n int) Sigmas { return Exponential(n, p.Min(), p.Max()) }},
 	{"ddim_uniform", ddimUniform},
-	{"beta", beta},
-	{"normal", func(t *Table, n int) []float64 { return uniform(t, n, false) }},
+	{"beta", func(p *Process, n int) Sigmas { return beta(p, n, 0.6, 0.6) }},
+	{"normal", func(p *Process, n int) Sigmas { return uniform(p, n, false) }},
 	{"linear_quadratic", linearQuadratic},
 	{"kl_optimal", klOptimal},
 }
@@ -39,17 +100,13 @@ func Schedulers() []string {
 // Sigmas returns the noise levels of a scheduler for some steps: usually one
 // more than steps, descending, 0 at the end. Some schedulers merge steps that
 // fall together, and ddim_uniform may have a step more.
-func (t *Table) Sigmas(name string, steps int) ([]float64, error) {
+func (p *Process) Sigmas(name string, steps int) (Sigmas, error) {
 	if steps < 1 {
 		return nil, fmt.Errorf("%d steps: expected at least 1", steps)
 	}
 	for _, s := range schedulers {
 		if s.name == name {
-			sigmas := s.scheduler(t, steps)
-			for i, v := range sigmas {
-				sigmas[i] = float64(float32(v))
-			}
-			return sigmas, nil
+			return s.scheduler(p, steps).rounded(), nil
 		}
 	}
 	return nil, fmt.Errorf("there is no scheduler %q, only %s", name, strings.Join(Schedulers(), ", "))
@@ -73,98 +130,80 @@ func linspace(a, b float64, n int) []float32 {
 
 // uniform has equal distances in timesteps. The first model's schedule (sgm)
 // leaves out the last timestep, the others' include it.
-func uniform(t *Table, steps int, sgm bool) []float64 {
-	start, end := t.Timestep(t.Max()), t.Timestep(t.Min())
+func uniform(p *Process, steps int, sgm bool) Sigmas {
+	start, end := p.Timestep(p.Max()), p.Timestep(p.Min())
 	n := steps
-	if sgm {
+	ends := !sgm && isZero(p.Sigma(end)) // by itself
+	if sgm || ends {
 		n++
 	}
-	var out []float64
+	var out Sigmas
 	for _, ts := range linspace(start, end, n)[:steps] {
-		out = append(out, t.Sigma(float64(ts)))
+		out = append(out, p.Sigma(float64(ts)))
+	}
+	if ends {
+		return append(out, p.Sigma(end))
 	}
 	return append(out, 0)
 }
 
-// karras has equal distances in the seventh root of sigma (Karras et al. 2022,
-// equation 5). It rounds as PyTorch does, since the power makes seven of each
-// last digit.
-func karras(t *Table, steps int) []float64 {
-	const rho = 7
-	hi, lo := math.Pow(t.Max(), 1./rho), math.Pow(t.Min(), 1./rho)
-	var out []float64
-	for _, v := range linspace(0, 1, steps) {
-		root := float32(hi) + float32(v*float32(lo-hi))
-		out = append(out, math.Pow(float64(root), rho))
-	}
-	return append(out, 0)
-}
-
-// exponential has equal distances in the logarithm of sigma.
-func exponential(t *Table, steps int) []float64 {
-	var out []float64
-	for _, v := range linspace(math.Log(t.Max()), math.Log(t.Min()), steps) {
-		out = append(out, math.Exp(float64(v)))
-	}
-	return append(out, 0)
-}
+// isZero reports whether a level is as good as no noise.
+func isZero(sigma float64) bool { return sigma <= 1e-5 }
 
 // simple takes every so many-th noise level from the top.
-func simple(t *Table, steps int) []float64 {
-	n := len(t.sigmas)
+func simple(p *Process, steps int) Sigmas {
+	n := len(p.sigmas)
 	stride := float64(n) / float64(steps)
-	var out []float64
+	var out Sigmas
 	for i := range steps {
-		out = append(out, t.sigmas[n-1-int(float64(i)*stride)])
+		out = append(out, p.sigmas[n-1-int(float64(i)*stride)])
 	}
 	return append(out, 0)
 }
 
 // ddimUniform takes every so many-th noise level from the bottom (Song et al.
 // 2021, Denoising Diffusion Implicit Models).
-func ddimUniform(t *Table, steps int) []float64 {
-	stride := max(len(t.sigmas)/steps, 1)
-	out := []float64{0}
-	for i := 1; i < len(t.sigmas); i += stride {
-		out = append(out, t.sigmas[i])
+func ddimUniform(p *Process, steps int) Sigmas {
+	out := Sigmas{0}
+	if isZero(p.sigmas[1]) {
+		out, steps = nil, steps+1
+	}
+	stride := max(len(p.sigmas)/steps, 1)
+	for i := 1; i < len(p.sigmas); i += stride {
+		out = append(out, p.sigmas[i])
 	}
 	slices.Reverse(out)
 	return out
 }
 
-// beta spaces timesteps by the quantiles of the distribution Beta(0.6, 0.6)
-// (Lee et al. 2024, Beta Sampling is All You Need), rounded to whole ones.
-func beta(t *Table, steps int) []float64 {
-	ts := len(t.sigmas) - 1
+// beta spaces timesteps by the quantiles of the distribution Beta(a, b), with 0.6
+// for both by Lee et al. (2024, Beta Sampling is All You Need), rounded to whole
+// ones.
+func beta(p *Process, steps int, a, b float64) Sigmas {
+	ts := len(p.sigmas) - 1
 	last := -1
-	var out []float64
+	var out Sigmas
 	for i := range steps {
 		// The quantile rounds to a lower timestep when more of the distribution is
 		// below the middle between the two.
-		p := 1 - float64(i)/float64(steps)
-		for ts > 0 && p < below(t, ts) {
+		part := 1 - float64(i)/float64(steps)
+		for ts > 0 && part < incompleteBeta((float64(ts)-0.5)/float64(len(p.sigmas)-1), a, b) {
 			ts--
 		}
 		if ts != last {
-			out = append(out, t.sigmas[ts])
+			out = append(out, p.sigmas[ts])
 		}
 		last = ts
 	}
 	return append(out, 0)
 }
 
-// below returns the part of the distribution Beta(0.6, 0.6) that is below the
-// middle between a timestep and the one before.
-func below(t *Table, timestep int) float64 {
-	return incompleteBeta((float64(timestep)-0.5)/float64(len(t.sigmas)-1), 0.6, 0.6)
-}
-
 // linearQuadratic is linear for the first half of the steps, in which it
 // removes a fortieth of the noise, and quadratic after (Polyak et al. 2024,
 // Movie Gen, with half of the steps linear).
-func linearQuadratic(t *Table, steps int) []float64 {
+func linearQuadratic(p *Process, steps int) Sigmas {
 	if steps == 1 {
-		return []float64{t.Max(), 0}
+		return Sigmas{p.Max(), 0}
 	}
 	const threshold = 0.025
 	linear := float64(steps / 2)
@@ -173,23 +212,23 @@ func linearQuadratic(t *Table, steps int) []float64 {
 	a := rest / (linear * quadratic * quadratic)
 	b := threshold/linear - 2*rest/(quadratic*quadratic)
 	c := a * linear * linear
-	var out []float64
+	var out Sigmas
 	for i := range steps {
 		x := float64(i)
 		done := x * threshold / linear
 		if x >= linear {
 			done = a*x*x + b*x + c
 		}
-		out = append(out, float64(float32(1-done))*t.Max())
+		out = append(out, float64(float32(1-done))*p.Max())
 	}
 	return append(out, 0)
 }
 
 // klOptimal has equal distances in the arc tangent of sigma (Sabour et al.
 // 2024, Align Your Steps, theorem 3.1).
-func klOptimal(t *Table, steps int) []float64 {
-	var out []float64
-	hi, lo := float32(math.Atan(t.Max())), float32(math.Atan(t.Min()))
+func klOptimal(p *Process, steps int) Sigmas {
+	var out Sigmas
+	hi, lo := float32(math.Atan(p.Max())), float32(math.Atan(p.Min()))
 	for i := range steps {
 		// In single precision as in PyTorch: the tangent makes much of the last digit.
 		part := float32(i) / float32(max(steps-1, 1))
@@ -197,47 +236,4 @@ func klOptimal(t *Table, steps int) []float64 {
 		out = append(out, math.Tan(float64(v)))
 	}
 	return append(out, 0)
-}
-
-// incompleteBeta is the regularized incomplete beta function by its continued
-// fraction (DLMF 8.17.22), evaluated with Lentz's method.
-func incompleteBeta(x, a, b float64) float64 {
-	if x <= 0 || x >= 1 {
-		return min(max(x, 0), 1)
-	}
-	// The fraction converges fast below the mean; above it the function is
-	// symmetric.
-	if x > (a+1)/(a+b+2) {
-		return 1 - incompleteBeta(1-x, b, a)
-	}
-	lgamma := func(v float64) float64 { l, _ := math.Lgamma(v); return l }
-	front := math.Exp(lgamma(a+b)-lgamma(a)-lgamma(b)+a*math.Log(x)+b*math.Log1p(-x)) / a
-	f, c, d := 1.0, 1.0, 0.0
-	for i := range 300 {
-		m := float64(i / 2)
-		var numerator float64
-		switch {
-		case i == 0:
-			numerator = 1
-		case i%2 == 0:
-			numerator = m * (b - m) * x / ((a + 2*m - 1) * (a + 2*m))
-		default:
-			numerator = -(a + m) * (a + b + m) * x / ((a + 2*m) * (a + 2*m + 1))
-		}
-		d = 1 / nonzero(1+numerator*d)
-		c = nonzero(1 + numerator/c)
-		f *= c * d
-		if math.Abs(c*d-1) < 1e-15 {
-			break
-		}
-	}
-	return front * (f - 1)
-}
-
-// nonzero keeps a denominator away from zero.
-func nonzero(v float64) float64 {
-	if math.Abs(v) < 1e-300 {
-		return 1e-300
-	}
-	return v
 }

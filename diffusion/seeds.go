@@ -6,10 +6,13 @@ import "math"
 // High-Quality Sampling from Diffusion Models) are exponential integrators with
 // evaluations within the step, which share the noise of its beginning.
 
-// seeds2 is SEEDS-2 with its evaluation in the middle, whose result stands for
-// the whole step.
+// seeds2 is SEEDS-2. Its second evaluation, by default in the middle, stands for
+// the whole step or for the end of a line.
 func seeds2(s *state) ([]float32, error) {
-	return twoStage(s, 0.5, true, func(float64) float64 { return 1 })
+	if s.Line {
+		return twoStage(s, s.Middle, true, func(k float64) float64 { return lineWeight(k) / s.Middle })
+	}
+	return twoStage(s, s.Middle, true, func(float64) float64 { return 1 / (2 * s.Middle) })
 }
 
 // expHeun is Heun's method as an exponential integrator.
@@ -68,46 +71,47 @@ func seeds3(s *state) ([]float32, error) {
 type exponentialStep struct {
 	*state
 	from    float64
-	h       float64 // the growth of logSNR
-	k       float64 // the time in which the old state decays: twice h with noise
-	noisy   bool
-	fresh   []float32 // the noise up to the part done
+	h       float64   // the growth of logSNR
+	eta     float64   // the part of the noise
+	k       float64   // the time in which the old state decays
+	sofar   []float32 // the noise up to the part done
 	reached float64   // the part done
 }
 
 func (s *state) exponential(from, to float64, noisy bool) *exponentialStep {
-	h := s.table.logSNR(to) - s.table.logSNR(from)
-	p := &exponentialStep{state: s, from: from, h: h, k: h, noisy: noisy}
+	h := s.process.logSNR(to) - s.process.logSNR(from)
+	p := &exponentialStep{state: s, from: from, h: h}
 	if noisy {
-		p.k = 2 * h
+		p.eta = s.Eta
 	}
+	p.k = h * (p.eta + 1)
 	return p
 }
 
 // level returns the level after a part of the step.
 func (p *exponentialStep) level(part float64) float64 {
-	return p.table.level(p.table.logSNR(p.from) + part*p.h)
+	return p.process.level(p.process.logSNR(p.from) + part*p.h)
 }
 
 // after returns the state after a part of the step that goes to a sum of denoised
 // pictures.
 func (p *exponentialStep) after(part float64, x []float32, denoised ...term) []float32 {
 	to := p.level(part)
-	terms := []term{{to / p.from * math.Exp(part*(p.h-p.k)), x}}
-	gain := -p.table.alpha(to) * math.Expm1(-part*p.k)
+	terms := []term{{to / p.from * math.Exp(-part*p.h*p.eta), x}}
+	gain := -p.process.alpha(to) * math.Expm1(-part*p.k)
 	for _, d := range denoised {
 		terms = append(terms, term{gain * d.c, d.v})
 	}
-	if p.noisy {
-		rest := (part - p.reached) * p.h
+	if p.eta > 0 && p.Noise > 0 {
+		rest := (part - p.reached) * p.h * p.eta
 		new := term{math.Sqrt(-math.Expm1(-2 * rest)), p.noise()}
-		if p.fresh != nil {
-			p.fresh = sum(term{math.Exp(-rest), p.fresh}, new)
+		if p.sofar != nil {
+			p.sofar = sum(term{math.Exp(-rest), p.sofar}, new)
 		} else {
-			p.fresh = sum(new)
+			p.sofar = sum(new)
 		}
 		p.reached = part
-		terms = append(terms, term{to, p.fresh})
+		terms = append(terms, term{to * p.Noise, p.sofar})
 	}
 	return sum(terms...)
 }

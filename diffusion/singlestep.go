@@ -17,7 +17,10 @@ func eulerAncestral(s *state) ([]float32, error) {
 			return d, nil
 		}
 		down, scale, up := s.ancestral(from, to)
-		return sum(term{scale, toward(x, d, from, down)}, term{up, s.noise()}), nil
+		if down == 0 {
+			return d, nil
+		}
+		return sum(term{scale, toward(x, d, from, down)}, s.fresh(up)), nil
 	})
 }
 
@@ -85,7 +88,7 @@ func dpm2Ancestral(s *state) ([]float32, error) {
 		if err != nil {
 			return nil, err
 		}
-		return sum(term{scale, next}, term{up, s.noise()}), nil
+		return sum(term{scale, next}, s.fresh(up)), nil
 	})
 }
 
@@ -112,26 +115,28 @@ func dpmpp2sAncestral(s *state) ([]float32, error) {
 			return toward(x, d, from, to), nil
 		}
 		down, scale, up := s.ancestral(from, to)
+		if down == 0 {
+			return s.renoise(d, up), nil
+		}
 		middle := s.middle(from, down)
 		d2, err := s.eval(toward(x, d, from, middle), middle)
 		if err != nil {
 			return nil, err
 		}
-		return sum(term{scale, toward(x, d2, from, down)}, term{up, s.noise()}), nil
+		return sum(term{scale, toward(x, d2, from, down)}, s.fresh(up)), nil
 	})
 }
 
 // middle returns the level between two in the logarithm of the signal-to-noise
 // ratio. From pure noise it is a level right below.
 func (s *state) middle(from, to float64) float64 {
-	if s.table.Prediction == Flow && from == 1 {
+	if s.process.Flow() && from == 1 {
 		return 0.9999
 	}
-	return s.table.level((s.table.logSNR(from) + s.table.logSNR(to)) / 2)
+	return s.process.level((s.process.logSNR(from) + s.process.logSNR(to)) / 2)
 }
 
-// dpmppSDE is the stochastic DPM-Solver++ with one intermediate step, in the
-// middle.
+// dpmppSDE is the stochastic DPM-Solver++ with one intermediate step.
 func dpmppSDE(s *state) ([]float32, error) {
 	s.finiteLogSNR()
 	return s.each(func(_ int, from, to float64, x, d []float32) ([]float32, error) {
@@ -140,26 +145,33 @@ func dpmppSDE(s *state) ([]float32, error) {
 		}
 		// step goes to a level by what was denoised, with noise of the path.
 		step := func(level float64, denoised []float32) []float32 {
-			a, b := s.table.alpha(from), s.table.alpha(level)
-			down, up := ancestral(from/a, level/b)
+			a, b := s.process.alpha(from), s.process.alpha(level)
+			down, up := ancestral(from/a, level/b, s.Eta)
 			r := down / (from / a)
-			return sum(term{b / a * r, x}, term{b * (1 - r), denoised}, term{b * up, s.path(from, level)})
+			terms := []term{{b / a * r, x}, {b * (1 - r), denoised}}
+			if s.noisy() {
+				terms = append(terms, term{b * up * s.Noise, s.path(from, level)})
+			}
+			return sum(terms...)
 		}
 		middle := s.middle32(from, to)
 		d2, err := s.eval(step(middle, d), middle)
 		if err != nil {
 			return nil, err
 		}
+		if c := 1 / (2 * s.Middle); c != 1 {
+			d2 = sum(term{1 - c, d}, term{c, d2})
+		}
 		return step(to, d2), nil
 	})
 }
 
-// middle32 returns the level in the middle of a step, rounded as PyTorch does
-// in single precision: the path of the noise resolves the sixth digit.
+// middle32 returns the level after a part of a step, rounded as PyTorch does in
+// single precision: the path of the noise resolves the sixth digit.
 func (s *state) middle32(from, to float64) float64 {
-	t, next := float32(s.table.logSNR(from)), float32(s.table.logSNR(to))
+	t, next := float32(s.process.logSNR(from)), float32(s.process.logSNR(to))
 	h := next - t
-	return float64(float32(s.table.level(float64(t + h*0.5))))
+	return float64(float32(s.process.level(float64(t + h*float32(s.Middle)))))
 }
 
 // ddpm is ancestral sampling (Ho et al. 2020, Denoising Diffusion
@@ -187,6 +199,6 @@ func lcm(s *state) ([]float32, error) {
 		if to == 0 {
 			return d, nil
 		}
-		return s.table.noised(d, s.noise(), to), nil
+		return s.process.noised(d, s.noise(), to), nil
 	})
 }

@@ -35,7 +35,7 @@ func uniPC(s *state, bh2 bool) ([]float32, error) {
 			s.progress(step, u.denoised[len(u.denoised)-1])
 		}
 	}
-	return sum(term{1 / alphaAt(levels[n]) / s.table.alpha(levels[n]) * s.table.alpha(s.last()), z}), nil
+	return sum(term{1 / alphaAt(levels[n]) / s.process.alpha(levels[n]) * s.process.alpha(s.last()), z}), nil
 }
 
 // alphaAt is the factor of the picture in the state with its variance

@@ -20,6 +20,7 @@ import (
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/esrgan"
+	"github.com/weir-run/weir/model/flux"
 	"github.com/weir-run/weir/model/llm"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
@@ -40,9 +41,11 @@ var models = []file{
 	{"../models/checkpoints/emoji.safetensors", checkpoint},
 	{"../models/upscale_models/realesr-animevideov3-x4.safetensors", upscaler},
 	{"unet_sd15", unet}, {"unet_sdxl", unet}, {"unet_sdxl_heads", unet},
-	{"vae", vae},
+	{"vae", vae}, {"vae_flux1", vae}, {"vae_flux2", vae},
 	{"clip_l", encoder("cond_stage_model.transformer.")}, {"open_clip", encoder("conditioner.embedders.1.model.")},
 	{"zimage", zImage},
+	{"flux1", fluxes}, {"flux1_fill", fluxes}, {"flux2", fluxes}, {"flux2_klein", fluxes}, {"chroma", fluxes},
+	{"clip_vision", pictures}, {"siglip", pictures},
 	{"t5", t5Encoder}, {"t5_old", t5Encoder}, {"umt5", t5Encoder},
 	{"llm_qwen3", languageModel}, {"llm_qwen25", languageModel}, {"llm_llama", languageModel}, {"llm_gemma2", languageModel}, {"llm_gemma3", languageModel},
 	{"esrgan_x1", upscaler}, {"esrgan_x2", upscaler}, {"esrgan_x4", upscaler},
@@ -87,6 +90,14 @@ func zImage(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
 	return c.Check(src), denoiser(src, c.Channels, c)
 }
 
+func fluxes(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
+	c, err := flux.Detect(src)
+	if err != nil || c == nil {
+		return nil, cmp.Or(err, errOther)
+	}
+	return c.Check(src), denoiser(src, c.Channels, c)
+}
+
 // denoiser plans a denoiser for text as it reads it.
 func denoiser(src nn.Source, channels int, c eval.Network) error {
 	return compile(src, func(s nn.Scope) {
@@ -113,6 +124,14 @@ func encoder(prefix string) func(nn.Tensors, map[string]string) (*nn.Audit, erro
 		}
 		return c.Check(src, prefix), compile(src, func(s nn.Scope) { clip.Text(s.Sub(prefix), c, 2, clip.Output{Layer: -2}) })
 	}
+}
+
+func pictures(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
+	c, err := clip.DetectVision(src, "")
+	if err != nil {
+		return nil, err
+	}
+	return c.Check(src, ""), compile(src, func(s nn.Scope) { clip.Vision(s, c, 2) })
 }
 
 func t5Encoder(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
@@ -174,7 +193,9 @@ func claims(t testing.TB, path string) (eval.Weights, map[string]string) {
 var sizes = map[string]int{
 	"token_embedding.weight": 0, "position_embedding.weight": 0, "positional_embedding": 0,
 	"text_projection.weight": 0, "text_projection": 1, "label_emb.0.0.weight": 1,
+	"img_in.weight": 1, "txt_in.weight": 1, "vector_in.in_layer.weight": 1,
 	"shared.weight": 0, "embed_tokens.weight": 0, "relative_attention_bias.weight": 1,
+	"visual_projection.weight": 0,
 }
 
 // free reports whether a tensor of another shape is a tensor of another model.
@@ -245,8 +266,8 @@ func try(t *testing.T, r *rand.Rand, m file, w eval.Weights, metadata map[string
 	_, read := audit.Reads[name]
 	_, err := m.detect(w, metadata)
 	is, there := w[name]
-	// CLIP-L has the one or not, and language models that are pruned lack the other.
-	optional := strings.HasSuffix(name, ".text_projection.weight") || name == "model.norm.weight"
+	// CLIP has projections or not, and language models that are pruned lack the last norm.
+	optional := strings.HasSuffix(name, ".text_projection.weight") || name == "visual_projection.weight" || name == "model.norm.weight"
 	harmless := !read || !there && optional || there && is.DType.IsFloat() && (nn.Holds(is.Shape, was.Shape) || !slices.Contains(is.Shape, 0) && free(name, was.Shape, is.Shape))
 	switch {
 	case harmless && err != nil && !strings.Contains(err.Error(), name):
@@ -302,7 +323,7 @@ func FuzzDetect(f *testing.F) {
 			w[name] = eval.Weight{DType: dt, Shape: x.Shape}
 		}
 		for _, detect := range []func(nn.Tensors, map[string]string) (*nn.Audit, error){
-			checkpoint, unet, zImage, vae, upscaler, encoder(""), encoder(sd.ClipLSD1), encoder(sd.ClipLSDXL), encoder(sd.ClipG), encoder(sd.ClipGConverted),
+			checkpoint, unet, zImage, fluxes, vae, upscaler, encoder(""), encoder(sd.ClipLSD1), encoder(sd.ClipLSDXL), encoder(sd.ClipG), encoder(sd.ClipGConverted),
 		} {
 			if _, err := detect(w, nil); err != nil && len(err.Error()) > 4000 {
 				t.Errorf("an error of %d bytes: %.300s", len(err.Error()), err.Error())

@@ -3,8 +3,8 @@ package node
 import (
 	"context"
 
-	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/pipeline"
+	"github.com/weir-run/weir/process"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -25,20 +25,20 @@ func registerModelSampling(reg *workflow.Registry, _ *Env) {
 			if err != nil {
 				return nil, err
 			}
-			return []any{model.WithTable(discrete(c.String("sampling"), c.Bool("zsnr")))}, nil
+			return []any{model.WithProcess(discrete(c.String("sampling"), c.Bool("zsnr")))}, nil
 		},
 	})
 }
 
-// discrete returns the noise levels of a choice of ModelSamplingDiscrete.
-func discrete(sampling string, zeroSNR bool) *diffusion.Table {
+// discrete returns the process of a choice of ModelSamplingDiscrete.
+func discrete(sampling string, zeroSNR bool) process.Process {
 	switch sampling {
 	case "v_prediction":
-		return diffusion.StableDiffusion(diffusion.Velocity, zeroSNR)
+		return process.Discrete(process.Velocity, zeroSNR)
 	case "x0":
-		return diffusion.StableDiffusion(diffusion.Original, zeroSNR)
+		return process.Discrete(process.Original, zeroSNR)
 	case "lcm":
-		return diffusion.Distilled(zeroSNR)
+		return process.Process{Prediction: process.Consistency, Levels: process.Distilled, ZeroSNR: zeroSNR}
 	}
-	return diffusion.StableDiffusion(diffusion.Epsilon, zeroSNR)
+	return process.Discrete(process.Epsilon, zeroSNR)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/weir-run/weir/diffusion"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/resample"
@@ -35,7 +36,7 @@ func registerSamplers(reg *workflow.Registry, env *Env) {
 		Outputs: workflow.Outputs(workflow.TypeLatent),
 		Prepare: prepareSampling,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			out, err := sample(ctx, env, c, diffusion.Job{Noise: diffusion.Noise{Seed: c.Seed("seed")}, Denoise: c.Float("denoise")})
+			out, err := ksample(ctx, env, c, diffusion.Noise{Seed: c.Seed("seed")}, diffusion.Schedule{Denoise: c.Float("denoise")})
 			return []any{out}, err
 		},
 	})
@@ -54,92 +55,119 @@ func registerSamplers(reg *workflow.Registry, env *Env) {
 		Outputs: workflow.Outputs(workflow.TypeLatent),
 		Prepare: prepareSampling,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			job := diffusion.Job{
-				Noise:   diffusion.Noise{Seed: c.Seed("noise_seed"), None: c.String("add_noise") == "disable"},
+			noise := diffusion.Noise{Seed: c.Seed("noise_seed"), None: c.String("add_noise") == "disable"}
+			schedule := diffusion.Schedule{
 				Denoise: 1, Start: c.Int("start_at_step"), End: c.Int("end_at_step"),
 				FullDenoise: c.String("return_with_leftover_noise") == "disable",
 			}
-			if job.End <= job.Start { // no step at all
+			if schedule.End <= schedule.Start { // no step at all
 				latent, err := Input[*Latent](c, "latent_image")
 				return []any{latent}, err
 			}
-			out, err := sample(ctx, env, c, job)
+			out, err := ksample(ctx, env, c, noise, schedule)
 			return []any{out}, err
 		},
 	})
 }
 
-// sample runs a job whose seed, noise and range of steps are set.
-func sample(ctx context.Context, env *Env, c *workflow.Call, job diffusion.Job) (*Latent, error) {
+// ksample samples what the inputs of a KSampler say, with a part of a schedule.
+func ksample(ctx context.Context, env *Env, c *workflow.Call, noise diffusion.Noise, schedule diffusion.Schedule) (*Latent, error) {
 	model, err := Input[*pipeline.Model](c, "model")
 	if err != nil {
 		return nil, err
 	}
+	s := sampling{noise: noise}
+	if s.guider, err = guidedBy(c, model, c.Float("cfg")); err != nil {
+		return nil, err
+	}
+	if s.sampler, err = diffusion.NewSampler(c.String("sampler_name")); err != nil {
+		return nil, err
+	}
+	schedule.Scheduler, schedule.Steps = c.String("scheduler"), c.Int("steps")
+	if s.sigmas, err = schedule.Sigmas(diffusion.NewProcess(model.Process()), s.sampler); err != nil {
+		return nil, err
+	}
+	out, _, err := s.run(ctx, env, c)
+	if err != nil {
+		return nil, fmt.Errorf("scheduler %s: %w", schedule.Scheduler, err)
+	}
+	return out, nil
+}
+
+// A sampling is what a node samples.
+type sampling struct {
+	noise   diffusion.Noise
+	guider  *Guider
+	sampler diffusion.Sampler
+	sigmas  diffusion.Sigmas
+}
+
+// run samples the linked latents. It returns the last state, and what it was
+// taken for without its noise in the last step.
+func (s sampling) run(ctx context.Context, env *Env, c *workflow.Call) (out, denoised *Latent, err error) {
 	in, err := Input[*Latent](c, "latent_image")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	format := model.Format()
+	format := s.guider.Model.Format()
 	if in, err = in.of(format); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := format.Check(in.Shape); err != nil {
-		return nil, fmt.Errorf("input latent_image: %w", err)
+		return nil, nil, fmt.Errorf("input latent_image: %w", err)
 	}
-	job.Table = model.Table()
-	job.Sampler, job.Scheduler = c.String("sampler_name"), c.String("scheduler")
-	job.Steps, job.CFG = c.Int("steps"), c.Float("cfg")
-	job.Latents.Shape = in.Shape
-	job.Noise.BatchIndex, job.Noise.Source = in.BatchIndex, env.Noise
-	for _, name := range []string{"positive", "negative"} {
-		texts, err := Input[Conditioning](c, name)
-		if err != nil {
-			return nil, err
-		}
-		if err := c.Need(ctx, int64(in.Batch)*texts.Size()); err != nil { // each latent is given its texts
-			return nil, err
-		}
-	}
-	if err := c.Need(ctx, job.Memory()); err != nil {
-		return nil, err
+	job := diffusion.Job{Noise: s.noise, Sampler: s.sampler, Sigmas: s.sigmas, Latents: latent.Tensor{Shape: in.Shape}}
+	if err := c.Need(ctx, s.guider.need(in)+job.Memory()+in.Bytes()); err != nil {
+		return nil, nil, err
 	}
 	in = in.filled(env.Engine.Planning())
-	// Latents that are all zero stand for nothing and stay so.
-	job.Latents = in.Tensor
-	if slices.ContainsFunc(in.Data, func(v float32) bool { return v != 0 }) {
-		job.Latents = format.In(in.Tensor)
+	if len(s.sigmas) == 0 {
+		return in, in, nil
 	}
+	job.Noise.BatchIndex, job.Noise.Source = in.BatchIndex, env.Noise
+	job.Latents = modelled(format, in)
 	if job.Mask, err = in.maskAt(ctx, in.NoiseMask); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if job.Positive, err = conditions(ctx, c, "positive", in); err != nil {
-		return nil, err
+	if job.Guider, err = s.guider.at(ctx, in); err != nil {
+		return nil, nil, err
 	}
-	if job.Negative, err = conditions(ctx, c, "negative", in); err != nil {
-		return nil, err
-	}
-	if job.Steps == 1 {
+	if len(s.sigmas) == 2 {
 		c.Finishing()
 	}
+	// of returns the latents with values in the model's scale.
+	of := func(data []float32) *Latent {
+		l := *in
+		if l.Data = nil; data != nil {
+			l.Tensor = format.Out(in.With(data))
+		}
+		return &l
+	}
+	var last []float32
 	job.Progress = func(step, steps int, denoised []float32) {
+		last = denoised
 		if step >= steps-1 {
 			c.Finishing() // with the last step
 		}
-		c.Progress(step, steps, func() any {
-			preview := *in
-			preview.Tensor = format.Out(in.With(denoised))
-			return &preview
-		})
+		c.Progress(step, steps, func() any { return of(denoised) })
 	}
-	samples, err := model.Sample(ctx, job)
+	samples, err := diffusion.Sample(ctx, job)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := *in
-	if out.Data = nil; samples != nil {
-		out.Tensor = format.Out(in.With(samples))
+	if out = of(samples); samples == nil || last == nil {
+		return out, out, nil
 	}
-	return &out, nil
+	return out, of(last), nil
+}
+
+// modelled returns latents as a model has them. Those that are all zero stand for
+// nothing and stay so.
+func modelled(format latent.Format, l *Latent) latent.Tensor {
+	if !slices.ContainsFunc(l.Data, func(v float32) bool { return v != 0 }) {
+		return l.Tensor
+	}
+	return format.In(l.Tensor)
 }
 
 // prepareSampling has the first weights of the denoiser brought in. Its extents
@@ -162,38 +190,13 @@ func prepareSampling(_ context.Context, c *workflow.Call) {
 	model.Prefetch(shape, tokens)
 }
 
-// conditions returns a linked conditioning as it is sampled.
-func conditions(ctx context.Context, c *workflow.Call, name string, l *Latent) ([]diffusion.Cond, error) {
-	in, err := Input[Conditioning](c, name)
-	if err != nil {
-		return nil, err
-	}
-	// SDXL is told the size of the picture.
-	height, width := float32(l.Height*l.stride().Height), float32(l.Width*l.stride().Width)
-	var out []diffusion.Cond
-	for _, cond := range in {
-		mask, err := l.maskAt(ctx, cond.Mask)
-		if err != nil {
-			return nil, fmt.Errorf("input %s: %w", name, err)
-		}
-		out = append(out, diffusion.Cond{
-			Payload: &pipeline.Cond{
-				Embed: cond.Embed, Tokens: cond.Tokens, Width: cond.Width, Pooled: cond.Pooled,
-				Sizes: [6]float32{height, width, 0, 0, height, width},
-			},
-			Strength: float32(cond.Strength), Mask: mask, Start: cond.Start, End: cond.End,
-		})
-	}
-	return out, nil
-}
-
 // maskAt returns a mask at the size of the latents, [batch, time, height,
 // width]: masks are repeated for latents and frames that have none of their own.
 func (l *Latent) maskAt(ctx context.Context, m *media.Mask) ([]float32, error) {
 	if m == nil || m.Planned() || l.planned() {
 		return nil, nil
 	}
-	small, err := m.Resize(ctx, l.Height, l.Width, resample.Bilinear)
+	small, err := m.Resize(ctx, l.Height, l.Width, resample.Bilinear, false)
 	if err != nil {
 		return nil, err
 	}

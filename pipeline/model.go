@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model/lora"
 	"github.com/weir-run/weir/model/nn"
@@ -17,9 +16,9 @@ import (
 // concurrent use.
 type Model struct {
 	part
-	config *sd.Checkpoint
-	base   lora.Base        // the checkpoint that the model came with
-	table  *diffusion.Table // in place of what the checkpoint says, or nil
+	config   *sd.Checkpoint
+	base     lora.Base // the checkpoint that the model came with
+	sampling sampling
 }
 
 // Checkpoint returns what the model's checkpoint was recognised as.
@@ -137,63 +136,6 @@ func (m *Model) network(n int, shape latent.Shape, tokens int) (string, build) {
 	return fmt.Sprint("unet ", n, shape.Height, shape.Width, tokens), func(s nn.Scope) {
 		sd.UNet(s.Sub(sd.UNetPrefix), m.config.UNet, n, shape.Height, shape.Width, tokens)
 	}
-}
-
-// Sample runs a job whose payloads are *Cond. An engine that plans evaluates the
-// denoiser as often, with one value in place of the latents, and returns none.
-func (m *Model) Sample(ctx context.Context, job diffusion.Job) ([]float32, error) {
-	n := network{m, job.Latents.Shape}
-	if !m.engine.Planning() {
-		return diffusion.Sample(ctx, n, job)
-	}
-	job.Latents, job.Mask, job.Noise = latent.New(latent.Picture(1, 1, 1, 1)), nil, diffusion.Noise{}
-	job.Positive, job.Negative = unmasked(job.Positive), unmasked(job.Negative)
-	_, err := diffusion.Sample(ctx, n, job)
-	return nil, err
-}
-
-// unmasked returns conditions that apply everywhere.
-func unmasked(conds []diffusion.Cond) []diffusion.Cond {
-	conds = slices.Clone(conds)
-	for i := range conds {
-		conds[i].Mask = nil
-	}
-	return conds
-}
-
-// A network is a model as package diffusion samples it, for latents of a shape.
-type network struct {
-	*Model
-	shape latent.Shape
-}
-
-func (n network) Predict(ctx context.Context, x latent.Tensor, t float32, payloads []any) ([][]float32, error) {
-	conds := make([]*Cond, len(payloads))
-	for i, p := range payloads {
-		conds[i] = p.(*Cond)
-	}
-	x.Shape = n.shape // in planning, x is one value in place of the latents
-	return n.Model.Predict(ctx, x, t, conds)
-}
-
-// WithTable returns the model as one that was trained with other noise levels, or
-// predicts something else, than its file says.
-func (m *Model) WithTable(t *diffusion.Table) *Model {
-	with := *m
-	with.table = t
-	return &with
-}
-
-// Table returns the noise levels that the model was trained with.
-func (m *Model) Table() *diffusion.Table {
-	if m.table != nil {
-		return m.table
-	}
-	p := diffusion.Epsilon
-	if m.config.VPrediction {
-		p = diffusion.Velocity
-	}
-	return diffusion.StableDiffusion(p, m.config.ZeroSNR)
 }
 
 // Format returns the latents that the model works on.

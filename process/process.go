@@ -12,6 +12,9 @@ const (
 	Flow                          // noise - x0, of the state (1-sigma)·x0 + sigma·noise (Lipman et al. 2023)
 	Original                      // x0 itself
 	Consistency                   // the noise, of which latent consistency models make x0 (Luo et al. 2023)
+	// Preconditioned is F of Karras et al. (2022, equation 7), with pictures of a
+	// deviation of 0.5.
+	Preconditioned
 )
 
 // Levels says which noise levels there are.
@@ -30,6 +33,12 @@ const (
 	// ShiftedExp are 10000 of a flow, e^mu/(e^mu + 1/u - 1) for u = k/10000: the
 	// same curve with s = e^mu.
 	ShiftedExp
+	// ContinuousLog are all between Min and Max. The network is told log(sigma)/4
+	// (Karras et al. 2022).
+	ContinuousLog
+	// ContinuousArc are all between Min and Max. The network is told the arc tangent
+	// of sigma in right angles.
+	ContinuousArc
 )
 
 // A Process is the noise of a network's training. The zero value is Stable
@@ -44,6 +53,8 @@ type Process struct {
 	Shift float64
 	// Multiplier is what a flow's level is multiplied by for the network; 0 is 1.
 	Multiplier float64
+	// Min and Max are the ends of continuous levels.
+	Min, Max float64
 }
 
 // Discrete returns a process of Stable Diffusion's noise levels.

@@ -7,8 +7,7 @@ import (
 
 // lanczos resizes as Pillow does with Image.Resampling.LANCZOS: values become
 // 8-bit, each pass sums products with fixed-point weights, and the result of
-// each pass is 8-bit again. When shrinking, the kernel widens to cover all of
-// the old values.
+// each pass is 8-bit again.
 func lanczos(ctx context.Context, data []float32, channels, height, width, newHeight, newWidth int) ([]float32, error) {
 	vertical, horizontal := lanczosTaps(height, newHeight), lanczosTaps(width, newWidth)
 	out := make([]float32, channels*newHeight*newWidth)
@@ -93,24 +92,16 @@ func lanczosTaps(in, out int) []fixedTap {
 		}
 		return taps
 	}
-	scale := float64(in) / float64(out)
-	stretch := max(scale, 1)
 	const lobes = 3
-	for i := range taps {
-		center := (float64(i) + 0.5) * scale
-		start := max(int(center-lobes*stretch+0.5), 0)
-		end := min(int(center+lobes*stretch+0.5), in)
-		weights, sum := make([]float64, end-start), 0.0
-		for k := range weights {
-			x := (float64(start+k) - center + 0.5) / stretch
-			if math.Abs(x) < lobes {
-				weights[k] = sinc(x) * sinc(x/lobes)
-			}
-			sum += weights[k]
+	for i, w := range windows(in, out, lobes, func(x float64) float64 {
+		if math.Abs(x) >= lobes {
+			return 0
 		}
-		taps[i] = fixedTap{start, make([]int32, len(weights))}
-		for k, w := range weights {
-			taps[i].weights[k] = int32(math.Round(w / sum * (1 << fixedBits)))
+		return sinc(x) * sinc(x/lobes)
+	}) {
+		taps[i] = fixedTap{w.start, make([]int32, len(w.weights))}
+		for k, weight := range w.weights {
+			taps[i].weights[k] = int32(math.Round(weight * (1 << fixedBits)))
 		}
 	}
 	return taps

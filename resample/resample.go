@@ -1,7 +1,7 @@
 // Package resample changes the size of planes of numbers, such as the channels
 // of an image or of a latent. The methods are those of PyTorch's
-// torch.nn.functional.interpolate with align_corners=False and without
-// antialiasing, Lanczos as Pillow does it, and the spherical interpolation of
+// torch.nn.functional.interpolate with align_corners=False, bicubic with and
+// without antialiasing, Lanczos as Pillow does it, and the spherical interpolation of
 // latents that ComfyUI calls bislerp.
 package resample
 
@@ -24,6 +24,7 @@ const (
 	Bicubic  Method = "bicubic"
 	Lanczos  Method = "lanczos" // of 8-bit values in 0 to 1
 	Bislerp  Method = "bislerp" // of vectors along the channels
+	Smooth   Method = "bicubic-antialias"
 )
 
 // MaxValues bounds the numbers of one result: 16 GiB of float32.
@@ -44,9 +45,9 @@ func Resize(ctx context.Context, data []float32, channels, height, width, newHei
 	if method == Lanczos {
 		return lanczos(ctx, data, channels, height, width, newHeight, newWidth)
 	}
-	taps, ok := map[Method]func(in, out int) taps{Nearest: nearest, Bilinear: bilinear, Area: area, Bicubic: bicubic}[method]
+	taps, ok := map[Method]func(in, out int) taps{Nearest: nearest, Bilinear: bilinear, Area: area, Bicubic: bicubic, Smooth: smooth}[method]
 	if !ok {
-		methods := []string{string(Nearest), string(Bilinear), string(Area), string(Bicubic), string(Lanczos), string(Bislerp)}
+		methods := []string{string(Nearest), string(Bilinear), string(Area), string(Bicubic), string(Lanczos), string(Bislerp), string(Smooth)}
 		return nil, fmt.Errorf("unknown method %q; there are: %s", method, strings.Join(methods, ", "))
 	}
 	vertical, horizontal := taps(height, newHeight), taps(width, newWidth)

@@ -28,7 +28,7 @@ type Merger interface {
 
 // A Merged weight is computed when it is read.
 type Merged interface {
-	pager.Source
+	pager.Computed
 	// Bytes is the size of the weight, which may have another dtype than its
 	// tensor.
 	Bytes() int64
@@ -158,3 +158,6 @@ type made struct{ ref weights.Ref }
 func (m made) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return m.ref.ReadAt(ctx, p, off)
 }
+
+// Scratch returns what making the bytes takes beside them.
+func (m made) Scratch() int64 { return m.ref.Scratch(1) }

@@ -30,6 +30,16 @@ func (m *rowMaker) files() []*File {
 	return files
 }
 
+// scratch counts the values and scales of a band, which are read before rows are
+// made of them, and their numbers in float32 where they are made of those.
+func (m *rowMaker) scratch() int64 {
+	n := int64(m.rowBytes)
+	for _, r := range m.from {
+		n += 5 * band * (r.Length/int64(r.Shape[0]) + tileColumns)
+	}
+	return n
+}
+
 func (m *rowMaker) readAt(ctx context.Context, p []byte, off int64) error {
 	for len(p) > 0 {
 		row, within := int(off/int64(m.rowBytes)), int(off%int64(m.rowBytes))

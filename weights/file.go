@@ -65,13 +65,16 @@ func (r Ref) ReadAt(ctx context.Context, p []byte, off int64) error {
 // ReadF32 reads the whole tensor in float32: what its elements stand for, if it
 // is quantized.
 func (r Ref) ReadF32(ctx context.Context) ([]float32, error) {
-	rows := 1
-	if len(r.Shape) > 0 {
-		rows = r.Shape[0]
+	raw := make([]byte, r.Length)
+	if err := r.ReadAt(ctx, raw, 0); err != nil {
+		return nil, err
 	}
-	all := Rows{stored: []float32{}}
-	err := all.Read(ctx, r, 0, rows)
-	return all.Values, err
+	f := make([]float32, r.Elements())
+	dtype.ToF32(f, raw, r.DType)
+	if r.Quant == nil {
+		return f, nil
+	}
+	return f, r.Decode(ctx, f, 0, r.Shape[0])
 }
 
 // Bytes returns the tensor's bytes in the mapped file, under the conditions of [File.Map].

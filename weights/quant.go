@@ -3,7 +3,6 @@ package weights
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/weir-run/weir/dtype"
@@ -62,6 +61,8 @@ type blockMaker interface {
 	readAt(ctx context.Context, p []byte, off int64) error
 	// files are those that it reads.
 	files() []*File
+	// scratch bounds the bytes that readAt takes beside those it fills.
+	scratch() int64
 }
 
 // Mapped reports whether the tensor's bytes lie in its file one after the other,
@@ -77,83 +78,69 @@ func (r Ref) Files() []*File {
 	return r.Quant.blocks.files()
 }
 
-// Rows are rows of a tensor in float32. Its memory is used again by the next
-// read. The zero value is ready to use.
-type Rows struct {
-	// Values are the rows one after the other, until the next read.
-	Values []float32
-
-	raw    []byte    // the stored blocks that have the rows
-	stored []float32 // their elements
-	factor []float32 // of rows or columns
-}
-
-// Read reads n rows of a tensor from one on: elements of all dimensions but the
-// first. What is quantized becomes what it stands for.
-func (b *Rows) Read(ctx context.Context, r Ref, from, n int) error {
-	columns := 1
-	for _, d := range r.Shape[min(1, len(r.Shape)):] {
-		columns *= d
-	}
-	elems, bytes := r.DType.Block()
-	first, end := from*columns, (from+n)*columns
-	skip := first % elems
-	blocks := (end - first + skip + elems - 1) / elems
-	b.raw = slices.Grow(b.raw[:0], blocks*bytes)[:blocks*bytes]
-	if err := r.ReadAt(ctx, b.raw, int64(first/elems)*int64(bytes)); err != nil {
-		return err
-	}
-	b.stored = slices.Grow(b.stored[:0], blocks*elems)[:blocks*elems]
-	dtype.ToF32(b.stored, b.raw, r.DType)
-	b.Values = b.stored[skip : skip+end-first]
-	if r.Quant == nil {
+// Decode turns n rows of the tensor from one on, whose elements are converted to
+// float32, into what they stand for: nothing changes if it is not quantized.
+func (r Ref) Decode(ctx context.Context, values []float32, from, n int) error {
+	q := r.Quant
+	if q == nil || n == 0 {
 		return nil
 	}
-	return b.decode(ctx, r.Quant, from, n, columns)
-}
-
-// decode turns stored numbers into what they stand for.
-func (b *Rows) decode(ctx context.Context, q *Quant, from, n, columns int) error {
+	columns := len(values) / n
 	if q.Scale != nil {
-		if err := b.read(ctx, *q.Scale, from, n); err != nil {
+		by, err := q.Scale.factors(ctx, from, n)
+		if err != nil {
 			return err
 		}
 		for i := range n {
-			by := b.factor[min(i, len(b.factor)-1)]
-			for j := range b.Values[i*columns:][:columns] {
-				b.Values[i*columns+j] *= by
+			scale, row := by[min(i, len(by)-1)], values[i*columns:][:columns]
+			for j := range row {
+				row[j] *= scale
 			}
 		}
 	}
 	if q.Rotation > 0 {
-		hadamard.Rotate(b.Values, q.Rotation)
+		hadamard.Rotate(values, q.Rotation)
 	}
 	if q.Smooth != nil {
-		if err := b.read(ctx, *q.Smooth, 0, columns); err != nil {
+		by, err := q.Smooth.factors(ctx, 0, columns)
+		if err != nil {
 			return err
 		}
 		for i := range n {
-			for j, by := range b.factor {
-				b.Values[i*columns+j] *= by
+			row := values[i*columns:][:columns]
+			for j, smooth := range by {
+				row[j] *= smooth
 			}
 		}
 	}
 	return nil
 }
 
-// read reads n factors from one on, or the only one.
-func (b *Rows) read(ctx context.Context, r Ref, from, n int) error {
+// factors reads n numbers from one on, or the only one.
+func (r Ref) factors(ctx context.Context, from, n int) ([]float32, error) {
 	if r.Elements() == 1 {
 		from, n = 0, 1
 	}
 	size := r.DType.Size()
-	raw := make([]byte, n*size)
+	raw, by := make([]byte, n*size), make([]float32, n)
 	if err := r.ReadAt(ctx, raw, int64(from*size)); err != nil {
-		return err
+		return nil, err
 	}
-	b.factor = slices.Grow(b.factor[:0], n)[:n]
-	dtype.ToF32(b.factor, raw, r.DType)
-	return nil
+	dtype.ToF32(by, raw, r.DType)
+	return by, nil
+}
+
+// Scratch bounds the bytes that ReadAt and Decode take for so many rows, beside
+// those that they fill.
+func (r Ref) Scratch(rows int) int64 {
+	if r.Quant == nil {
+		return 0
+	}
+	n := int64(8 * (rows + r.Shape[len(r.Shape)-1]))
+	if !r.Mapped() {
+		n += r.Quant.blocks.scratch()
+	}
+	return n
 }
 
 // readBlocks reads bytes that are made of several tensors.

@@ -82,16 +82,18 @@ func TestUnpacked(t *testing.T) {
 		columns := weight.Shape[1]
 		from := random.IntN(weight.Shape[0])
 		n := 1 + random.IntN(weight.Shape[0]-from)
-		var rows Rows
-		if err := rows.Read(t.Context(), weight, from, n); err != nil {
-			t.Fatal(err)
-		}
-		if !slices.Equal(rows.Values, got[from*columns:(from+n)*columns]) {
-			t.Errorf("%s: rows %d to %d are not those of the whole", layer, from, from+n)
-		}
 		whole := make([]byte, weight.Length)
 		if err := weight.ReadAt(t.Context(), whole, 0); err != nil {
 			t.Fatal(err)
+		}
+		stored := make([]float32, len(got))
+		dtype.ToF32(stored, whole, weight.DType)
+		rows := stored[from*columns : (from+n)*columns]
+		if err := weight.Decode(t.Context(), rows, from, n); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(rows, got[from*columns:(from+n)*columns]) {
+			t.Errorf("%s: rows %d to %d are not those of the whole", layer, from, from+n)
 		}
 		begin := random.IntN(len(whole))
 		part := make([]byte, random.IntN(len(whole)-begin))

@@ -1,6 +1,6 @@
 // Package clip builds the text encoders of Stable Diffusion: CLIP ViT-L as
 // OpenAI and transformers name its weights, and OpenCLIP's larger ones under
-// their own names.
+// their own names. It builds their encoders of pictures too, and SigLIP's.
 package clip
 
 import (
@@ -166,16 +166,27 @@ func encode(s nn.Scope, c Config, batch int, o Output, words ir.Value) {
 // eps is the epsilon of every layer norm.
 const eps = 1e-5
 
-// layer is a pre-norm transformer block with causal attention.
+// layer is a layer of the text encoder.
 func layer(s nn.Scope, c Config, n layerNames, x ir.Value) ir.Value {
+	return block{c.Width, c.Heads, 4 * c.Width, c.Activation, true}.build(s, n, x)
+}
+
+// A block is a pre-norm transformer block, whose attention is causal in texts.
+type block struct {
+	width, heads, inner int
+	activation          ir.Func
+	causal              bool
+}
+
+func (b block) build(s nn.Scope, n layerNames, x ir.Value) ir.Value {
 	g := s.Graph()
 	h := s.LayerNorm(n.norm1, x, eps)
-	q, k, v := queryKeyValue(s, n, h, c.Width)
-	h = g.Attention(q, k, v, ir.AttentionOptions{Heads: c.Heads, Causal: true})
-	x = g.Add(x, s.Linear(n.out, h, c.Width))
+	q, k, v := queryKeyValue(s, n, h, b.width)
+	h = g.Attention(q, k, v, ir.AttentionOptions{Heads: b.heads, Causal: b.causal})
+	x = g.Add(x, s.Linear(n.out, h, b.width))
 	h = s.LayerNorm(n.norm2, x, eps)
-	h = g.Unary(c.Activation, s.Linear(n.up, h, 4*c.Width))
-	return g.Add(x, s.Linear(n.down, h, c.Width))
+	h = g.Unary(b.activation, s.Linear(n.up, h, b.inner))
+	return g.Add(x, s.Linear(n.down, h, b.width))
 }
 
 func queryKeyValue(s nn.Scope, n layerNames, x ir.Value, width int) (q, k, v ir.Value) {

@@ -40,13 +40,14 @@ func transformersNames(model string) names {
 		finalNorm:  model + "final_layer_norm",
 		projection: "text_projection.weight",
 		layers:     model + "encoder.layers.",
-		layer: func(i int) layerNames {
-			l := fmt.Sprintf("%sencoder.layers.%d.", model, i)
-			return layerNames{
-				norm1: l + "layer_norm1", q: l + "self_attn.q_proj", k: l + "self_attn.k_proj", v: l + "self_attn.v_proj", out: l + "self_attn.out_proj",
-				norm2: l + "layer_norm2", up: l + "mlp.fc1", down: l + "mlp.fc2",
-			}
-		},
+		layer:      func(i int) layerNames { return transformersLayer(fmt.Sprintf("%sencoder.layers.%d.", model, i)) },
+	}
+}
+
+func transformersLayer(l string) layerNames {
+	return layerNames{
+		norm1: l + "layer_norm1", q: l + "self_attn.q_proj", k: l + "self_attn.k_proj", v: l + "self_attn.v_proj", out: l + "self_attn.out_proj",
+		norm2: l + "layer_norm2", up: l + "mlp.fc1", down: l + "mlp.fc2",
 	}
 }
 
@@ -58,13 +59,14 @@ var openCLIPNames = names{
 	projection: "text_projection",
 	transposed: true,
 	layers:     "transformer.resblocks.",
-	layer: func(i int) layerNames {
-		l := fmt.Sprintf("transformer.resblocks.%d.", i)
-		return layerNames{
-			norm1: l + "ln_1", inProj: l + "attn.in_proj", out: l + "attn.out_proj",
-			norm2: l + "ln_2", up: l + "mlp.c_fc", down: l + "mlp.c_proj",
-		}
-	},
+	layer:      func(i int) layerNames { return openCLIPLayer(fmt.Sprintf("transformer.resblocks.%d.", i)) },
+}
+
+func openCLIPLayer(l string) layerNames {
+	return layerNames{
+		norm1: l + "ln_1", inProj: l + "attn.in_proj", out: l + "attn.out_proj",
+		norm2: l + "ln_2", up: l + "mlp.c_fc", down: l + "mlp.c_proj",
+	}
 }
 
 // A Matrix is a weight of a layer, or some of its rows, with the name that

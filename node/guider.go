@@ -1,0 +1,96 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/weir-run/weir/diffusion"
+	"github.com/weir-run/weir/pipeline"
+	"github.com/weir-run/weir/workflow"
+)
+
+// A Guider is a GUIDER: a model and what it is told.
+type Guider struct {
+	Model *pipeline.Model
+	// Prompts are what the model is told, by names for errors.
+	Prompts []Prompt
+	// By returns what guides the model by the prompts, in their order.
+	By func(m diffusion.Model, prompts [][]diffusion.Cond) diffusion.Guider
+}
+
+// A Prompt is a conditioning by the name of its input.
+type Prompt struct {
+	Name string
+	Conditioning
+}
+
+// Size returns the bytes of memory that the prompts hold.
+func (g *Guider) Size() (n int64) {
+	for _, p := range g.Prompts {
+		n += p.Size()
+	}
+	return n
+}
+
+// guidedBy returns a model that is guided by the linked conditionings positive
+// and negative.
+func guidedBy(c *workflow.Call, model *pipeline.Model, scale float64) (*Guider, error) {
+	prompts, err := promptsOf(c, "positive", "negative")
+	if err != nil {
+		return nil, err
+	}
+	return &Guider{Model: model, Prompts: prompts, By: func(m diffusion.Model, p [][]diffusion.Cond) diffusion.Guider {
+		return &diffusion.CFG{Model: m, Positive: p[0], Negative: p[1], Scale: scale}
+	}}, nil
+}
+
+// promptsOf returns linked conditionings.
+func promptsOf(c *workflow.Call, names ...string) ([]Prompt, error) {
+	var out []Prompt
+	for _, name := range names {
+		texts, err := Input[Conditioning](c, name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Prompt{name, texts})
+	}
+	return out, nil
+}
+
+// need returns the bytes that the prompts take for latents: each latent is given
+// its texts.
+func (g *Guider) need(l *Latent) int64 { return int64(l.Batch) * g.Size() }
+
+// at returns the guider for latents.
+func (g *Guider) at(ctx context.Context, l *Latent) (diffusion.Guider, error) {
+	var prompts [][]diffusion.Cond
+	for _, p := range g.Prompts {
+		conds, err := p.at(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		prompts = append(prompts, conds)
+	}
+	return g.By(g.Model.Sampling(), prompts), nil
+}
+
+// at returns the conditioning for latents.
+func (p Prompt) at(ctx context.Context, l *Latent) ([]diffusion.Cond, error) {
+	// SDXL is told the size of the picture.
+	height, width := float32(l.Height*l.stride().Height), float32(l.Width*l.stride().Width)
+	var out []diffusion.Cond
+	for _, cond := range p.Conditioning {
+		mask, err := l.maskAt(ctx, cond.Mask)
+		if err != nil {
+			return nil, fmt.Errorf("input %s: %w", p.Name, err)
+		}
+		out = append(out, diffusion.Cond{
+			Payload: &pipeline.Cond{
+				Embed: cond.Embed, Tokens: cond.Tokens, Width: cond.Width, Pooled: cond.Pooled,
+				Sizes: [6]float32{height, width, 0, 0, height, width},
+			},
+			Strength: float32(cond.Strength), Mask: mask, Start: cond.Start, End: cond.End,
+		})
+	}
+	return out, nil
+}
