@@ -16,6 +16,7 @@ import (
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/run"
 	"github.com/weir-run/weir/weights"
@@ -224,7 +225,7 @@ func TestMergedEqualsMergedByHand(t *testing.T) {
 	wantNoise := predict(t, byHand, small, wantText)[0]
 	without := predict(t, open(t, e, emoji), small, wantText)[0]
 
-	var text *Cond
+	var text *model.Cond
 	var noise []float32
 	for _, o := range []Options{{}, {VRAM: 8 << 20}, {RAM: 8 << 20}} {
 		e := newEngine(t, o)
@@ -331,7 +332,7 @@ func TestMemoryOfMerging(t *testing.T) {
 		e := newEngine(t, o)
 		e.maxExtent, e.mergeRoom = 1<<20, 1<<20
 		c := apply(t, e, open(t, e, emoji), paths["forms"], 0.7)
-		key, b := c.Model.network(1, small, 77)
+		key, b := c.Model.network(1, model.Shape{Shape: small, Tokens: 77})
 		m, release, err := c.Model.bound(key, b, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -392,7 +393,7 @@ func TestMergedFailures(t *testing.T) {
 	// is merged is resident, and does something after the second operation.
 	after := func(strength float64, do func(cancel func())) error {
 		m := apply(t, e, base, path, strength).Model
-		key, b := m.network(1, small, text.Tokens)
+		key, b := m.network(1, model.Shape{Shape: small, Tokens: text.Tokens})
 		bound, release, err := m.bound(key, b, 0)
 		if err != nil {
 			t.Fatal(err)

@@ -59,12 +59,13 @@ var ggmlTypes = map[uint32]dtype.DType{
 	24: dtype.I8, 25: dtype.I16, 26: dtype.I32, 27: dtype.I64,
 	2: dtype.Q4_0, 3: dtype.Q4_1, 6: dtype.Q5_0, 7: dtype.Q5_1, 8: dtype.Q8_0,
 	10: dtype.Q2_K, 11: dtype.Q3_K, 12: dtype.Q4_K, 13: dtype.Q5_K, 14: dtype.Q6_K,
+	19: dtype.IQ1_S, 29: dtype.IQ1_M, 16: dtype.IQ2_XXS, 17: dtype.IQ2_XS, 22: dtype.IQ2_S, 18: dtype.IQ3_XXS, 21: dtype.IQ3_S,
+	20: dtype.IQ4_NL, 23: dtype.IQ4_XS, 34: dtype.TQ1_0, 35: dtype.TQ2_0, 39: dtype.MXFP4,
 }
 
 // otherTypes are the names of those that Weir does not read.
 var otherTypes = map[uint32]string{
-	9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S",
-	22: "IQ2_S", 23: "IQ4_XS", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
+	9: "Q8_1", 15: "Q8_K", 40: "NVFP4",
 }
 
 // isGGUF reports whether a file begins as GGUF does.
@@ -342,7 +343,7 @@ func (g *ggufReader) describe(name string) (Ref, error) {
 	}
 	dt, ok := ggmlTypes[kind]
 	if other := otherTypes[kind]; !ok && other != "" {
-		return Ref{}, fmt.Errorf("it is quantized as %s, which is not supported; use a file with Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 or Q2_K to Q6_K", other)
+		return Ref{}, fmt.Errorf("it is quantized as %s, which is not supported; use a file with another type, such as Q8_0 or Q4_K", other)
 	} else if !ok {
 		return Ref{}, fmt.Errorf("it has the unknown type %d", kind)
 	}

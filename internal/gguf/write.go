@@ -26,6 +26,8 @@ const Alignment = 32
 var ids = map[dtype.DType]uint32{
 	dtype.F32: 0, dtype.F16: 1, dtype.Q4_0: 2, dtype.Q4_1: 3, dtype.Q5_0: 6, dtype.Q5_1: 7, dtype.Q8_0: 8,
 	dtype.Q2_K: 10, dtype.Q3_K: 11, dtype.Q4_K: 12, dtype.Q5_K: 13, dtype.Q6_K: 14,
+	dtype.IQ2_XXS: 16, dtype.IQ2_XS: 17, dtype.IQ3_XXS: 18, dtype.IQ1_S: 19, dtype.IQ4_NL: 20, dtype.IQ3_S: 21, dtype.IQ2_S: 22,
+	dtype.IQ4_XS: 23, dtype.IQ1_M: 29, dtype.TQ1_0: 34, dtype.TQ2_0: 35, dtype.MXFP4: 39,
 	dtype.I8: 24, dtype.I16: 25, dtype.I32: 26, dtype.I64: 27, dtype.F64: 28, dtype.BF16: 30,
 }
 

@@ -2,13 +2,33 @@ package flux
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/dit"
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/process"
 )
+
+// Family is FLUX.1, FLUX.2 and Chroma.
+var Family = model.Family{
+	Name: "FLUX and Chroma",
+	Names: model.Names{
+		What:  "denoiser of FLUX",
+		Marks: []string{"double_blocks."},
+		Modules: []string{"img_in", "txt_in", "time_in", "vector_in", "guidance_in", "double_blocks", "single_blocks", "final_layer",
+			"double_stream_modulation_img", "double_stream_modulation_txt", "single_stream_modulation", "distilled_guidance_layer",
+			"nerf_blocks", "txt_norm", "controlnet_blocks", "controlnet_x_embedder", "pos_embed_input"},
+	},
+	Match: func(src nn.Tensors, _ map[string]string) (model.Config, error) {
+		c, err := Detect(src)
+		if c == nil || err != nil {
+			return nil, err
+		}
+		return c, nil
+	},
+}
 
 // A Kind is one of the architectures.
 type Kind string
@@ -96,35 +116,37 @@ func (c *Config) Family() string {
 // Describe returns the sizes of the denoiser.
 func (c *Config) Describe() string {
 	return fmt.Sprintf("flow, transformer of %d double and %d single blocks of %d features, text of %d features, latents of %d channels at 1/%d",
-		c.Double, c.Single, c.Width, c.Context, c.Channels, c.Latent().Stride[1])
+		c.Double, c.Single, c.Width, c.Context, c.Channels, c.Latent().Stride.Height)
 }
 
 // Doubts returns nothing: no metadata are read.
 func (c *Config) Doubts() []string { return nil }
 
 // Latent returns the format of the latents.
-func (c *Config) Latent() model.Format {
+func (c *Config) Latent() latent.Format {
 	if c.Kind == Flux2 { // the autoencoder normalizes them
-		return model.Format{Channels: c.Channels, Stride: [3]int{1, 16, 16}, Scale: 1}
+		f := latent.Flux2
+		f.Channels = c.Channels
+		return f
 	}
 	return dit.Flux16(c.Channels)
 }
 
 // Process returns the noise that the denoiser is sampled with, as ComfyUI does
 // unless a node says otherwise: FLUX.1 at the shift of 1024×1024 pixels.
-func (c *Config) Process() model.Process {
+func (c *Config) Process() process.Process {
 	switch {
 	case c.Kind == Flux2:
-		return model.Process{Flow: true, Shift: math.Exp(2.02), Multiplier: 1, Levels: 10000}
+		return process.RectifiedExp(2.02)
 	case c.Kind == Flux1 && !c.Guidance:
-		return model.Process{Flow: true, Shift: 1, Multiplier: 1, Levels: 1000}
+		return process.Rectified(1, 1)
 	}
-	return model.Process{Flow: true, Shift: math.Exp(1.15), Multiplier: 1, Levels: 10000}
+	return process.RectifiedExp(1.15)
 }
 
 // Shape checks what a conditioning has.
-func (c *Config) Shape(x model.LatentShape, cond *model.Cond) (model.Shape, error) {
-	in := model.Shape{Batch: 1, Channels: x[0], Time: x[1], Height: x[2], Width: x[3], Tokens: cond.Tokens}
+func (c *Config) Shape(x latent.Shape, cond *model.Cond) (model.Shape, error) {
+	in := model.Shape{Shape: x, Tokens: cond.Tokens}
 	if cond.Width != c.Context {
 		return in, fault.New(fault.Workflow, "%s reads text of %d features, and the prompt was encoded with %d: load the text encoders that belong to it", c.Family(), c.Context, cond.Width)
 	}
@@ -141,13 +163,13 @@ func (c *Config) Shape(x model.LatentShape, cond *model.Cond) (model.Shape, erro
 }
 
 // beside checks the latents that stand beside the noisy ones.
-func (c *Config) beside(x model.LatentShape, cond *model.Cond) error {
+func (c *Config) beside(x latent.Shape, cond *model.Cond) error {
 	n := 0
 	for _, l := range cond.Latents[model.Concat] {
-		if c.In > c.Channels && (l.Shape[2] != x[2] || l.Shape[3] != x[3]) {
-			return fault.New(fault.Workflow, "%s reads latents of %d×%d beside those of %d×%d that are sampled: make both of one picture", c.Family(), l.Shape[2], l.Shape[3], x[2], x[3])
+		if c.In > c.Channels && (l.Height != x.Height || l.Width != x.Width) {
+			return fault.New(fault.Workflow, "%s reads latents of %d×%d beside those of %d×%d that are sampled: make both of one picture", c.Family(), l.Width, l.Height, x.Width, x.Height)
 		}
-		n += l.Shape[0]
+		n += l.Channels
 	}
 	if c.In > c.Channels && n > 0 && n != c.In-c.Channels {
 		return fault.New(fault.Workflow, "%s reads %d channels beside the latents, and the conditioning has %d: FLUX.1 Fill needs InpaintModelConditioning, Canny and Depth InstructPixToPixConditioning", c.Family(), c.In-c.Channels, n)
@@ -188,7 +210,7 @@ func (c *Config) Inputs(in model.Shape) []model.Input {
 		all = append(all, model.Input{Name: "concat", Of: func(cond *model.Cond) []float32 { return c.concat(in, cond) }})
 	}
 	for i := range in.References {
-		all = append(all, model.Input{Name: referenceName(i), Of: func(c *model.Cond) []float32 { return c.Latents[model.References][i].Pix }})
+		all = append(all, model.Input{Name: referenceName(i), Of: func(c *model.Cond) []float32 { return c.Latents[model.References][i].Data }})
 	}
 	return all
 }
@@ -207,7 +229,7 @@ func (c *Config) concat(in model.Shape, cond *model.Cond) []float32 {
 	n := in.Height * in.Width
 	all := make([]float32, 0, (c.In-c.Channels)*n)
 	for _, l := range cond.Latents[model.Concat] {
-		all = append(all, l.Pix...)
+		all = append(all, l.Data...)
 	}
 	if len(all) > 0 {
 		return all
@@ -216,7 +238,7 @@ func (c *Config) concat(in model.Shape, cond *model.Cond) []float32 {
 	for channel := range c.In - c.Channels {
 		v := float32(1)
 		if channel < c.Channels {
-			v = -f.Shift * f.Scale
+			v = -f.Shift[0] * f.Scale[0]
 		}
 		for range n {
 			all = append(all, v)
@@ -229,6 +251,6 @@ func (c *Config) concat(in model.Shape, cond *model.Cond) []float32 {
 func (c *Config) Check(src nn.Source) *nn.Audit {
 	n := c.patch().Size
 	return nn.Check(src, func(s nn.Scope) {
-		c.Denoiser(s.Sub(model.DenoiserPrefix), model.Shape{Batch: 1, Channels: c.Channels, Time: 1, Height: n, Width: n, Tokens: 1})
+		c.Denoiser(s.Sub(model.DenoiserPrefix), model.Shape{Shape: latent.Picture(1, c.Channels, n, n), Tokens: 1})
 	})
 }

@@ -81,7 +81,7 @@ func (d denoiser) picture(in model.Shape) ir.Value {
 	}
 	tokens := []ir.Value{d.c.patch().Cut(d.g, x)}
 	for i, r := range in.References {
-		reference := d.g.Input(referenceName(i), dtype.F32, in.Batch, d.c.Channels, r[1], r[2])
+		reference := d.g.Input(referenceName(i), dtype.F32, in.Batch, d.c.Channels, r.Height, r.Width)
 		tokens = append(tokens, d.c.patch().Cut(d.g, reference))
 	}
 	if len(tokens) == 1 {

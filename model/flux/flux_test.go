@@ -1,7 +1,6 @@
 package flux
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,8 +9,10 @@ import (
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/internal/published"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/process"
 )
 
 // TestDenoiser compares tiny denoisers with ComfyUI's, for every case of the
@@ -61,15 +62,15 @@ func condsOf(f golden.File, w eval.Weights, name string) []*model.Cond {
 	conds := make([]*model.Cond, batch)
 	for i := range conds {
 		shape := f.Shape("context." + name)
-		c := &model.Cond{Tokens: shape[1], Width: shape[2], Numbers: map[string][]float32{}, Latents: map[string][]model.Latent{}}
+		c := &model.Cond{Tokens: shape[1], Width: shape[2], Numbers: map[string][]float32{}, Latents: map[string][]latent.Tensor{}}
 		conds[i] = c
 		part := func(tensor string) []float32 {
 			v := f.F32(tensor + "." + name)
 			return v[i*len(v)/batch : (i+1)*len(v)/batch]
 		}
-		latent := func(tensor string) model.Latent {
+		one := func(tensor string) latent.Tensor {
 			s := f.Shape(tensor + "." + name)
-			return model.Latent{Shape: model.LatentShape{s[1], 1, s[2], s[3]}, Pix: part(tensor)}
+			return latent.Tensor{Shape: latent.Picture(1, s[1], s[2], s[3]), Data: part(tensor)}
 		}
 		has := func(tensor string) bool { _, ok := w[tensor+"."+name]; return ok }
 		c.Embed = part("context")
@@ -82,13 +83,13 @@ func condsOf(f golden.File, w eval.Weights, name string) []*model.Cond {
 		}
 		if has("concat") {
 			// In two parts, as a picture and its mask are.
-			l := latent("concat")
-			l.Shape[0] /= 2
-			n := len(l.Pix) / 2
-			c.Latents[model.Concat] = []model.Latent{{Shape: l.Shape, Pix: l.Pix[:n]}, {Shape: l.Shape, Pix: l.Pix[n:]}}
+			l := one("concat")
+			l.Channels /= 2
+			n := len(l.Data) / 2
+			c.Latents[model.Concat] = []latent.Tensor{l.With(l.Data[:n]), l.With(l.Data[n:])}
 		}
 		for r := 0; has(referenceName(r)); r++ {
-			c.Latents[model.References] = append(c.Latents[model.References], latent(referenceName(r)))
+			c.Latents[model.References] = append(c.Latents[model.References], one(referenceName(r)))
 		}
 		if i := slices.Index(methods, method(name)); i >= 0 {
 			c.Numbers[model.ReferenceMethod] = []float32{float32(i)}
@@ -124,13 +125,17 @@ func TestPublished(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			want := process.RectifiedExp(tt.mu)
+			if tt.mu == 0 {
+				want = process.Rectified(1, 1)
+			}
 			w := published.Tensors(t, tt.name, prefix)
 			c, err := Detect(w)
 			if err != nil || c == nil || *c != tt.want {
 				t.Fatalf("detected %+v, %v, want %+v", c, err, tt.want)
 			}
-			if c.Family() != tt.family || c.Process().Shift != math.Exp(tt.mu) {
-				t.Errorf("%s, %+v, want %s and a shift of e^%v", c.Family(), c.Process(), tt.family, tt.mu)
+			if c.Family() != tt.family || c.Process() != want {
+				t.Errorf("%s, %+v, want %s, %+v", c.Family(), c.Process(), tt.family, want)
 			}
 			published.Complete(t, w, c.Check(w))
 			published.Layers(t, w, c.Layers)
@@ -212,14 +217,14 @@ func TestShapeErrors(t *testing.T) {
 	dev := Config{Kind: Flux1, Channels: 16, In: 16, Width: 128, HeadDim: 32, Context: 24, Vector: 12, Guidance: true}
 	fill, flux2, chroma := dev, dev, dev
 	fill.In, flux2.Kind, chroma.Kind = 96, Flux2, Chroma
-	latents := func(name string, shapes ...model.LatentShape) map[string][]model.Latent {
-		var all []model.Latent
+	latents := func(name string, shapes ...latent.Shape) map[string][]latent.Tensor {
+		var all []latent.Tensor
 		for _, s := range shapes {
-			all = append(all, model.Latent{Shape: s})
+			all = append(all, latent.Tensor{Shape: s})
 		}
-		return map[string][]model.Latent{name: all}
+		return map[string][]latent.Tensor{name: all}
 	}
-	x := model.LatentShape{16, 1, 4, 6}
+	x := latent.Picture(1, 16, 4, 6)
 	tests := []struct {
 		config Config
 		cond   model.Cond
@@ -228,12 +233,12 @@ func TestShapeErrors(t *testing.T) {
 	}{
 		{dev, model.Cond{Width: 20}, "", "text of 24 features, and the prompt was encoded with 20"},
 		{dev, model.Cond{Width: 24, Pooled: make([]float32, 8)}, "", "pooled text of 12 features, and the prompt has 8"},
-		{dev, model.Cond{Width: 24, Latents: latents(model.References, model.LatentShape{4, 1, 2, 2})}, "", "latents of 4 channels, and FLUX.1 reads 16"},
+		{dev, model.Cond{Width: 24, Latents: latents(model.References, latent.Picture(1, 4, 2, 2))}, "", "latents of 4 channels, and FLUX.1 reads 16"},
 		{dev, model.Cond{Width: 24, Latents: latents(model.References, x), Numbers: map[string][]float32{model.ReferenceMethod: {4}}}, "", "no way number 4"},
 		{dev, model.Cond{Width: 24, Latents: latents(model.References, x), Numbers: map[string][]float32{model.ReferenceMethod: {3}}}, "", "index_timestep_zero"},
 		{fill, model.Cond{Width: 24, Latents: latents(model.References, x)}, "", "follows no reference pictures"},
 		{fill, model.Cond{Width: 24, Latents: latents(model.Concat, x)}, "", "80 channels beside the latents, and the conditioning has 16"},
-		{fill, model.Cond{Width: 24, Latents: latents(model.Concat, x, model.LatentShape{64, 1, 4, 5})}, "", "latents of 4×5 beside those of 4×6"},
+		{fill, model.Cond{Width: 24, Latents: latents(model.Concat, x, latent.Picture(1, 64, 4, 5))}, "", "latents of 5×4 beside those of 6×4"},
 		{dev, model.Cond{Width: 24, Pooled: make([]float32, 13), Latents: latents(model.References, x)}, "", ""},
 		{flux2, model.Cond{Width: 24, Latents: latents(model.References, x)}, "index", ""},
 		{flux2, model.Cond{Width: 24, Latents: latents(model.References, x), Numbers: map[string][]float32{model.ReferenceMethod: {3}, model.Guidance: nil}}, "index_timestep_zero unguided", ""},
@@ -251,7 +256,7 @@ func TestShapeErrors(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	c := Config{Kind: Flux1, Channels: 2, In: 6, Width: 128, HeadDim: 32, Context: 24, Vector: 3, Guidance: true}
 	want := map[string][]float32{"guidance": {3.5}, "pooled": {0, 0, 0}, "concat": slices.Concat(slices.Repeat([]float32{-0.1159 * 0.3611}, 8), slices.Repeat([]float32{1}, 8))}
-	for _, input := range c.Inputs(model.Shape{Batch: 1, Channels: 2, Height: 2, Width: 2, Tokens: 3}) {
+	for _, input := range c.Inputs(model.Shape{Shape: latent.Picture(1, 2, 2, 2), Tokens: 3}) {
 		if values, ok := want[input.Name]; ok {
 			if got := input.Of(&model.Cond{}); !slices.Equal(got, values) {
 				t.Errorf("%s is %v, want %v", input.Name, got, values)

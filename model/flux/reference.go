@@ -55,10 +55,10 @@ func (c *Config) refer(in *model.Shape, cond *model.Cond) (method, error) {
 		return offset, fault.New(fault.Workflow, "%s follows no reference pictures: take the node ReferenceLatent out", c.Family())
 	}
 	for _, r := range references {
-		if r.Shape[0] != c.Channels {
-			return offset, fault.New(fault.Workflow, "a reference has latents of %d channels, and %s reads %d: encode it with the VAE of %s", r.Shape[0], c.Family(), c.Channels, c.Kind)
+		if r.Channels != c.Channels {
+			return offset, fault.New(fault.Workflow, "a reference has latents of %d channels, and %s reads %d: encode it with the VAE of %s", r.Channels, c.Family(), c.Channels, c.Kind)
 		}
-		in.References = append(in.References, [3]int{r.Shape[1], r.Shape[2], r.Shape[3]})
+		in.References = append(in.References, r.Shape)
 	}
 	m := offset
 	if c.Kind == Flux2 {
@@ -99,18 +99,18 @@ func (c *Config) positions(in model.Shape) []dit.Position {
 			first += step
 		case uxo:
 			first, y, x = 0, rows*p.Size+height, columns*p.Size+width
-			height, width = height+r[1], width+r[2]
+			height, width = height+r.Height, width+r.Width
 		default:
 			first = 1
-			if r[1]+height > r[2]+width {
+			if r.Height+height > r.Width+width {
 				x = width
 			} else {
 				y = height
 			}
-			height, width = max(height, r[1]+y), max(width, r[2]+x)
+			height, width = max(height, r.Height+y), max(width, r.Width+x)
 		}
 		start := dit.Position{float64(first), float64((y + p.Size/2) / p.Size), float64((x + p.Size/2) / p.Size)}
-		rows, columns := p.Grid(r[1], r[2])
+		rows, columns := p.Grid(r.Height, r.Width)
 		at = append(at, dit.Grid(start, rows, columns)...)
 	}
 	return at
