@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/tokenizer"
 )
 
 // A Text is a way of encoding prompts: with which encoders, and how what they
@@ -53,22 +54,16 @@ type Slot struct {
 
 // A Prompt says how a prompt becomes the tokens of an encoder.
 type Prompt struct {
-	// Tokenizer names one of package tokenizer: "clip", "t5", "qwen", "tekken" or
-	// "sentencepiece".
+	// Tokenizer names one of package tokenizer: "clip", "t5", "qwen", or of a
+	// vocabulary that the encoder's file has, "tekken" or "sentencepiece".
 	Tokenizer string
-	// Template stands around the prompt, in the place of {}; "" is none.
-	Template string
-	// Unweighted says that (word:1.2) weighs nothing and is text.
-	Unweighted bool
 	// Chunk is the number of tokens that are read at once, with their ends; longer
 	// prompts become several chunks. 0 is any number.
 	Chunk int
-	// Least is the number of tokens that shorter prompts are filled up to, with
-	// Pad, at their end.
-	Least int
-	Pad   int32
 	// Masked says that what was filled up is hidden from the other tokens.
 	Masked bool
+	// Format is what becomes of the prompt. With Chunk, only Pad counts.
+	tokenizer.Format
 }
 
 // States say which states of an encoder are given on, and how.

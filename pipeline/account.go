@@ -67,6 +67,8 @@ var harmless = struct{ prefixes, suffixes []string }{
 	},
 	suffixes: []string{
 		"position_ids", "logit_scale", "num_batches_tracked", "attn_mask",
+		// Vocabularies are read as bytes.
+		tekkenModel, spieceModel,
 	},
 }
 

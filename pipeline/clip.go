@@ -42,11 +42,13 @@ type encoder struct {
 	prefix string // of its weights
 	pad    int32
 	key    string // of its vectors in files of embeddings
+	// vocabulary is shared by all that are made of the encoder.
+	vocabulary *vocabulary
 }
 
 // newEncoder returns the text encoder of a slot, without its part.
 func newEncoder(slot *model.Slot, e model.Encoder, prefix string) *encoder {
-	return &encoder{Encoder: e, slot: slot, prefix: prefix, pad: slot.Prompt.Pad, key: slot.Key}
+	return &encoder{Encoder: e, slot: slot, prefix: prefix, pad: slot.Prompt.Pad, key: slot.Key, vocabulary: &vocabulary{}}
 }
 
 // layers is the encoder as LoRAs find its layers.
@@ -132,7 +134,17 @@ func beside(a, b Text) Text {
 // tokens returns the chunks of a prompt for the encoder, and the names of
 // embeddings that are missing.
 func (e *encoder) tokens(ctx context.Context, prompt string, m *embeddings) (chunks [][]tokenizer.Token, missing []string, err error) {
-	chunks, missing, err = tokenizer.NewCLIP().Chunks(ctx, prompt, e.pad, m.finder(ctx, e.key))
+	t, err := e.tokenizer(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if clip, ok := t.(*tokenizer.CLIP); ok {
+		chunks, missing, err = clip.Chunks(ctx, prompt, e.pad, m.finder(ctx, e.key))
+	} else {
+		var all []tokenizer.Token
+		all, missing, err = e.slot.Prompt.Tokens(ctx, t, prompt, m.finder(ctx, e.key))
+		chunks = [][]tokenizer.Token{all}
+	}
 	if err = errors.Join(err, m.err); err != nil {
 		return nil, nil, err
 	}
