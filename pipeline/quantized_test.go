@@ -12,6 +12,7 @@ import (
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/run"
@@ -149,7 +150,7 @@ func TestQuantizedUNet(t *testing.T) {
 	for _, path := range []string{quantized, plain} {
 		for _, o := range []Options{{}, {VRAM: 4 << 20}} {
 			m := open(t, newEngine(t, o), path).Model
-			key, b := m.network(2, latent.Picture(2, 4, 8, 12), 77)
+			key, b := m.network(2, model.Shape{Shape: latent.Picture(2, 4, 8, 12), Tokens: 77})
 			out, err := m.run(t.Context(), key, b, run.Inputs{"x": g.F32("emoji/x"), "t": g.F32("emoji/t"), "context": g.F32("emoji/context")})
 			if err != nil {
 				t.Fatal(err)
