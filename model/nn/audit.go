@@ -118,14 +118,20 @@ func (f misfit) Error() string {
 }
 
 // Holds reports whether a tensor that is stored in one shape holds the elements
-// of another in their order. Dimensions of 1 at the end count for nothing, so
-// that a matrix may be stored as a 1×1 convolution. Neighbouring dimensions may
+// of another in their order. Dimensions of 1 at either end count for nothing, so
+// that a matrix may be stored as a 1×1 convolution or as a batch of one. Neighbouring dimensions may
 // be merged, as converters to GGUF do.
 func Holds(stored, want ir.Shape) bool {
 	if slices.Contains(stored, 0) || slices.Contains(want, 0) {
 		return false
 	}
 	stored, want = trim(stored), trim(want)
+	for len(stored) > 0 && stored[0] == 1 {
+		stored = stored[1:]
+	}
+	for len(want) > 0 && want[0] == 1 {
+		want = want[1:]
+	}
 	if slices.Equal(stored, want) {
 		return true
 	}
