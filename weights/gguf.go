@@ -76,11 +76,11 @@ func isGGUF(r io.ReaderAt) bool {
 
 // readGGUF reads and checks the header of a GGUF file of the given size, and nothing behind it. Shapes have the slowest
 // dimension first, as everywhere in Weir; GGUF has the fastest first. The metadata are strings: numbers are written out,
-// arrays are left out.
+// and of arrays it is kept where they are.
 func readGGUF(ctx context.Context, r io.ReaderAt, size int64) (*header, error) {
 	g := &ggufReader{
 		buf: bufio.NewReaderSize(io.NewSectionReader(interruptible{ctx, r}, 0, min(size, maxHeader)), 64<<10), size: size,
-		alignment: usualAlignment, metadata: map[string]string{}, shapes: map[string][]int{},
+		alignment: usualAlignment, metadata: map[string]string{}, arrays: map[string]Array{}, shapes: map[string][]int{},
 	}
 	h, err := g.header()
 	switch {
@@ -100,6 +100,7 @@ type ggufReader struct {
 	size, at  int64 // of the file; how much was read
 	alignment int64
 	metadata  map[string]string
+	arrays    map[string]Array
 	shapes    map[string][]int // by tensor, of those that were reshaped when the file was made
 	word      [8]byte
 }
@@ -134,7 +135,7 @@ func (g *ggufReader) header() (*header, error) {
 			return nil, err
 		}
 	}
-	h := &header{metadata: g.metadata, byName: map[string]int{}}
+	h := &header{metadata: g.metadata, arrays: g.arrays, byName: map[string]int{}}
 	for range tensors {
 		ref, err := g.tensor()
 		if err != nil {
@@ -173,7 +174,7 @@ func (g *ggufReader) value(key string, kind uint32) error {
 		return g.shape(tensor, kind)
 	}
 	if kind == ggufArray && key != alignmentKey {
-		return g.skipArray(0)
+		return g.array(key)
 	}
 	if key == alignmentKey && kind != ggufU32 {
 		return fmt.Errorf("an alignment of type %d, expected a number of 32 bits (type %d)", kind, ggufU32)
@@ -225,7 +226,7 @@ func (g *ggufReader) scalar(kind uint32) (string, error) {
 	return strconv.FormatUint(u, 10), nil
 }
 
-// skipArray reads past an array, which may hold arrays.
+// skipArray reads past an array within others.
 func (g *ggufReader) skipArray(depth int) error {
 	if depth == maxNestedArrays {
 		return fmt.Errorf("arrays within arrays, more than %d deep", maxNestedArrays)
@@ -234,6 +235,11 @@ func (g *ggufReader) skipArray(depth int) error {
 	if err != nil {
 		return err
 	}
+	return g.skipElements(kind, n, depth)
+}
+
+// skipElements reads past the elements of an array, which may be arrays.
+func (g *ggufReader) skipElements(kind uint32, n uint64, depth int) (err error) {
 	if width := ggufWidths[kind]; width > 0 {
 		if n > uint64(g.size/width) {
 			return fmt.Errorf("an array of %d elements of %d bytes, the file has %d: %w", n, width, g.size, io.ErrUnexpectedEOF)

@@ -31,8 +31,8 @@ var ids = map[dtype.DType]uint32{
 	dtype.I8: 24, dtype.I16: 25, dtype.I32: 26, dtype.I64: 27, dtype.F64: 28, dtype.BF16: 30,
 }
 
-// Encode returns a file of version 3 with metadata that are strings, bool, uint32, int32, float32 or slices of int32
-// and strings.
+// Encode returns a file of version 3 with metadata that are strings, bool, uint32, int32, float32 or slices of bytes,
+// int32, float32 and strings.
 func Encode(metadata map[string]any, tensors []Tensor) []byte {
 	le := binary.LittleEndian
 	b := append([]byte("GGUF"), 3, 0, 0, 0)
@@ -89,6 +89,14 @@ func appendValue(b []byte, value any) []byte {
 			b = le.AppendUint32(b, uint32(x))
 		}
 		return b
+	case []float32:
+		b = le.AppendUint64(le.AppendUint32(le.AppendUint32(b, 9), 6), uint64(len(v)))
+		for _, x := range v {
+			b = le.AppendUint32(b, math.Float32bits(x))
+		}
+		return b
+	case []byte:
+		return append(le.AppendUint64(le.AppendUint32(le.AppendUint32(b, 9), 0), uint64(len(v))), v...)
 	case []string:
 		b = le.AppendUint64(le.AppendUint32(le.AppendUint32(b, 9), 8), uint64(len(v)))
 		for _, x := range v {
