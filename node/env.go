@@ -28,7 +28,7 @@ func Registry(env *Env) *workflow.Registry {
 		registerLoaders, registerParts, registerModelSampling, registerText, registerConditioning, registerLatents,
 		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules, registerExtras,
 		registerVAE, registerImages, registerUpscale, registerSave,
-		registerPrimitives, registerLogic,
+		registerPrimitives, registerLogic, registerMath, registerStrings,
 		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
 	} {
 		register(reg, env)
