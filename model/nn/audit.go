@@ -26,6 +26,7 @@ type misfit struct {
 	dtype       dtype.DType
 	found, want ir.Shape
 	missing     bool
+	quantized   bool // where the network reads plain numbers
 }
 
 // InFile is a source whose names are not those in its file.
@@ -95,17 +96,19 @@ func (a *Audit) Err() error {
 
 // faultOf compares a weight with what a network states of it, and returns nil
 // when it fits.
-func faultOf(name string, dt dtype.DType, found, want ir.Shape, ok bool) *misfit {
-	if ok && Holds(found, want) && dt.IsFloat() {
+func faultOf(name string, dt dtype.DType, found, want ir.Shape, ok, packed bool) *misfit {
+	if ok && Holds(found, want) && (packed || dt.IsFloat()) {
 		return nil
 	}
-	return &misfit{name, dt, found, slices.Clone(want), !ok}
+	return &misfit{name: name, dtype: dt, found: found, want: slices.Clone(want), missing: !ok}
 }
 
 func (f misfit) Error() string {
 	switch {
 	case f.missing:
 		return "there is no tensor " + fault.Name(f.name)
+	case f.quantized:
+		return fmt.Sprintf("tensor %s is quantized, which only the weights of linear layers, convolutions and embeddings may be", fault.Name(f.name))
 	case slices.Contains(f.found, 0):
 		return fmt.Sprintf("tensor %s is empty: its shape is %v", fault.Name(f.name), f.found)
 	case !Holds(f.found, f.want):
