@@ -51,9 +51,13 @@ func (e *Env) find(c *workflow.Call, input, category string) (string, error) {
 	return e.Folders.Find(category, c.String(input))
 }
 
-// changed returns the fingerprint of the model file that an input names.
+// changed returns the fingerprint of the model file that an input names, if the
+// name is written in the file.
 func (e *Env) changed(input, category string) func(context.Context, *workflow.Call) (string, error) {
 	return func(_ context.Context, c *workflow.Call) (string, error) {
+		if !c.Has(input) {
+			return "", nil
+		}
 		path, err := e.find(c, input, category)
 		if err != nil {
 			return "", err
@@ -63,9 +67,12 @@ func (e *Env) changed(input, category string) func(context.Context, *workflow.Ca
 }
 
 // embeddings returns the fingerprints of the textual inversion embeddings that a
-// prompt names.
+// prompt names, if the prompt is written in the file.
 func (e *Env) embeddings(input string) func(context.Context, *workflow.Call) (string, error) {
 	return func(ctx context.Context, c *workflow.Call) (string, error) {
+		if !c.Has(input) {
+			return "", nil
+		}
 		var all strings.Builder
 		find := e.Folders.Embeddings()
 		for _, name := range tokenizer.Embeddings(c.String(input)) {
