@@ -26,8 +26,9 @@ func Registry(env *Env) *workflow.Registry {
 	reg := workflow.NewRegistry()
 	for _, register := range []func(*workflow.Registry, *Env){
 		registerLoaders, registerParts, registerModelSampling, registerText, registerConditioning, registerLatents,
-		registerSamplers, registerVAE, registerImages, registerUpscale, registerSave,
-		registerPrimitives, registerLogic,
+		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules, registerExtras,
+		registerVAE, registerImages, registerUpscale, registerSave,
+		registerPrimitives, registerLogic, registerMath, registerStrings,
 		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
 	} {
 		register(reg, env)

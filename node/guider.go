@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/weir-run/weir/diffusion"
+	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/workflow"
 )
@@ -30,6 +32,49 @@ func (g *Guider) Size() (n int64) {
 		n += p.Size()
 	}
 	return n
+}
+
+// registerGuiders registers the nodes that say how a model is guided.
+func registerGuiders(reg *workflow.Registry, _ *Env) {
+	register := func(class, name, about string, inputs []workflow.Input, run func(c *workflow.Call, m *pipeline.Model) (*Guider, error)) {
+		reg.Register(workflow.Schema{
+			Class: class, Name: name, Category: "model/sampling/guiders", Description: about,
+			Inputs:  append([]workflow.Input{workflow.Link("model", workflow.TypeModel)}, inputs...),
+			Outputs: workflow.Outputs(workflow.TypeGuider),
+			Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+				m, err := Input[*pipeline.Model](c, "model")
+				if err != nil {
+					return nil, err
+				}
+				g, err := run(c, m)
+				return []any{g}, err
+			},
+		})
+	}
+	prompt := func(name string) workflow.Input { return workflow.Link(name, workflow.TypeConditioning) }
+	cfg := func(name string) workflow.Input { return workflow.Float(name, 8, 0, 100, 0.1) }
+	register("BasicGuider", "Basic Guider", "Guides a model by one conditioning.", []workflow.Input{prompt("conditioning")},
+		func(c *workflow.Call, m *pipeline.Model) (*Guider, error) {
+			prompts, err := promptsOf(c, "conditioning")
+			return &Guider{m, prompts, func(m diffusion.Model, p [][]diffusion.Cond) diffusion.Guider {
+				return &diffusion.CFG{Model: m, Positive: p[0], Scale: 1}
+			}}, err
+		})
+	register("CFGGuider", "CFG Guider", "Guides a model away from one conditioning through another.",
+		[]workflow.Input{prompt("positive"), prompt("negative"), cfg("cfg")},
+		func(c *workflow.Call, m *pipeline.Model) (*Guider, error) { return guidedBy(c, m, c.Float("cfg")) })
+	register("DualCFGGuider", "Dual CFG Guider", "Guides a model by two conditionings, each with a scale of its own.",
+		[]workflow.Input{
+			prompt("cond1"), prompt("cond2"), prompt("negative"), cfg("cfg_conds"), cfg("cfg_cond2_negative"),
+			workflow.Combo("style", "regular", "nested"),
+		},
+		func(c *workflow.Call, m *pipeline.Model) (*Guider, error) {
+			prompts, err := promptsOf(c, "cond1", "cond2", "negative")
+			first, second, nested := c.Float("cfg_conds"), c.Float("cfg_cond2_negative"), c.String("style") == "nested"
+			return &Guider{m, prompts, func(m diffusion.Model, p [][]diffusion.Cond) diffusion.Guider {
+				return &diffusion.DualCFG{Model: m, First: p[0], Second: p[1], Negative: p[2], Scale: first, SecondScale: second, Nested: nested}
+			}}, err
+		})
 }
 
 // guidedBy returns a model that is guided by the linked conditionings positive
@@ -65,27 +110,40 @@ func (g *Guider) need(l *Latent) int64 { return int64(l.Batch) * g.Size() }
 func (g *Guider) at(ctx context.Context, l *Latent) (diffusion.Guider, error) {
 	var prompts [][]diffusion.Cond
 	for _, p := range g.Prompts {
-		conds, err := p.at(ctx, l)
-		if err != nil {
-			return nil, err
+		var conds []diffusion.Cond
+		for _, part := range p.Conditioning {
+			mask, err := l.maskAt(ctx, part.Mask)
+			if err != nil {
+				return nil, fmt.Errorf("input %s: %w", p.Name, err)
+			}
+			told, err := part.told(g.Model.Format())
+			if err != nil {
+				return nil, fmt.Errorf("input %s: %w", p.Name, err)
+			}
+			conds = append(conds, diffusion.Cond{Payload: told, Strength: float32(part.Strength), Mask: mask, Start: part.Start, End: part.End})
 		}
 		prompts = append(prompts, conds)
 	}
 	return g.By(g.Model.Sampling(), prompts), nil
 }
 
-// at returns the conditioning for latents.
-func (p Prompt) at(ctx context.Context, l *Latent) ([]diffusion.Cond, error) {
-	var out []diffusion.Cond
-	for _, cond := range p.Conditioning {
-		mask, err := l.maskAt(ctx, cond.Mask)
-		if err != nil {
-			return nil, fmt.Errorf("input %s: %w", p.Name, err)
-		}
-		out = append(out, diffusion.Cond{
-			Payload:  &cond.Cond,
-			Strength: float32(cond.Strength), Mask: mask, Start: cond.Start, End: cond.End,
-		})
+// told returns what a model is told, with latents in its format.
+func (c *Cond) told(format latent.Format) (*model.Cond, error) {
+	out := c.Cond
+	if len(c.Latents) == 0 {
+		return &out, nil
 	}
-	return out, nil
+	out.Latents = map[string][]latent.Tensor{}
+	for name, all := range c.Latents {
+		for _, l := range all {
+			if l.Batch != 1 {
+				return nil, fmt.Errorf("a batch of %d pictures beside the text (%s): expected one at a time", l.Batch, name)
+			}
+			if l.Channels == format.Channels { // others are refused by the model, or not read
+				l = format.In(l)
+			}
+			out.Latents[name] = append(out.Latents[name], l)
+		}
+	}
+	return &out, nil
 }
