@@ -62,7 +62,8 @@ type Prompt struct {
 	Chunk int
 	// Masked says that what was filled up is hidden from the other tokens.
 	Masked bool
-	// Format is what becomes of the prompt. With Chunk, only Pad counts.
+	// Format is what becomes of the prompt. With Chunk, only Start, End and Pad
+	// count.
 	tokenizer.Format
 }
 
@@ -76,9 +77,6 @@ type States struct {
 	Norm bool
 	// Pooled asks for the summary of the text too.
 	Pooled bool
-	// Drop is how many tokens at the beginning are left out, such as those of a
-	// template.
-	Drop int
 	// ZeroPadded sets the states of what was filled up to 0.
 	ZeroPadded bool
 	// Front is the number of tokens that shorter texts are filled up to with

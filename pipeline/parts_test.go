@@ -34,7 +34,7 @@ func TestTwoTextEncoders(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(c.encoders) != 2 || c.encoders[0].Summary() != 48 || c.encoders[1].Summary() != 64 ||
-			c.encoders[0].pad == 0 || c.encoders[1].pad != 0 || !slices.Equal(c.encoders[1].slot.States.Layers, []int{-2}) || c.encoders[1].slot.States.Norm {
+			c.encoders[0].slot.Prompt.Pad == 0 || c.encoders[1].slot.Prompt.Pad != 0 || !slices.Equal(c.encoders[1].slot.States.Layers, []int{-2}) || c.encoders[1].slot.States.Norm {
 			t.Errorf("got %+v", c.encoders)
 		}
 		if len(c.base.Encoders) != 2 || c.base.Denoiser != nil {
