@@ -26,7 +26,7 @@ func Registry(env *Env) *workflow.Registry {
 	reg := workflow.NewRegistry()
 	for _, register := range []func(*workflow.Registry, *Env){
 		registerLoaders, registerParts, registerModelSampling, registerText, registerEncode, registerConditioning, registerLatents,
-		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules, registerExtras,
+		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules, registerExtras, registerLatentNodes,
 		registerVAE, registerImages, registerUpscale, registerSave,
 		registerPrimitives, registerLogic, registerMath, registerStrings,
 		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
