@@ -84,6 +84,17 @@ var mutants = []mutant{
 	{"SD 3 takes positions with the sides exchanged", "model/sd3/config.go", "int32(row*c.Side+(c.Side-columns)/2+column)", "int32(row*c.Side+(c.Side-rows)/2+column)", "model/sd3"},
 	{"SD 3.5's second attention sees what the first gave", "model/sd3/sd3.go", "d.qkv(sx.Sub(\"attn2.\"), xm[6:], x)", "d.qkv(sx.Sub(\"attn2.\"), xm[6:], newX)", "model/sd3"},
 
+	{"rotations leave a round out", "hadamard/hadamard.go", "apart := 4; apart < n", "apart := 16; apart < n", "hadamard device/cpu"},
+	{"rotations are of the wrong sign", "hadamard/hadamard.go", "q[0], q[1], q[2], q[3] = h-d, h-c, h-b, h-a", "q[0], q[1], q[2], q[3] = h-a, h-b, h-c, h-d", "hadamard"},
+	{"the scale comes after the bias", "model/nn/packing.go", "y := s.g.Mul(product(x, ir.None), s.part(p.Scale, channel))", "return s.g.Mul(product(x, bias), s.part(p.Scale, channel))\n\tvar y ir.Value", "model/nn"},
+	{"inputs are rotated before they are smoothed", "model/nn/packing.go", "x = s.g.Mul(x, s.part(p.Smooth, 1))", "x = s.g.Rotate(s.g.Mul(s.g.Rotate(x, max(p.Rotation, 4)), s.part(p.Smooth, 1)), max(p.Rotation, 4))", "model/nn"},
+	{"a table's rows have the scales of others", "model/nn/packing.go", "return s.g.Embedding(ids, s.g.Reshape(scale, n, 1))", "return s.g.Slice(scale, 0, 0, 1)", "model/nn"},
+	{"scales of blocks are taken row by row", "weights/blocks.go", "at := row%32*16 + row/32*tileColumns", "at := row * tileColumns", "weights"},
+	{"scales are read of the first band", "weights/blocks.go", "int64(from/tileRows)*int64(len(tiles))", "0*int64(from/tileRows)", "weights"},
+	{"four bits are exchanged", "dtype/scaled.go", "scale*e2m1[q>>4], scale*e2m1[q&15]", "scale*e2m1[q&15], scale*e2m1[q>>4]", "dtype weights"},
+	{"metadata come after marks", "weights/unpack.go", "	for name, c := range all.Layers {\n		u.layers[name] = c", "	for name, c := range all.Layers {\n		if _, ok := u.layers[name]; ok {\n			continue\n		}\n		u.layers[name] = c", "weights"},
+	{"merging forgets the scale", "merge/block.go", "return w.base.Decode(ctx, b.values, b.from, b.n)", "return nil", "pipeline"},
+
 	{"DoRA without its scale", "merge/dora.go", "d[j] = v[j] + c.Scale*d[j]", "d[j] = v[j] + d[j]", "merge"},
 	{"merged without strength", "merge/merge.go", "values[j] += c.Strength * c.Scale * v", "values[j] += c.Scale * v", "merge"},
 
