@@ -109,7 +109,7 @@ func newBase(t testing.TB, base *weights.Set) lora.Base {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return lora.Base{Weights: source{base}, UNet: c.UNet}
+	return lora.Base{Weights: source{base}, Denoiser: c}
 }
 
 // changes maps a LoRA onto the tiny UNet, with a strength.

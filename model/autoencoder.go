@@ -1,6 +1,7 @@
 package model
 
 import (
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model/nn"
 )
 
@@ -21,7 +22,7 @@ type Autoencoder interface {
 	Describe() string
 	// Latent is the format of the latents that it makes and reads; Scale and Shift
 	// are those of the denoiser and count for nothing.
-	Latent() Format
+	Latent() latent.Format
 	// Pictures returns the number of channels of pictures.
 	Pictures() int
 	// Decodes and Encodes say which halves there are.

@@ -1,5 +1,7 @@
 package model
 
+import "github.com/weir-run/weir/latent"
+
 // A Cond is what a denoiser is told to show: an encoded prompt, and extras by
 // name. Which extras count is the family's to say; the others are ignored, as
 // are all by families that have none.
@@ -13,7 +15,7 @@ type Cond struct {
 	// Numbers are extras that are a few numbers.
 	Numbers map[string][]float32
 	// Latents are extras that are latents in the model's scale, one or several.
-	Latents map[string][]Latent
+	Latents map[string][]latent.Tensor
 }
 
 // The names of numbers.
@@ -42,34 +44,16 @@ func (c *Cond) Number(name string, or float32) float32 {
 	return or
 }
 
-// A LatentShape is channels, time, height and width of one latent.
-type LatentShape [4]int
-
-// A Latent is one latent.
-type Latent struct {
-	Shape LatentShape
-	Pix   []float32
-}
-
-// A Format says what latents are.
-type Format struct {
-	Channels int
-	// Stride is how many frames and pixels one value stands for: time, height,
-	// width.
-	Stride [3]int
-	// Scale and Shift turn the autoencoder's latents into the denoiser's:
-	// (z - Shift)·Scale.
-	Scale, Shift float32
-}
-
-// A Process is a noise process as plain data.
-type Process struct {
-	// Velocity says that the network predicts the velocity, not the noise, of
-	// Stable Diffusion's process; ZeroSNR that it ends in pure noise.
-	Velocity, ZeroSNR bool
-	// Flow says that it is a rectified flow from 1 to 0 whose times are shifted by
-	// Shift, of so many Levels. The network is told Multiplier times the level.
-	Flow              bool
-	Shift, Multiplier float64
-	Levels            int
+// Size returns the bytes of memory that the conditioning holds.
+func (c *Cond) Size() int64 {
+	n := int64(len(c.Embed) + len(c.Pooled))
+	for _, v := range c.Numbers {
+		n += int64(len(v))
+	}
+	for _, all := range c.Latents {
+		for _, l := range all {
+			n += int64(len(l.Data))
+		}
+	}
+	return 4 * n
 }

@@ -4,7 +4,11 @@
 package model
 
 import (
+	"fmt"
+
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/process"
 )
 
 // The prefixes under which the networks of a file stand once its names are
@@ -36,17 +40,17 @@ type Config interface {
 	Doubts() []string
 
 	// Latent is the format of the latents.
-	Latent() Format
+	Latent() latent.Format
 	// Process is the noise process that the denoiser was trained with.
-	Process() Process
+	Process() process.Process
 	// Text returns the ways of encoding prompts that the denoiser may be given, the
 	// usual one first.
 	Text() []*Text
 
-	// Shape returns what the graph depends on for one latent of a shape under a
+	// Shape returns what the graph depends on for latents of a shape under a
 	// conditioning. Its error says which part of the conditioning does not fit, and
 	// what to do.
-	Shape(x LatentShape, c *Cond) (Shape, error)
+	Shape(x latent.Shape, c *Cond) (Shape, error)
 	// Denoiser builds the graph. Its inputs are the latents x[batch, channels,
 	// height, width], the timesteps t[batch] and those of Inputs; its output is y
 	// in the shape of x.
@@ -63,14 +67,22 @@ type Config interface {
 // A Shape is what the graph of a denoiser depends on. Latents of one shape and
 // conditionings that lead to equal shapes run as one batch.
 type Shape struct {
-	// Batch is the number of latents, which have this many channels and values.
-	Batch, Channels, Time, Height, Width int
+	// The shape of the latents.
+	latent.Shape
 	// Tokens is the number of tokens of the text.
 	Tokens int
-	// References are the time, height and width of each reference latent.
-	References [][3]int
+	// References are the shapes of the reference latents, one of each.
+	References []latent.Shape
 	// More is the family's own, such as a variant.
 	More string
+}
+
+// Equal reports whether two shapes lead to the same graph.
+func (s Shape) Equal(t Shape) bool { return s.Key() == t.Key() }
+
+// Key returns a text that tells the shape from others.
+func (s Shape) Key() string {
+	return fmt.Sprint(s.Batch, s.Channels, s.Time, s.Height, s.Width, s.Tokens, s.References, s.More)
 }
 
 // An Input is an input of a denoiser's graph besides the latents and timesteps.

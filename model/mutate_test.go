@@ -1,9 +1,7 @@
 package model_test
 
 import (
-	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -20,11 +18,11 @@ import (
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/esrgan"
+	"github.com/weir-run/weir/model/families"
 	"github.com/weir-run/weir/model/llm"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/model/t5"
-	"github.com/weir-run/weir/model/zimage"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/weights"
 )
@@ -39,10 +37,10 @@ type file struct {
 var models = []file{
 	{"../models/checkpoints/emoji.safetensors", checkpoint},
 	{"../models/upscale_models/realesr-animevideov3-x4.safetensors", upscaler},
-	{"unet_sd15", unet}, {"unet_sdxl", unet}, {"unet_sdxl_heads", unet},
+	{"unet_sd15", denoiser}, {"unet_sdxl", denoiser}, {"unet_sdxl_heads", denoiser},
 	{"vae", vae},
 	{"clip_l", encoder("cond_stage_model.transformer.")}, {"open_clip", encoder("conditioner.embedders.1.model.")},
-	{"zimage", zImage},
+	{"zimage", denoiser},
 	{"clip_vision", pictures}, {"siglip", pictures},
 	{"t5", t5Encoder}, {"t5_old", t5Encoder}, {"umt5", t5Encoder},
 	{"llm_qwen3", languageModel}, {"llm_qwen25", languageModel}, {"llm_llama", languageModel}, {"llm_gemma2", languageModel}, {"llm_gemma3", languageModel},
@@ -51,18 +49,18 @@ var models = []file{
 }
 
 func checkpoint(src nn.Tensors, metadata map[string]string) (*nn.Audit, error) {
-	c, err := sd.Detect(src, metadata)
+	c, err := families.Detect(src, metadata)
 	if err != nil {
 		return nil, err
 	}
 	all := &nn.Audit{Reads: map[string]ir.Shape{}}
-	if c.HasUNet() {
-		maps.Copy(all.Reads, c.UNet.Check(src).Reads)
+	if c.Denoiser != nil {
+		maps.Copy(all.Reads, c.Denoiser.Check(src).Reads)
 	}
-	if c.HasVAE() {
-		maps.Copy(all.Reads, c.VAE.Check(src, sd.VAEPrefix).Reads)
+	if c.Autoencoder != nil {
+		maps.Copy(all.Reads, c.Autoencoder.Check(src).Reads)
 	}
-	for _, prefix := range c.Text {
+	for _, prefix := range c.Prefixes {
 		text, err := encoder(prefix)(src, metadata)
 		if err != nil {
 			return nil, err
@@ -72,31 +70,15 @@ func checkpoint(src nn.Tensors, metadata map[string]string) (*nn.Audit, error) {
 	return all, nil
 }
 
-func unet(src nn.Tensors, metadata map[string]string) (*nn.Audit, error) {
-	c, err := sd.DetectUNet(src, metadata)
+// denoiser recognises a denoiser of any family.
+func denoiser(src nn.Tensors, metadata map[string]string) (*nn.Audit, error) {
+	c, err := families.Denoiser(src, metadata)
 	if err != nil {
 		return nil, err
 	}
-	return c.UNet.Check(src), compile(src, func(s nn.Scope) { sd.UNet(s.Sub(sd.UNetPrefix), c.UNet, 1, 9, 7, 3) })
+	shape := model.Shape{Shape: c.Latent().Of(1, 1, 9*c.Latent().Stride.Height, 7*c.Latent().Stride.Width), Tokens: 3}
+	return c.Check(src), compile(src, func(s nn.Scope) { c.Denoiser(s.Sub(model.DenoiserPrefix), shape) })
 }
-
-func zImage(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
-	c, err := zimage.Detect(src)
-	if err != nil || c == nil {
-		return nil, cmp.Or(err, errOther)
-	}
-	return c.Check(src), denoiser(src, c.Channels, c)
-}
-
-// denoiser plans a denoiser for text as it reads it.
-func denoiser(src nn.Source, channels int, c eval.Network) error {
-	return compile(src, func(s nn.Scope) {
-		c.Denoiser(s.Sub(model.DenoiserPrefix), model.Shape{Batch: 2, Channels: channels, Time: 1, Height: 5, Width: 8, Tokens: 3})
-	})
-}
-
-// errOther is that no tensor marks the network any more.
-var errOther = errors.New("another network")
 
 func vae(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
 	c, err := sd.DetectVAE(src, sd.VAEPrefix)
@@ -312,7 +294,7 @@ func FuzzDetect(f *testing.F) {
 			w[name] = eval.Weight{DType: dt, Shape: x.Shape}
 		}
 		for _, detect := range []func(nn.Tensors, map[string]string) (*nn.Audit, error){
-			checkpoint, unet, zImage, vae, upscaler, encoder(""), encoder(sd.ClipLSD1), encoder(sd.ClipLSDXL), encoder(sd.ClipG), encoder(sd.ClipGConverted),
+			checkpoint, denoiser, vae, upscaler, encoder(""), encoder(sd.ClipLSD1), encoder(sd.ClipLSDXL), encoder(sd.ClipG), encoder(sd.ClipGConverted),
 		} {
 			if _, err := detect(w, nil); err != nil && len(err.Error()) > 4000 {
 				t.Errorf("an error of %d bytes: %.300s", len(err.Error()), err.Error())

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/weir-run/weir/model/nn"
@@ -21,6 +23,30 @@ type Names struct {
 	// diffusers, and Original returns the original names of their layers.
 	Elsewhere string
 	Original  func(nn.Names) (Renaming, error)
+}
+
+// Prefixes returns what stands before the network's marks in the names of a file.
+func (n Names) Prefixes(names []string) []string {
+	found := map[string]bool{}
+	for _, name := range names {
+		for _, mark := range n.Marks {
+			prefix, ok := before(name, mark)
+			if ok && !slices.ContainsFunc(n.Not, func(end string) bool { return strings.HasSuffix(prefix, end) }) {
+				found[prefix] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// before returns what stands before the first mark in a name that begins a part
+// of it.
+func before(name, mark string) (string, bool) {
+	if strings.HasPrefix(name, mark) {
+		return "", true
+	}
+	i := strings.Index(name, "."+mark)
+	return name[:i+1], i >= 0
 }
 
 // A Renaming has layers by the names that another program gives them, and their

@@ -76,8 +76,6 @@ func (g *Guider) at(ctx context.Context, l *Latent) (diffusion.Guider, error) {
 
 // at returns the conditioning for latents.
 func (p Prompt) at(ctx context.Context, l *Latent) ([]diffusion.Cond, error) {
-	// SDXL is told the size of the picture.
-	height, width := float32(l.Height*l.stride().Height), float32(l.Width*l.stride().Width)
 	var out []diffusion.Cond
 	for _, cond := range p.Conditioning {
 		mask, err := l.maskAt(ctx, cond.Mask)
@@ -85,10 +83,7 @@ func (p Prompt) at(ctx context.Context, l *Latent) ([]diffusion.Cond, error) {
 			return nil, fmt.Errorf("input %s: %w", p.Name, err)
 		}
 		out = append(out, diffusion.Cond{
-			Payload: &pipeline.Cond{
-				Embed: cond.Embed, Tokens: cond.Tokens, Width: cond.Width, Pooled: cond.Pooled,
-				Sizes: [6]float32{height, width, 0, 0, height, width},
-			},
+			Payload:  &cond.Cond,
 			Strength: float32(cond.Strength), Mask: mask, Start: cond.Start, End: cond.End,
 		})
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"strings"
 
-	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/model/families"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -18,13 +18,14 @@ func registerParts(reg *workflow.Registry, env *Env) {
 	registerUNet(reg, env, "UnetLoaderGGUF", "Unet Loader (GGUF)", "bootleg")
 
 	one, two := []string{"clip_name"}, []string{"clip_name1", "clip_name2"}
-	sd1 := workflow.Combo("type", "stable_diffusion").Tip("Stable Diffusion 1.x. Other models' text encoders are not supported.")
-	sdxl := workflow.Combo("type", "sdxl").Tip("The two of SDXL, in either order. Other models' text encoders are not supported.")
+	kinds := func(encoders int) workflow.Input {
+		return workflow.Combo("type", families.Types(encoders)...).Tip("The models that the text encoders are for. Files may be in any order.")
+	}
 	device := workflow.Combo("device", "default", "cpu").Opt().Tip("Has no effect: all parts run on the same device.")
-	registerCLIP(reg, env, "CLIPLoader", "Load CLIP", "advanced/loaders", sd.SD1, one, sd1, device)
-	registerCLIP(reg, env, "CLIPLoaderGGUF", "CLIPLoader (GGUF)", "bootleg", sd.SD1, one, sd1)
-	registerCLIP(reg, env, "DualCLIPLoader", "DualCLIPLoader", "advanced/loaders", sd.SDXL, two, sdxl, device)
-	registerCLIP(reg, env, "DualCLIPLoaderGGUF", "DualCLIPLoader (GGUF)", "bootleg", sd.SDXL, two, sdxl)
+	registerCLIP(reg, env, "CLIPLoader", "Load CLIP", "advanced/loaders", one, kinds(1), device)
+	registerCLIP(reg, env, "CLIPLoaderGGUF", "CLIPLoader (GGUF)", "bootleg", one, kinds(1))
+	registerCLIP(reg, env, "DualCLIPLoader", "DualCLIPLoader", "advanced/loaders", two, kinds(2), device)
+	registerCLIP(reg, env, "DualCLIPLoaderGGUF", "DualCLIPLoader (GGUF)", "bootleg", two, kinds(2))
 }
 
 func registerUNet(reg *workflow.Registry, env *Env, class, name, category string, more ...workflow.Input) {
@@ -49,7 +50,7 @@ func registerUNet(reg *workflow.Registry, env *Env, class, name, category string
 	})
 }
 
-func registerCLIP(reg *workflow.Registry, env *Env, class, name, category string, family sd.Family, inputs []string, more ...workflow.Input) {
+func registerCLIP(reg *workflow.Registry, env *Env, class, name, category string, inputs []string, more ...workflow.Input) {
 	const models = "text_encoders"
 	schema := workflow.Schema{
 		Class: class, Name: name, Category: category,
@@ -75,7 +76,7 @@ func registerCLIP(reg *workflow.Registry, env *Env, class, name, category string
 				}
 				paths = append(paths, path)
 			}
-			clip, err := env.Engine.CLIP(ctx, family, paths...)
+			clip, err := env.Engine.CLIP(ctx, c.String("type"), paths...)
 			if err != nil {
 				return nil, err
 			}

@@ -31,7 +31,7 @@ func TestSamplersArePrepared(t *testing.T) {
 							return nil, fmt.Errorf("no weight of the %s's model came in", class)
 						}
 					}
-					return []any{Conditioning{{Embed: make([]float32, 77*96), Tokens: 77, Width: 96, Strength: 1, End: 1}}}, nil
+					return []any{Conditioning{NewCond(make([]float32, 77*96), 77, 96, nil)}}, nil
 				}})
 			var prepared atomic.Bool
 			b.reg.Register(workflow.Schema{Class: "After", Inputs: []workflow.Input{workflow.Link("l", workflow.TypeLatent)}, Output: true,

@@ -8,9 +8,9 @@ import (
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/resample"
-	"github.com/weir-run/weir/tokenizer"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -173,21 +173,21 @@ func modelled(format latent.Format, l *Latent) latent.Tensor {
 // prepareSampling has the first weights of the denoiser brought in. Its extents
 // are the same for all shapes, so a guess of what is not known yet will do.
 func prepareSampling(_ context.Context, c *workflow.Call) {
-	model, err := Input[*pipeline.Model](c, "model")
+	denoiser, err := Input[*pipeline.Model](c, "model")
 	if err != nil {
 		return
 	}
-	format := model.Format()
-	shape, tokens := format.Of(1, 1, 512, 512), tokenizer.ChunkLength
+	format := denoiser.Format()
+	shape, text := format.Of(1, 1, 512, 512), (*model.Cond)(nil)
 	if l, err := Input[*Latent](c, "latent_image"); err == nil {
 		if l, err = l.of(format); err == nil && format.Check(l.Shape) == nil {
 			shape = l.Shape
 		}
 	}
 	if cond, err := Input[Conditioning](c, "positive"); err == nil && len(cond) > 0 {
-		tokens = cond[0].Tokens
+		text = &cond[0].Cond
 	}
-	model.Prefetch(shape, tokens)
+	denoiser.Prefetch(shape, text)
 }
 
 // maskAt returns a mask at the size of the latents, [batch, time, height,

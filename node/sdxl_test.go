@@ -30,7 +30,7 @@ func TestSDXLIsToldTheSizes(t *testing.T) {
 	}
 	b.addRoot(filepath.Dir(models))
 	for _, name := range []string{"positive", "negative"} {
-		cond := Conditioning{{Embed: want.F32(name), Tokens: 77, Width: 32, Pooled: want.F32(name + ".pooled"), Strength: 1, End: 1}}
+		cond := Conditioning{NewCond(want.F32(name), 77, 32, want.F32(name+".pooled"))}
 		b.reg.Register(workflow.Schema{Class: name, Outputs: workflow.Outputs(workflow.TypeConditioning),
 			Run: func(context.Context, *workflow.Call) ([]any, error) { return []any{cond}, nil }})
 	}

@@ -171,10 +171,10 @@ func TestConditioningArithmetic(t *testing.T) {
 	if !slices.Equal(c.Embed, []float32{1, 2, 3, 4, 5, 6}) || c.Tokens != 3 || len(to.Embed) != 4 {
 		t.Errorf("one behind the other is %+v", c)
 	}
-	if got := average(Cond{Embed: []float32{1}, Tokens: 1, Width: 1}, from, 0.5); got.Pooled[0] != 20 {
+	if got := average(NewCond([]float32{1}, 1, 1, nil), from, 0.5); got.Pooled[0] != 20 {
 		t.Errorf("a missing pooled text is the other's: %+v", got)
 	}
-	if _, err := each(Conditioning{to}, Cond{Embed: []float32{1, 2, 3}, Tokens: 1, Width: 3}, concat); err == nil || !strings.Contains(err.Error(), "different text encoders") {
+	if _, err := each(Conditioning{to}, NewCond([]float32{1, 2, 3}, 1, 3, nil), concat); err == nil || !strings.Contains(err.Error(), "different text encoders") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -52,7 +53,7 @@ type Conditioning []Cond
 // Size returns the bytes of memory that the conditioning holds.
 func (c Conditioning) Size() (n int64) {
 	for _, cond := range c {
-		n += 4 * int64(len(cond.Embed)+len(cond.Pooled))
+		n += cond.Cond.Size()
 		if cond.Mask != nil {
 			n += cond.Mask.Size()
 		}
@@ -62,12 +63,8 @@ func (c Conditioning) Size() (n int64) {
 
 // A Cond is one part of a Conditioning.
 type Cond struct {
-	// Embed has the shape [tokens, width].
-	Embed         []float32
-	Tokens, Width int
-	// Pooled is the summary of the whole text that some models take; nil for
-	// none.
-	Pooled []float32
+	// The text, with extras that some models take.
+	model.Cond
 	// Start and End limit the part to a range of the sampling, from 0 (all
 	// noise) to 1 (no noise).
 	Start, End float64
@@ -79,7 +76,7 @@ type Cond struct {
 
 // NewCond returns a part that applies fully, always and everywhere.
 func NewCond(embed []float32, tokens, width int, pooled []float32) Cond {
-	return Cond{Embed: embed, Tokens: tokens, Width: width, Pooled: pooled, End: 1, Strength: 1}
+	return Cond{Cond: model.Cond{Embed: embed, Tokens: tokens, Width: width, Pooled: pooled}, End: 1, Strength: 1}
 }
 
 // absent is an output that a node cannot give: the VAE of a checkpoint without

@@ -10,8 +10,8 @@ import (
 	"sync"
 
 	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
-	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -57,7 +57,7 @@ var harmless = struct{ prefixes, suffixes []string }{
 		"sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_", "logvar", "lvlb_weights", "ddim_", "denoiser.", "snr",
 		"scale_factor", "v_pred", "ztsnr",
 		// Training leaves its averages, losses and counters.
-		"model_ema.", "ema.", "ema_model.", "optimizer", "lr_scheduler", "global_step", "epoch", "iteration", "step", "loss.", sd.VAEPrefix + "loss.", sd.VAEPrefix + "model_ema.",
+		"model_ema.", "ema.", "ema_model.", "optimizer", "lr_scheduler", "global_step", "epoch", "iteration", "step", "loss.", model.AutoencoderPrefix + "loss.", model.AutoencoderPrefix + "model_ema.",
 		"callbacks.", "loops.", "state.",
 	},
 	suffixes: []string{
@@ -111,9 +111,13 @@ func unread(set *weights.Set, audits []*nn.Audit, others ...string) []string {
 	return unused
 }
 
-// doubt warns of metadata that were not understood.
-func doubt(path string, c *sd.Checkpoint) {
-	for _, text := range c.Doubts {
+// doubt warns of metadata of a denoiser, which may be nil, that were not
+// understood.
+func doubt(path string, c model.Config) {
+	if c == nil {
+		return
+	}
+	for _, text := range c.Doubts() {
 		warn("metadata of the file are not understood", path, "found", text)
 	}
 }

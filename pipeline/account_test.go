@@ -45,7 +45,7 @@ func opened(t *testing.T, e *Engine, path string) map[string]error {
 	errs := map[string]error{}
 	_, errs["checkpoint"] = e.Checkpoint(t.Context(), path)
 	_, errs["UNet"] = e.UNet(t.Context(), path)
-	_, errs["text encoder"] = e.CLIP(t.Context(), sd.SD1, path)
+	_, errs["text encoder"] = e.CLIP(t.Context(), "stable_diffusion", path)
 	_, errs["VAE"] = e.VAE(t.Context(), path)
 	_, errs["upscaler"] = e.Upscaler(t.Context(), path)
 	return errs

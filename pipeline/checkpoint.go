@@ -3,20 +3,16 @@ package pipeline
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"path/filepath"
 
 	"github.com/weir-run/weir/fault"
-	"github.com/weir-run/weir/ir"
-	"github.com/weir-run/weir/model/clip"
+	"github.com/weir-run/weir/model"
+	"github.com/weir-run/weir/model/families"
 	"github.com/weir-run/weir/model/lora"
 	"github.com/weir-run/weir/model/nn"
-	"github.com/weir-run/weir/model/sd"
-	"github.com/weir-run/weir/tokenizer"
 )
 
-// A Checkpoint is the parts of a file of Stable Diffusion. Those that the file
-// lacks are nil.
+// A Checkpoint is the parts of a file. Those that the file lacks are nil.
 type Checkpoint struct {
 	Model *Model
 	CLIP  *CLIP
@@ -56,12 +52,12 @@ func (e *Engine) Checkpoint(ctx context.Context, path string) (*Checkpoint, erro
 	if err != nil {
 		return nil, err
 	}
-	config, err := sd.Detect(src, set.Metadata())
+	found, err := families.Detect(src, set.Metadata())
 	if err != nil {
 		return nil, inFile(path, err)
 	}
-	doubt(path, config)
-	audits, err := audit(config, src, set.Metadata())
+	doubt(path, found.Denoiser)
+	encoders, audits, err := audit(found, src, set.Metadata())
 	if err != nil {
 		return nil, inFile(path, err)
 	}
@@ -70,100 +66,61 @@ func (e *Engine) Checkpoint(ctx context.Context, path string) (*Checkpoint, erro
 		return part{engine: e, name: name + " of " + filepath.Base(path), set: set}
 	}
 	c := &Checkpoint{path: path}
-	base := lora.Base{Weights: source{named("checkpoint")}, UNet: config.UNet}
-	var encoders []*encoder
-	for i, name := range textNames[:len(config.Text)] {
-		text, err := newEncoder(named(name), set.Metadata(), config.Text[i], config.Family, i)
-		if err != nil {
-			return nil, inFile(path, err)
-		}
-		encoders = append(encoders, text)
-		base.Encoders = append(base.Encoders, lora.Encoder{Prefix: text.prefix, Config: text.config})
+	base := lora.Base{Weights: source{named("checkpoint")}, Denoiser: layered(found.Denoiser)}
+	for _, text := range encoders {
+		text.part = named(text.slot.Name)
+		base.Encoders = append(base.Encoders, text.layers())
 	}
 	if len(encoders) > 0 {
-		c.CLIP = &CLIP{encoders: encoders, base: base}
+		c.CLIP = &CLIP{text: found.Text, encoders: encoders, base: base}
 	}
-	if config.HasUNet() {
-		c.Model = &Model{part: named("UNet"), config: config, base: base}
+	if found.Denoiser != nil {
+		c.Model = &Model{part: named("UNet"), config: found.Denoiser, base: base}
 	}
-	if config.HasVAE() {
-		c.VAE = &VAE{part: named("VAE"), config: config.VAE, prefix: sd.VAEPrefix}
+	if found.Autoencoder != nil {
+		c.VAE = &VAE{part: named("VAE"), Autoencoder: found.Autoencoder}
 	}
 	return c, c.consistent(path)
 }
 
-// audit returns what the parts of a checkpoint read.
-func audit(config *sd.Checkpoint, src nn.Tensors, metadata map[string]string) ([]*nn.Audit, error) {
-	var audits []*nn.Audit
-	if config.HasUNet() {
-		audits = append(audits, config.UNet.Check(src))
+// layered is a denoiser as LoRAs find its layers, nil for none.
+func layered(c model.Config) lora.Layered {
+	if c == nil {
+		return nil
 	}
-	if config.HasVAE() {
-		audits = append(audits, config.VAE.Check(src, sd.VAEPrefix))
+	return c
+}
+
+// audit returns the text encoders of a checkpoint, without their parts, and what
+// all parts read.
+func audit(found *families.Checkpoint, src nn.Tensors, metadata map[string]string) (encoders []*encoder, audits []*nn.Audit, err error) {
+	if found.Denoiser != nil {
+		audits = append(audits, found.Denoiser.Check(src))
 	}
-	for i, prefix := range config.Text {
-		text, err := detectEncoder(src, metadata, prefix, config.Family, i)
+	if found.Autoencoder != nil {
+		audits = append(audits, found.Autoencoder.Check(src))
+	}
+	for i, prefix := range found.Prefixes {
+		slot := &found.Text.Slots[i]
+		text, err := slot.Match(src, prefix, metadata)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		encoders = append(encoders, newEncoder(slot, text, prefix))
 		audits = append(audits, text.Check(src, prefix))
 	}
-	return audits, nil
+	return encoders, audits, nil
 }
 
-// textNames are what the text encoders of a model are called, in their order.
-var textNames = [2]string{"CLIP-L", "CLIP-G"}
-
-// detectEncoder recognises text encoder number i of a family, with its weights
-// under a prefix.
-func detectEncoder(src nn.Tensors, metadata map[string]string, prefix string, family sd.Family, i int) (clip.Config, error) {
-	config, err := clip.Detect(src, prefix, metadata)
-	switch {
-	case err != nil:
-		return config, err
-	case config.Length != tokenizer.ChunkLength:
-		return config, fmt.Errorf("the text encoder reads %d tokens at once (the positions at %s...), expected %d", config.Length, prefix, tokenizer.ChunkLength)
-	case family == sd.SDXL && i == 1 && config.Projected == 0:
-		return config, fmt.Errorf("%s has no projection: there is no tensor %stext_projection.weight", textNames[i], prefix)
-	}
-	return config, nil
-}
-
-// newEncoder returns text encoder number i of a family, with its weights under
-// a prefix and its conventions.
-func newEncoder(p part, metadata map[string]string, prefix string, family sd.Family, i int) (*encoder, error) {
-	config, err := detectEncoder(source{p}, metadata, prefix, family, i)
-	if err != nil {
-		return nil, err
-	}
-	e := &encoder{part: p, config: config, prefix: prefix, output: clip.Output{Layer: -1, Norm: true}, pad: tokenizer.CLIPEnd, key: [2]string{"clip_l", "clip_g"}[i]}
-	if family == sd.SDXL {
-		// SDXL reads the states before the last layer, unnormalized (Podell et
-		// al. 2023), and OpenCLIP's prompts are filled up with zeros.
-		e.output = clip.Output{Layer: -2}
-		if i == 1 {
-			e.config.Activation, e.pad = ir.GELU, 0
-		}
-	}
-	return e, nil
-}
-
-// consistent checks that text encoders and UNet have the same features.
+// consistent checks that the denoiser reads what the text encoders give.
 func (c *Checkpoint) consistent(path string) error {
 	if c.Model == nil || c.CLIP == nil {
 		return nil
 	}
-	width := 0
-	for _, e := range c.CLIP.encoders {
-		width += e.config.Width
-	}
-	unet := c.Model.config.UNet
-	if width != unet.Context {
-		return fault.New(fault.Model, "%s: the text encoders give %d features and the UNet reads %d: they do not belong together", path, width, unet.Context)
-	}
-	if last := c.CLIP.encoders[len(c.CLIP.encoders)-1]; unet.Vector > 0 && last.pooledWidth() != unet.Pooled() {
-		return fault.New(fault.Model, "%s: the pooled text has %d features and the UNet reads %d (%slabel_emb.0.0.weight, less those of the sizes): they do not belong together",
-			path, last.pooledWidth(), unet.Pooled(), sd.UNetPrefix)
+	text := c.CLIP.of(1)
+	cond := &model.Cond{Tokens: 1, Width: text.Width, Pooled: text.Pooled}
+	if _, err := c.Model.config.Shape(c.Model.Format().Of(1, 1, 1024, 1024), cond); err != nil {
+		return fault.New(fault.Model, "%s: the text encoders and the denoiser do not belong together: %w", path, err)
 	}
 	return nil
 }

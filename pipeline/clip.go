@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"github.com/weir-run/weir/fault"
-	"github.com/weir-run/weir/model/clip"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/lora"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/run"
@@ -26,6 +26,7 @@ type Text struct {
 // A CLIP is the text encoders of a checkpoint: one, or two whose results stand
 // side by side. It is immutable and safe for concurrent use.
 type CLIP struct {
+	text     *model.Text
 	base     lora.Base // the checkpoint that the encoders came with
 	encoders []*encoder
 	// layer is the one that CLIPSetLastLayer asked for, counted from the end,
@@ -36,18 +37,35 @@ type CLIP struct {
 // An encoder is one text encoder with its conventions.
 type encoder struct {
 	part
-	config clip.Config
+	model.Encoder
+	slot   *model.Slot
 	prefix string // of its weights
-	// output is the state that models of this family are conditioned on.
-	output clip.Output
 	pad    int32
 	key    string // of its vectors in files of embeddings
+}
+
+// newEncoder returns the text encoder of a slot, without its part.
+func newEncoder(slot *model.Slot, e model.Encoder, prefix string) *encoder {
+	return &encoder{Encoder: e, slot: slot, prefix: prefix, pad: slot.Prompt.Pad, key: slot.Key}
+}
+
+// layers is the encoder as LoRAs find its layers.
+func (e *encoder) layers() lora.Encoder {
+	return lora.Encoder{Layered: e.Encoder, Prefix: e.prefix, Names: e.slot.LoRA}
+}
+
+// of returns what a prompt of so many tokens becomes, zeros.
+func (c *CLIP) of(tokens int) (all Text) {
+	for _, e := range c.encoders {
+		all = beside(all, Text{Tokens: tokens, Width: e.Features(), Embed: make([]float32, tokens*e.Features()), Pooled: make([]float32, e.Summary())})
+	}
+	return all
 }
 
 // WithLastLayer returns the encoders stopping at a layer counted from the
 // end: -1 is the last, -2 the one before.
 func (c *CLIP) WithLastLayer(layer int) *CLIP {
-	return &CLIP{base: c.base, encoders: c.encoders, layer: layer}
+	return &CLIP{text: c.text, base: c.base, encoders: c.encoders, layer: layer}
 }
 
 // Memory bounds the bytes of memory that Encode takes for a prompt: each byte is
@@ -58,7 +76,7 @@ func (c *CLIP) Memory(prompt string) (n int64) {
 		chunks += tokenizer.MaxVectors / (tokenizer.ChunkLength - 2)
 	}
 	for _, e := range c.encoders {
-		n += 4 * 3 * chunks * tokenizer.ChunkLength * int64(e.config.Width)
+		n += 4 * 3 * chunks * tokenizer.ChunkLength * int64(e.Features())
 	}
 	return n
 }
@@ -124,13 +142,13 @@ func (e *encoder) tokens(ctx context.Context, prompt string, m *embeddings) (chu
 			if math.IsNaN(t.Weight) || math.Abs(t.Weight) > math.MaxFloat32 {
 				return nil, nil, fault.New(fault.Workflow, "the prompt gives a word the weight %v: expected a number that pictures can be made with", t.Weight)
 			}
-			if t.Vector != nil && len(t.Vector) != e.config.Width {
+			if t.Vector != nil && len(t.Vector) != e.Features() {
 				ignored = len(t.Vector)
 			}
 		}
 	}
 	if ignored > 0 && !e.engine.Planning() {
-		slog.Warn(fmt.Sprintf("%s: an embedding of the prompt has %d features, expected %d: it is ignored there", e.name, ignored, e.config.Width))
+		slog.Warn(fmt.Sprintf("%s: an embedding of the prompt has %d features, expected %d: it is ignored there", e.name, ignored, e.Features()))
 	}
 	return chunks, missing, nil
 }
@@ -151,7 +169,7 @@ func (e *encoder) encode(ctx context.Context, chunks [][]tokenizer.Token, layer 
 	if err != nil {
 		return Text{}, err
 	}
-	width := e.config.Width
+	width := e.Features()
 	if weighted {
 		last := len(chunks) - 1
 		empty := hidden[last*tokenizer.ChunkLength*width:]
@@ -161,14 +179,7 @@ func (e *encoder) encode(ctx context.Context, chunks [][]tokenizer.Token, layer 
 		chunks = chunks[:last]
 	}
 	n := len(chunks) * tokenizer.ChunkLength
-	return Text{Tokens: n, Width: width, Embed: hidden[:n*width], Pooled: pooled[:len(pooled)/max(1, len(pooled)/e.pooledWidth())]}, nil
-}
-
-func (e *encoder) pooledWidth() int {
-	if e.config.Projected > 0 {
-		return e.config.Projected
-	}
-	return e.config.Width
+	return Text{Tokens: n, Width: width, Embed: hidden[:n*width], Pooled: pooled[:len(pooled)/max(1, len(pooled)/e.Summary())]}, nil
 }
 
 // weigh moves each token away from, or towards, what the empty prompt has in
@@ -187,14 +198,11 @@ func weigh(hidden, empty []float32, chunk []tokenizer.Token, width int) {
 
 // run evaluates the encoder; hidden is [chunks, 77, Width].
 func (e *encoder) run(ctx context.Context, chunks [][]tokenizer.Token, layer int) (hidden, pooled []float32, err error) {
-	if e.config.Length != tokenizer.ChunkLength {
-		return nil, nil, fmt.Errorf("%s: the text encoder reads %d tokens, expected %d", e.name, e.config.Length, tokenizer.ChunkLength)
-	}
 	in := words{embedded: slices.ContainsFunc(chunks, func(chunk []tokenizer.Token) bool { return slices.ContainsFunc(chunk, e.fits) })}
 	key, b := e.network(len(chunks), layer, in.embedded)
 	if e.engine.Planning() {
 		n := len(chunks)
-		return make([]float32, n*tokenizer.ChunkLength*e.config.Width), make([]float32, n*e.pooledWidth()), e.planned(ctx, key, b, 1)
+		return make([]float32, n*tokenizer.ChunkLength*e.Features()), make([]float32, n*e.Summary()), e.planned(ctx, key, b, 1)
 	}
 	for _, chunk := range chunks {
 		if err := e.read(&in, chunk); err != nil {
@@ -221,7 +229,7 @@ type words struct {
 }
 
 // fits reports whether a token is a vector that the encoder reads.
-func (e *encoder) fits(t tokenizer.Token) bool { return len(t.Vector) == e.config.Width }
+func (e *encoder) fits(t tokenizer.Token) bool { return len(t.Vector) == e.Features() }
 
 // read appends a chunk. A vector that does not fit is left out: what follows
 // moves to the front and a pad comes at the end, as in ComfyUI. The chunk's end
@@ -235,8 +243,8 @@ func (e *encoder) read(in *words, chunk []tokenizer.Token) error {
 			end++
 		case t.Vector != nil:
 			continue
-		case int(t.ID) >= e.config.Vocab:
-			return fmt.Errorf("%s: the text encoder's vocabulary has %d tokens, the prompt has token %d", e.name, e.config.Vocab, t.ID)
+		case int(t.ID) >= e.Vocabulary():
+			return fmt.Errorf("%s: the text encoder's vocabulary has %d tokens, the prompt has token %d", e.name, e.Vocabulary(), t.ID)
 		case !ended:
 			end++
 			ended = t.ID == tokenizer.CLIPEnd
@@ -258,27 +266,21 @@ func (e *encoder) add(in *words, t tokenizer.Token) {
 	case t.Vector != nil:
 		in.known, in.vectors = append(in.known, 0), append(in.vectors, t.Vector...)
 	default:
-		in.known, in.vectors = append(in.known, 1), append(in.vectors, make([]float32, e.config.Width)...)
+		in.known, in.vectors = append(in.known, 1), append(in.vectors, make([]float32, e.Features())...)
 	}
 }
 
 // network is the encoder of so many chunks, with embeddings among them or not,
 // up to a layer counted from the end, or to its own if that is 0.
 func (e *encoder) network(chunks, layer int, embedded bool) (string, build) {
-	output := e.output
+	in := model.TextShape{Batch: chunks, Tokens: tokenizer.ChunkLength, Embedded: embedded, States: e.slot.States}
 	if layer != 0 {
-		output.Layer = layer
-		if -layer > e.config.Layers {
-			output = clip.Output{Layer: -1, Norm: true}
+		in.States.Layers = []int{layer}
+		if -layer > e.Depth() {
+			in.States.Layers, in.States.Norm = []int{-1}, true
 		}
 	}
-	return fmt.Sprint("clip ", chunks, output, embedded), func(s nn.Scope) {
-		if embedded {
-			clip.TextEmbedded(s.Sub(e.prefix), e.config, chunks, output)
-		} else {
-			clip.Text(s.Sub(e.prefix), e.config, chunks, output)
-		}
-	}
+	return fmt.Sprint("text ", in), func(s nn.Scope) { e.Build(s.Sub(e.prefix), in) }
 }
 
 func (e *encoder) prefetch(layer int) { e.part.prefetch(e.network(1, layer, false)) }

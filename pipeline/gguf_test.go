@@ -217,7 +217,7 @@ func TestPartsAreTheCheckpoint(t *testing.T) {
 		if !slices.Equal(got, noise) {
 			t.Errorf("UNet, %s: the prediction is another one", what)
 		}
-		if f := m.Checkpoint().Factor; f != 4 && strings.Contains(what, "prefix") {
+		if f := m.Format().Stride.Height; f != 4 && strings.Contains(what, "prefix") {
 			t.Errorf("UNet, %s: latents of 1/%d", what, f)
 		}
 	}
@@ -226,7 +226,7 @@ func TestPartsAreTheCheckpoint(t *testing.T) {
 		"with prefix":    write(t, set, metadata, renamed(set, sd.ClipLSD1, sd.ClipLSD1)),
 		"the checkpoint": quantized,
 	} {
-		c, err := e.CLIP(t.Context(), sd.SD1, path)
+		c, err := e.CLIP(t.Context(), "stable_diffusion", path)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}

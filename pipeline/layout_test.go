@@ -109,7 +109,7 @@ func TestPrefixes(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		clip, err := e.CLIP(t.Context(), sd.SD1, text)
+		clip, err := e.CLIP(t.Context(), "stable_diffusion", text)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}

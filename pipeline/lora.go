@@ -12,8 +12,8 @@ import (
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/merge"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/lora"
-	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -56,7 +56,7 @@ func (l *LoRA) On(m *Model, c *CLIP, modelStrength, clipStrength float64) (*Mode
 	}
 	base := lora.Base{}
 	if m != nil {
-		base.Weights, base.UNet = m.base.Weights, m.base.UNet
+		base.Weights, base.Denoiser = m.base.Weights, m.base.Denoiser
 	}
 	if c != nil {
 		for _, e := range c.base.Encoders {
@@ -93,7 +93,7 @@ func (m *Model) with(l *LoRA, mapping *lora.Mapping, strength float64) *Model {
 		return nil
 	}
 	with := *m
-	with.part = m.part.with(l, mapping, sd.UNetPrefix, strength)
+	with.part = m.part.with(l, mapping, model.DenoiserPrefix, strength)
 	return &with
 }
 
@@ -101,7 +101,7 @@ func (c *CLIP) with(l *LoRA, mapping *lora.Mapping, strength float64) *CLIP {
 	if c == nil {
 		return nil
 	}
-	out := &CLIP{base: c.base, layer: c.layer}
+	out := &CLIP{text: c.text, base: c.base, layer: c.layer}
 	for _, e := range c.encoders {
 		with := *e
 		with.part = e.part.with(l, mapping, e.prefix, strength)

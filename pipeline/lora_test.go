@@ -12,6 +12,7 @@ import (
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -297,7 +298,7 @@ func TestMergedIntoQuantized(t *testing.T) {
 	// others those that they have in the file.
 	c := with(newEngine(t, Options{}), quantized)
 	set := openSet(t, quantized)
-	program, err := c.Model.plan(func() build { _, b := c.Model.network(1, small, text.Tokens); return b }(), 0)
+	program, err := c.Model.plan(func() build { _, b := c.Model.network(1, model.Shape{Shape: small, Tokens: text.Tokens}); return b }(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/run"
 	"github.com/weir-run/weir/weights"
@@ -223,7 +224,7 @@ func TestMergedEqualsMergedByHand(t *testing.T) {
 	wantNoise := predict(t, byHand, small, wantText)[0]
 	without := predict(t, open(t, e, emoji), small, wantText)[0]
 
-	var text *Cond
+	var text *model.Cond
 	var noise []float32
 	for _, o := range []Options{{}, {VRAM: 8 << 20}, {RAM: 8 << 20}} {
 		e := newEngine(t, o)
@@ -332,7 +333,7 @@ func TestMergedFailures(t *testing.T) {
 	// is merged is resident, and does something after the second operation.
 	after := func(strength float64, do func(cancel func())) error {
 		m := apply(t, e, base, path, strength).Model
-		key, b := m.network(1, small, text.Tokens)
+		key, b := m.network(1, model.Shape{Shape: small, Tokens: text.Tokens})
 		bound, release, err := m.bound(key, b, 0)
 		if err != nil {
 			t.Fatal(err)

@@ -6,51 +6,44 @@ import (
 	"slices"
 
 	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/lora"
 	"github.com/weir-run/weir/model/nn"
-	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/run"
+	"github.com/weir-run/weir/tokenizer"
 )
 
 // A Model is a denoiser with its LoRAs. It is immutable and safe for
 // concurrent use.
 type Model struct {
 	part
-	config   *sd.Checkpoint
+	config   model.Config
 	base     lora.Base // the checkpoint that the model came with
 	sampling sampling
 }
 
-// Checkpoint returns what the model's checkpoint was recognised as.
-func (m *Model) Checkpoint() *sd.Checkpoint { return m.config }
-
-// A Cond is what a denoiser is told to show.
-type Cond struct {
-	Embed         []float32 // [Tokens, Width]
-	Tokens, Width int
-	// Pooled is the summary of the text and Sizes the sizes in pixels that SDXL
-	// is told: height, width, crop top, crop left, target height and width.
-	Pooled []float32
-	Sizes  [6]float32
-}
+// Config returns what the denoiser was recognised as.
+func (m *Model) Config() model.Config { return m.config }
 
 // Predict returns, for each of the conditions, what the network predicts of
 // the latents x, which are scaled to its liking, at timestep t. Conditions run as one batch when the
 // memory allows it, otherwise in as many runs as it takes, and each run in tiles
 // if one latent is too much; the results are the same.
-func (m *Model) Predict(ctx context.Context, x latent.Tensor, t float32, conds []*Cond) ([][]float32, error) {
-	for _, c := range conds {
-		if err := m.check(c); err != nil {
-			return nil, err
+func (m *Model) Predict(ctx context.Context, x latent.Tensor, t float32, conds []*model.Cond) ([][]float32, error) {
+	shapes := make([]model.Shape, len(conds))
+	for i, c := range conds {
+		var err error
+		if shapes[i], err = m.config.Shape(x.Shape, c); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
 	out := make([][]float32, len(conds))
 	for from := 0; from < len(conds); {
 		to := from + 1
-		for to < len(conds) && conds[to].Tokens == conds[from].Tokens {
+		for to < len(conds) && shapes[to].Equal(shapes[from]) {
 			to++
 		}
-		got, err := m.predict(ctx, x, t, conds[from:to])
+		got, err := m.predict(ctx, x, t, shapes[from], conds[from:to])
 		if err != nil {
 			return nil, err
 		}
@@ -60,26 +53,15 @@ func (m *Model) Predict(ctx context.Context, x latent.Tensor, t float32, conds [
 	return out, nil
 }
 
-func (m *Model) check(c *Cond) error {
-	u := m.config.UNet
-	if c.Width != u.Context {
-		return fmt.Errorf("%s reads text of %d features, and the prompt was encoded with %d: use the text encoder of the same checkpoint", m.name, u.Context, c.Width)
-	}
-	if u.Vector > 0 && len(c.Pooled) != u.Pooled() {
-		return fmt.Errorf("%s reads a pooled text of %d features, and the prompt has %d: use the text encoder of the same checkpoint", m.name, u.Pooled(), len(c.Pooled))
-	}
-	return nil
-}
-
-// predict runs conditions of the same number of tokens, in the largest batches
+// predict runs conditions that lead to the same shape, in the largest batches
 // that fit: all, those of one condition, or one latent at a time, which is tiled
 // if it does not fit either.
-func (m *Model) predict(ctx context.Context, x latent.Tensor, t float32, conds []*Cond) ([][]float32, error) {
-	batch, tokens := x.Batch, conds[0].Tokens
+func (m *Model) predict(ctx context.Context, x latent.Tensor, t float32, shape model.Shape, conds []*model.Cond) ([][]float32, error) {
+	batch := x.Batch
 	n := batch * len(conds)
 	for _, size := range []int{n, batch, 1} {
 		n = size
-		fits, err := m.fits(m.network(n, x.Shape, tokens))
+		fits, err := m.fits(m.network(n, shape))
 		if err != nil {
 			return nil, err
 		}
@@ -87,11 +69,11 @@ func (m *Model) predict(ctx context.Context, x latent.Tensor, t float32, conds [
 			break
 		}
 	}
-	if err := m.fitsTiled(m.network(n, x.Shape, tokens)); err != nil {
+	if err := m.fitsTiled(m.network(n, shape)); err != nil {
 		return nil, err
 	}
+	key, b := m.network(n, shape)
 	if m.engine.Planning() {
-		key, b := m.network(n, x.Shape, tokens)
 		if err := m.planned(ctx, key, b, batch*len(conds)/n); err != nil {
 			return nil, err
 		}
@@ -100,20 +82,7 @@ func (m *Model) predict(ctx context.Context, x latent.Tensor, t float32, conds [
 	item := x.Item()
 	out := make([]float32, 0, len(conds)*batch*item)
 	for from := 0; from < batch*len(conds); from += n {
-		in := run.Inputs{}
-		var ts, pooled, sizes []float32
-		xs, contexts := make([]float32, 0, n*item), make([]float32, 0, n*tokens*conds[0].Width)
-		for i := from; i < from+n; i++ {
-			c := conds[i/batch]
-			xs = append(xs, x.At(i%batch).Data...)
-			ts = append(ts, t)
-			contexts = append(contexts, c.Embed...)
-			pooled = append(pooled, c.Pooled...)
-			sizes = append(sizes, c.Sizes[:]...)
-		}
-		in["x"], in["t"], in["context"], in["pooled"], in["sizes"] = xs, ts, contexts, pooled, sizes
-		key, b := m.network(n, x.Shape, tokens)
-		y, err := m.run(ctx, key, b, in)
+		y, err := m.run(ctx, key, b, m.inputs(x, t, shape, conds, from, from+n))
 		if err != nil {
 			return nil, err
 		}
@@ -126,19 +95,52 @@ func (m *Model) predict(ctx context.Context, x latent.Tensor, t float32, conds [
 	return results, nil
 }
 
-// Prefetch tells that Predict will be called next, for latents of about this
-// shape and conditions of about so many tokens.
-func (m *Model) Prefetch(shape latent.Shape, tokens int) {
-	m.prefetch(m.network(2*shape.Batch, shape, tokens))
+// inputs returns what the graph is given for a range of the latents under one
+// condition after another.
+func (m *Model) inputs(x latent.Tensor, t float32, shape model.Shape, conds []*model.Cond, from, to int) run.Inputs {
+	shape.Batch = to - from
+	in := run.Inputs{"t": slices.Repeat([]float32{t}, to-from)}
+	each := func(of func(i int) []float32) []float32 {
+		var all []float32
+		for i := from; i < to; i++ {
+			v := of(i)
+			if all == nil {
+				all = make([]float32, 0, (to-from)*len(v))
+			}
+			all = append(all, v...)
+		}
+		return all
+	}
+	in["x"] = each(func(i int) []float32 { return x.At(i % x.Batch).Data })
+	for _, input := range m.config.Inputs(shape) {
+		if input.Table != nil {
+			in[input.Name] = input.Table()
+		} else {
+			in[input.Name] = each(func(i int) []float32 { return input.Of(conds[i/x.Batch]) })
+		}
+	}
+	return in
 }
 
-func (m *Model) network(n int, shape latent.Shape, tokens int) (string, build) {
-	return fmt.Sprint("unet ", n, shape.Height, shape.Width, tokens), func(s nn.Scope) {
-		sd.UNet(s.Sub(sd.UNetPrefix), m.config.UNet, n, shape.Height, shape.Width, tokens)
+// Prefetch tells that Predict will be called next, for latents of about this
+// shape under about this condition, which may be nil. Extents are the same for
+// all shapes.
+func (m *Model) Prefetch(x latent.Shape, c *model.Cond) {
+	shape := model.Shape{Shape: x, Tokens: tokenizer.ChunkLength}
+	if c != nil {
+		var err error
+		if shape, err = m.config.Shape(x, c); err != nil {
+			return
+		}
 	}
+	m.prefetch(m.network(2*x.Batch, shape))
+}
+
+// network is the denoiser for a batch of n latents.
+func (m *Model) network(n int, shape model.Shape) (string, build) {
+	shape.Batch = n
+	return fmt.Sprint("denoiser ", shape.Key()), func(s nn.Scope) { m.config.Denoiser(s.Sub(model.DenoiserPrefix), shape) }
 }
 
 // Format returns the latents that the model works on.
-func (m *Model) Format() latent.Format {
-	return latent.Square(string(m.config.Family), m.config.UNet.In, m.config.Factor, m.config.Scale, m.config.Shift)
-}
+func (m *Model) Format() latent.Format { return m.config.Latent() }

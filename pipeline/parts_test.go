@@ -29,15 +29,15 @@ func TestTwoTextEncoders(t *testing.T) {
 	e := newEngine(t, Options{})
 	l, g := encoderFiles(t)
 	for _, paths := range [][]string{{l, g}, {g, l}} {
-		c, err := e.CLIP(t.Context(), sd.SDXL, paths...)
+		c, err := e.CLIP(t.Context(), "sdxl", paths...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(c.encoders) != 2 || c.encoders[0].config.Projected != 48 || c.encoders[1].config.Projected != 64 ||
-			c.encoders[0].pad == 0 || c.encoders[1].pad != 0 || c.encoders[1].output != (clip.Output{Layer: -2}) {
+		if len(c.encoders) != 2 || c.encoders[0].Summary() != 48 || c.encoders[1].Summary() != 64 ||
+			c.encoders[0].pad == 0 || c.encoders[1].pad != 0 || !slices.Equal(c.encoders[1].slot.States.Layers, []int{-2}) || c.encoders[1].slot.States.Norm {
 			t.Errorf("got %+v", c.encoders)
 		}
-		if len(c.base.Encoders) != 2 || len(c.base.UNet.Input) > 0 {
+		if len(c.base.Encoders) != 2 || c.base.Denoiser != nil {
 			t.Errorf("LoRAs find %+v", c.base)
 		}
 	}
@@ -80,7 +80,7 @@ func TestTwoTextEncodersEncode(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := newEngine(t, Options{})
-	c, err := e.CLIP(t.Context(), sd.SDXL, path, emoji)
+	c, err := e.CLIP(t.Context(), "sdxl", path, emoji)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,12 +101,12 @@ func TestPartErrors(t *testing.T) {
 	l, g := encoderFiles(t)
 	vae := filepath.Join(golden.Dir(), "vae.safetensors")
 	for want, open := range map[string]func() error{
-		"this is a text encoder of OpenCLIP, expected CLIP-L":     func() error { _, err := e.CLIP(t.Context(), sd.SD1, g); return err },
-		"are text encoders of the same size, 64 features":         func() error { _, err := e.CLIP(t.Context(), sd.SDXL, l, l); return err },
-		"has 2 text encoders, found 1 files":                      func() error { _, err := e.CLIP(t.Context(), sd.SDXL, l); return err },
-		"vae.safetensors: not a text encoder of Stable Diffusion": func() error { _, err := e.CLIP(t.Context(), sd.SD1, vae); return err },
-		"nowhere.gguf": func() error { _, err := e.CLIP(t.Context(), sd.SD1, "nowhere.gguf"); return err },
-		"there is no tensor model.diffusion_model.input_blocks.0.0.weight": func() error { _, err := e.UNet(t.Context(), l); return err },
+		"this is a text encoder of OpenCLIP, expected CLIP-L":     func() error { _, err := e.CLIP(t.Context(), "stable_diffusion", g); return err },
+		"are text encoders of the same size, 64 features":         func() error { _, err := e.CLIP(t.Context(), "sdxl", l, l); return err },
+		"has 2 text encoders, found 1 files":                      func() error { _, err := e.CLIP(t.Context(), "sdxl", l); return err },
+		"vae.safetensors: not a text encoder of Stable Diffusion": func() error { _, err := e.CLIP(t.Context(), "stable_diffusion", vae); return err },
+		"nowhere.gguf": func() error { _, err := e.CLIP(t.Context(), "stable_diffusion", "nowhere.gguf"); return err },
+		"there is no tensor model.diffusion_model.input_blocks.": func() error { _, err := e.UNet(t.Context(), l); return err },
 	} {
 		if err := open(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error with %q", err, want)
@@ -138,7 +138,7 @@ func TestLoRAOnParts(t *testing.T) {
 	if err != nil || len(with.loras) != 1 {
 		t.Errorf("the UNet has %d LoRAs, %v", len(with.loras), err)
 	}
-	c, err := e.CLIP(t.Context(), sd.SD1, emoji)
+	c, err := e.CLIP(t.Context(), "stable_diffusion", emoji)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/run"
@@ -46,16 +47,16 @@ func open(t *testing.T, e *Engine, path string) *Checkpoint {
 	return c
 }
 
-func encode(t *testing.T, c *Checkpoint, prompt string) *Cond {
+func encode(t *testing.T, c *Checkpoint, prompt string) *model.Cond {
 	t.Helper()
 	text, err := c.CLIP.Encode(t.Context(), prompt, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Cond{Embed: text.Embed, Tokens: text.Tokens, Width: text.Width, Pooled: text.Pooled}
+	return &model.Cond{Embed: text.Embed, Tokens: text.Tokens, Width: text.Width, Pooled: text.Pooled}
 }
 
-func predict(t *testing.T, c *Checkpoint, shape latent.Shape, conds ...*Cond) [][]float32 {
+func predict(t *testing.T, c *Checkpoint, shape latent.Shape, conds ...*model.Cond) [][]float32 {
 	t.Helper()
 	out, err := c.Model.Predict(t.Context(), latent.Tensor{Shape: shape, Data: diffusion.Randn(5, shape.Elems())}, 500, conds)
 	if err != nil {
@@ -114,7 +115,7 @@ func TestPrefetch(t *testing.T) {
 		arrives("text encoder", c.CLIP.Prefetch)
 		cond := encode(t, c, "red apple")
 		shape := latent.Picture(1, 4, 8, 8)
-		arrives("denoiser", func() { c.Model.Prefetch(shape, cond.Tokens) })
+		arrives("denoiser", func() { c.Model.Prefetch(shape, cond) })
 		predict(t, c, shape, cond)
 		arrives("decoder", c.VAE.PrefetchDecoder)
 		l := latent.New(latent.Picture(1, 4, 8, 8))
@@ -145,7 +146,7 @@ func TestTiledPrograms(t *testing.T) {
 	// program plans with the extents that an engine has with so much memory.
 	program := func(vram, limit int64) *plan.Program {
 		m := open(t, newEngine(t, Options{VRAM: vram}), emoji).Model
-		_, b := m.network(1, shape, 77)
+		_, b := m.network(1, model.Shape{Shape: shape, Tokens: 77})
 		p, err := m.plan(b, limit)
 		if err != nil {
 			t.Fatal(err)
@@ -176,7 +177,7 @@ func TestTiledPrograms(t *testing.T) {
 	}
 
 	e = newEngine(t, Options{VRAM: tooLittle})
-	_, err := open(t, e, emoji).Model.Predict(t.Context(), latent.New(shape), 500, []*Cond{text})
+	_, err := open(t, e, emoji).Model.Predict(t.Context(), latent.New(shape), 500, []*model.Cond{text})
 	named := regexp.MustCompile(`^UNet of emoji.safetensors needs \d\.\d\d MiB, \d\.\d\d MiB for activations even in tiles .*, and VRAM has \d\.\d\d MiB: `)
 	if !errors.Is(err, device.ErrNoMemory) || !named.MatchString(err.Error()) {
 		t.Errorf("got %v", err)
@@ -209,7 +210,7 @@ func TestTiledTextEncoder(t *testing.T) {
 
 func TestTooLittleMemoryIsRefused(t *testing.T) {
 	c := open(t, newEngine(t, Options{VRAM: 300 << 10}), emoji)
-	_, err := c.Model.Predict(t.Context(), latent.New(latent.Picture(1, 4, 32, 32)), 1, []*Cond{{Embed: make([]float32, 77*96), Tokens: 77, Width: 96}})
+	_, err := c.Model.Predict(t.Context(), latent.New(latent.Picture(1, 4, 32, 32)), 1, []*model.Cond{{Embed: make([]float32, 77*96), Tokens: 77, Width: 96}})
 	if err == nil || !strings.Contains(err.Error(), "UNet of emoji.safetensors needs 1.") {
 		t.Errorf("got %v", err)
 	}
@@ -217,7 +218,7 @@ func TestTooLittleMemoryIsRefused(t *testing.T) {
 
 func TestCondErrors(t *testing.T) {
 	c := open(t, newEngine(t, Options{}), emoji)
-	_, err := c.Model.Predict(t.Context(), latent.New(latent.Picture(1, 4, 1, 1)), 1, []*Cond{{Embed: make([]float32, 77*768), Tokens: 77, Width: 768}})
+	_, err := c.Model.Predict(t.Context(), latent.New(latent.Picture(1, 4, 1, 1)), 1, []*model.Cond{{Embed: make([]float32, 77*768), Tokens: 77, Width: 768}})
 	if err == nil || !strings.Contains(err.Error(), "reads text of 96 features, and the prompt was encoded with 768") {
 		t.Errorf("got %v", err)
 	}

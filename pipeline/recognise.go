@@ -6,11 +6,10 @@ import (
 	"strings"
 
 	"github.com/weir-run/weir/fault"
-	"github.com/weir-run/weir/ir"
-	"github.com/weir-run/weir/model/clip"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/esrgan"
+	"github.com/weir-run/weir/model/families"
 	"github.com/weir-run/weir/model/lora"
-	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -41,29 +40,38 @@ func recognise(set *weights.Set) (kind, what string, err error) {
 		return "", "", err
 	}
 	src := source{part{set: set, layout: l}}
-	unet, vae := set.HasPrefix(sd.UNetPrefix), set.HasPrefix(sd.VAEPrefix)
-	text := slices.IndexFunc(textPrefixes, set.HasPrefix)
+	denoiser, vae := set.HasPrefix(model.DenoiserPrefix), set.HasPrefix(model.AutoencoderPrefix)
+	text, _, textErr := families.TextEncoder(src, set.Metadata())
 	switch {
-	case vae && !unet && text < 0:
-		c, err := sd.DetectVAE(src, sd.VAEPrefix)
-		return "vae", fmt.Sprintf("autoencoder of Stable Diffusion, latents of %d channels at 1/%d", c.Latent, c.Factor()), err
-	case text >= 0 && !unet && !vae:
-		c, err := clip.Detect(src, textPrefixes[text], set.Metadata())
-		return "text encoder", describeCLIP(c), err
+	case vae && !denoiser && text == nil && textErr == nil:
+		a, err := families.Autoencoder(src, set.Metadata())
+		if err != nil {
+			return "", "", err
+		}
+		return "vae", a.Describe(), nil
+	case (text != nil || textErr != nil) && !denoiser && !vae:
+		if textErr != nil {
+			return "", "", textErr
+		}
+		return "text encoder", text.Describe(), nil
 	}
-	c, err := sd.Detect(src, set.Metadata())
+	c, err := families.Detect(src, set.Metadata())
 	if err != nil {
 		return "", "", err
 	}
-	audits, err := audit(c, src, set.Metadata())
+	_, audits, err := audit(c, src, set.Metadata())
 	if err != nil {
 		return "", "", err
+	}
+	all := []string{c.Describe()}
+	if c.Denoiser != nil {
+		all = append(all, c.Denoiser.Doubts()...)
 	}
 	if unused := unread(set, audits); len(unused) > 0 {
-		c.Doubts = append(c.Doubts, fmt.Sprintf("nothing uses %d of the tensors: %s", len(unused), fault.List(unused, 5)))
+		all = append(all, fmt.Sprintf("nothing uses %d of the tensors: %s", len(unused), fault.List(unused, 5)))
 	}
-	what = strings.Join(append([]string{c.Describe()}, c.Doubts...), "; ")
-	if !vae && text < 0 {
+	what = strings.Join(all, "; ")
+	if !vae && text == nil && textErr == nil {
 		return "unet", "a UNet alone: " + what, nil
 	}
 	return "checkpoint", what, nil
@@ -72,21 +80,13 @@ func recognise(set *weights.Set) (kind, what string, err error) {
 // parts tells which networks a file may have, by names alone.
 func parts(set *weights.Set) []string {
 	var all []string
-	for _, k := range []kind{unetKind, textKind, vaeKind} {
-		if len(k.prefixes(set.Names())) > 0 {
-			all = append(all, k.what)
+	for _, n := range families.AllNames() {
+		if len(n.Prefixes(set.Names())) > 0 && !slices.Contains(all, n.What) {
+			all = append(all, n.What)
 		}
 	}
 	if len(all) == 0 {
 		return nil
 	}
 	return []string{strings.Join(all, ", ")}
-}
-
-func describeCLIP(c clip.Config) string {
-	name := "CLIP"
-	if c.Activation == ir.GELU {
-		name = "OpenCLIP"
-	}
-	return fmt.Sprintf("%s with %d layers of %d features, reads %d tokens at once", name, c.Layers, c.Width, c.Length)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/process"
 )
 
@@ -23,9 +24,9 @@ func (m *Model) Sampling() diffusion.Model {
 type network struct{ *Model }
 
 func (n network) Predict(ctx context.Context, x latent.Tensor, t float32, payloads []any) ([][]float32, error) {
-	conds := make([]*Cond, len(payloads))
+	conds := make([]*model.Cond, len(payloads))
 	for i, p := range payloads {
-		conds[i] = p.(*Cond)
+		conds[i] = p.(*model.Cond)
 	}
 	return n.Model.Predict(ctx, x, t, conds)
 }
@@ -43,11 +44,7 @@ func (m *Model) Process() process.Process {
 	if m.sampling.process != nil {
 		return *m.sampling.process
 	}
-	p := process.Epsilon
-	if m.config.VPrediction {
-		p = process.Velocity
-	}
-	return process.Discrete(p, m.config.ZeroSNR)
+	return m.config.Process()
 }
 
 // Rules returns how the guidance of the model is changed.

@@ -30,7 +30,7 @@ func TestNotSquare(t *testing.T) {
 	file := read(emoji)
 	e := newEngine(t, Options{})
 	c := open(t, e, emoji)
-	config := c.Model.Checkpoint()
+	unet, vae := c.Model.Config().(*sd.Config).UNet, c.VAE.Autoencoder.(sd.Autoencoder).VAEConfig
 	cond := encode(t, c, "red apple")
 	path := filepath.Join(golden.Dir(), "srvgg_x2.safetensors")
 	upscaler, err := e.Upscaler(t.Context(), path)
@@ -43,10 +43,10 @@ func TestNotSquare(t *testing.T) {
 		shape := latent.Picture(1, 4, h, w)
 		x := diffusion.Randn(5, shape.Elems())
 		want := eval.Build(t, file, file, map[string]any{"x": x, "t": []float32{500}, "context": cond.Embed},
-			func(s nn.Scope) { sd.UNet(s.Sub(sd.UNetPrefix), config.UNet, 1, h, w, cond.Tokens) })["y"]
+			func(s nn.Scope) { sd.UNet(s.Sub(sd.UNetPrefix), unet, 1, h, w, cond.Tokens) })["y"]
 		golden.Check(t, "denoiser", predict(t, c, shape, cond)[0], want, 1e-5)
 
-		want = eval.Build(t, file, file, map[string]any{"z": x}, func(s nn.Scope) { sd.Decode(s.Sub(sd.VAEPrefix), config.VAE, 1, h, w) })["y"]
+		want = eval.Build(t, file, file, map[string]any{"z": x}, func(s nn.Scope) { sd.Decode(s.Sub(sd.VAEPrefix), vae, 1, h, w) })["y"]
 		for i, v := range want {
 			want[i] = min(max((v+1)/2, 0), 1)
 		}
@@ -72,7 +72,7 @@ func TestNotSquare(t *testing.T) {
 		for i, v := range picture {
 			in[i] = 2*v - 1
 		}
-		want = eval.Build(t, file, file, map[string]any{"x": in}, func(s nn.Scope) { sd.Encode(s.Sub(sd.VAEPrefix), config.VAE, 1, h*f, w*f) })["z"]
+		want = eval.Build(t, file, file, map[string]any{"x": in}, func(s nn.Scope) { sd.Encode(s.Sub(sd.VAEPrefix), vae, 1, h*f, w*f) })["z"]
 		encoded, err := c.VAE.Encode(t.Context(), m, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -8,8 +8,9 @@ import (
 
 	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
+	"github.com/weir-run/weir/model"
+	"github.com/weir-run/weir/model/families"
 	"github.com/weir-run/weir/model/nn"
-	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/run"
 	"github.com/weir-run/weir/tile"
 )
@@ -18,8 +19,7 @@ import (
 // concurrent use.
 type VAE struct {
 	part
-	config sd.VAEConfig
-	prefix string // of its weights
+	model.Autoencoder
 }
 
 // VAE opens an autoencoder that is a file of its own.
@@ -28,27 +28,28 @@ func (e *Engine) VAE(ctx context.Context, path string) (*VAE, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &VAE{prefix: sd.VAEPrefix}
-	if v.config, err = sd.DetectVAE(src, v.prefix); err != nil {
+	v := &VAE{}
+	if v.Autoencoder, err = families.Autoencoder(src, set.Metadata()); err != nil {
 		return nil, inFile(path, err)
 	}
-	set = accounted(path, set, []*nn.Audit{v.config.Check(src, v.prefix)}, otherParts(v.prefix)...)
+	set = accounted(path, set, []*nn.Audit{v.Check(src)}, otherParts(model.AutoencoderPrefix)...)
 	v.part = part{engine: e, name: "VAE " + filepath.Base(path), set: set}
 	return v, nil
 }
 
 // Format returns the latents, which have no scale: that is a denoiser's.
 func (v *VAE) Format() latent.Format {
-	f := v.Factor()
-	return latent.Format{Name: v.name, Channels: v.config.Latent, Stride: latent.Stride{Time: 1, Height: f, Width: f}}
+	f := v.Latent()
+	f.Name, f.Scale, f.Shift = v.name, nil, nil
+	return f
 }
 
 // Factor returns how many pixels a value of the latent stands for in each
 // direction.
-func (v *VAE) Factor() int { return v.config.Factor() }
+func (v *VAE) Factor() int { return v.Latent().Stride.Height }
 
 // Channels returns the channels of the latents.
-func (v *VAE) Channels() int { return v.config.Latent }
+func (v *VAE) Channels() int { return v.Latent().Channels }
 
 // A Tiling says how large latents or pictures are cut, in pixels of the
 // picture.
@@ -126,7 +127,7 @@ func (v *VAE) grids(size, overlap int) []tile.Grid {
 func (v *VAE) decode(ctx context.Context, l latent.Tensor, grids []tile.Grid, done func(part, parts int)) (*media.Image, error) {
 	if v.engine.Planning() {
 		err := v.plannedTiles(ctx, l.Batch, l.Height, l.Width, grids, v.decoder)
-		return media.PlanImage(l.Batch, l.Height*v.Factor(), l.Width*v.Factor(), v.config.Image), err
+		return media.PlanImage(l.Batch, l.Height*v.Factor(), l.Width*v.Factor(), v.Pictures()), err
 	}
 	tiles := func() (n int) {
 		for _, g := range grids {
@@ -135,7 +136,7 @@ func (v *VAE) decode(ctx context.Context, l latent.Tensor, grids []tile.Grid, do
 		return max(n, 1) * l.Batch
 	}()
 	count := counter(tiles, done)
-	out := media.NewImage(l.Batch, l.Height*v.Factor(), l.Width*v.Factor(), v.config.Image, nil)
+	out := media.NewImage(l.Batch, l.Height*v.Factor(), l.Width*v.Factor(), v.Pictures(), nil)
 	for i := range l.Batch {
 		picture, err := average(ctx, l.At(i), grids, v.decodeOne, count)
 		if err != nil {
@@ -210,7 +211,7 @@ func average(ctx context.Context, in latent.Tensor, grids []tile.Grid, f func(co
 
 func (v *VAE) decoder(height, width int) (string, build) {
 	return fmt.Sprint("decode ", height, width), func(s nn.Scope) {
-		sd.Decode(s.Sub(v.prefix), v.config, 1, height, width)
+		v.Autoencoder.Decode(s.Sub(model.AutoencoderPrefix), 1, height, width)
 	}
 }
 
@@ -219,7 +220,7 @@ func (v *VAE) PrefetchDecoder() { v.prefetch(v.decoder(smallestTile, smallestTil
 
 // PrefetchEncoder tells that Encode will be called next.
 func (v *VAE) PrefetchEncoder() {
-	if v.config.Encoder {
+	if v.Encodes() {
 		v.prefetch(v.encoder(smallestTile*v.Factor(), smallestTile*v.Factor()))
 	}
 }
@@ -230,15 +231,15 @@ func (v *VAE) decodeOne(ctx context.Context, z latent.Tensor) (latent.Tensor, er
 	if err != nil {
 		return latent.Tensor{}, err
 	}
-	return latent.Tensor{Shape: latent.Picture(1, v.config.Image, z.Height*v.Factor(), z.Width*v.Factor()), Data: out["y"]}, nil
+	return latent.Tensor{Shape: latent.Picture(1, v.Pictures(), z.Height*v.Factor(), z.Width*v.Factor()), Data: out["y"]}, nil
 }
 
 func (v *VAE) checkLatents(l latent.Tensor) error {
 	if l.Time != 1 {
 		return fmt.Errorf("%s reads pictures, found latents of %d frames: the latent is of another kind of model", v.name, l.Time)
 	}
-	if l.Channels != v.config.Latent {
-		return fmt.Errorf("%s reads latents of %d channels, found %d: the latent is of another kind of model", v.name, v.config.Latent, l.Channels)
+	if l.Channels != v.Channels() {
+		return fmt.Errorf("%s reads latents of %d channels, found %d: the latent is of another kind of model", v.name, v.Channels(), l.Channels)
 	}
 	return nil
 }
@@ -247,7 +248,7 @@ func (v *VAE) checkLatents(l latent.Tensor) error {
 // factor are cut, equally at both sides. Pictures that do not fit in the
 // memory are encoded in tiles.
 func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts int)) (latent.Tensor, error) {
-	if !v.config.Encoder {
+	if !v.Encodes() {
 		return latent.Tensor{}, errors.New(v.name + " has no encoder, only a decoder")
 	}
 	f := v.Factor()
@@ -265,7 +266,7 @@ func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts 
 	if err != nil {
 		return latent.Tensor{}, err
 	}
-	l := latent.Tensor{Shape: latent.Picture(m.Batch, v.config.Latent, height, width)}
+	l := latent.Tensor{Shape: latent.Picture(m.Batch, v.Channels(), height, width)}
 	if v.engine.Planning() {
 		return l, v.plannedTiles(ctx, m.Batch, height*f, width*f, grids, v.encoder)
 	}
@@ -294,7 +295,7 @@ func (v *VAE) Encode(ctx context.Context, m *media.Image, done func(part, parts 
 // pixels returns the middle of picture b as the encoder reads it, from -1 to 1.
 func (v *VAE) pixels(ctx context.Context, m *media.Image, b, height, width int) (latent.Tensor, error) {
 	top, left := (m.Height-height)/2, (m.Width-width)/2
-	out := latent.New(latent.Picture(1, v.config.Image, height, width))
+	out := latent.New(latent.Picture(1, v.Pictures(), height, width))
 	row := make([]float32, m.Width*m.Channels)
 	for y := range height {
 		if err := ctx.Err(); err != nil {
@@ -302,7 +303,7 @@ func (v *VAE) pixels(ctx context.Context, m *media.Image, b, height, width int) 
 		}
 		m.Row(row, b, top+y)
 		for x := range width {
-			for c := range v.config.Image {
+			for c := range v.Pictures() {
 				out.Data[(c*height+y)*width+x] = row[(left+x)*m.Channels+c]*2 - 1
 			}
 		}
@@ -312,7 +313,7 @@ func (v *VAE) pixels(ctx context.Context, m *media.Image, b, height, width int) 
 
 func (v *VAE) encoder(height, width int) (string, build) {
 	return fmt.Sprint("encode ", height, width), func(s nn.Scope) {
-		sd.Encode(s.Sub(v.prefix), v.config, 1, height, width)
+		v.Autoencoder.Encode(s.Sub(model.AutoencoderPrefix), 1, height, width)
 	}
 }
 
@@ -323,5 +324,5 @@ func (v *VAE) encodeOne(ctx context.Context, x latent.Tensor) (latent.Tensor, er
 		return latent.Tensor{}, err
 	}
 	f := v.Factor()
-	return latent.Tensor{Shape: latent.Picture(1, v.config.Latent, x.Height/f, x.Width/f), Data: out["z"]}, nil
+	return latent.Tensor{Shape: latent.Picture(1, v.Channels(), x.Height/f, x.Width/f), Data: out["z"]}, nil
 }

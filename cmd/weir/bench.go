@@ -20,6 +20,7 @@ import (
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/synth"
 	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/pipeline"
 )
 
@@ -167,13 +168,12 @@ func (b *stepBench) times(ctx context.Context, engine *pipeline.Engine) ([]float
 		return nil, err
 	}
 	shape := c.Model.Format().Of(1, 1, b.height, b.width)
-	h, w := float32(b.height), float32(b.width)
-	cond := &pipeline.Cond{Embed: text.Embed, Tokens: text.Tokens, Width: text.Width, Pooled: text.Pooled, Sizes: [6]float32{h, w, 0, 0, h, w}}
+	cond := &model.Cond{Embed: text.Embed, Tokens: text.Tokens, Width: text.Width, Pooled: text.Pooled}
 	x := latent.Tensor{Shape: shape, Data: diffusion.Randn(1, shape.Elems())}
 	var times []float64
 	for i := range b.steps + 1 {
 		start := time.Now()
-		if _, err := c.Model.Predict(ctx, x, 500, []*pipeline.Cond{cond, cond}); err != nil {
+		if _, err := c.Model.Predict(ctx, x, 500, []*model.Cond{cond, cond}); err != nil {
 			return nil, err
 		}
 		if i > 0 {

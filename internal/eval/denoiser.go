@@ -1,16 +1,16 @@
 package eval
 
 import (
-	"slices"
 	"testing"
 
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
 )
 
 // A Network is the part of a [model.Config] that runs.
 type Network interface {
-	Shape(x model.LatentShape, c *model.Cond) (model.Shape, error)
+	Shape(x latent.Shape, c *model.Cond) (model.Shape, error)
 	Denoiser(s nn.Scope, in model.Shape)
 	Inputs(in model.Shape) []model.Input
 }
@@ -21,11 +21,11 @@ func Denoiser(t testing.TB, c Network, source nn.Source, w Weights, x []float32,
 	t.Helper()
 	var in model.Shape
 	for i, cond := range conds {
-		one, err := c.Shape(model.LatentShape{shape[1], 1, shape[2], shape[3]}, cond)
+		one, err := c.Shape(latent.Picture(len(conds), shape[1], shape[2], shape[3]), cond)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if one.Batch = len(conds); i > 0 && !equal(one, in) {
+		if i > 0 && !one.Equal(in) {
 			t.Fatalf("conditionings of a batch have the shapes %+v and %+v", in, one)
 		}
 		in = one
@@ -43,10 +43,4 @@ func Denoiser(t testing.TB, c Network, source nn.Source, w Weights, x []float32,
 		inputs[input.Name] = all
 	}
 	return Build(t, source, w, inputs, func(s nn.Scope) { c.Denoiser(s.Sub(model.DenoiserPrefix), in) })["y"]
-}
-
-func equal(a, b model.Shape) bool {
-	refs := slices.Equal(a.References, b.References)
-	a.References, b.References = nil, nil
-	return refs && a.Batch == b.Batch && a.Channels == b.Channels && a.Time == b.Time && a.Height == b.Height && a.Width == b.Width && a.Tokens == b.Tokens && a.More == b.More
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/trace"
@@ -203,12 +204,11 @@ func (c *child) latents(m *pipeline.Checkpoint) latent.Tensor {
 
 // predict makes a step of Euler's method, with guidance.
 func (c *child) predict(ctx context.Context, m *pipeline.Checkpoint) ([]float32, error) {
-	h, w := float32(c.spec.Height), float32(c.spec.Width)
 	t := c.text
-	cond := &pipeline.Cond{Embed: t.Embed, Tokens: t.Tokens, Width: t.Width, Pooled: t.Pooled, Sizes: [6]float32{h, w, 0, 0, h, w}}
+	cond := &model.Cond{Embed: t.Embed, Tokens: t.Tokens, Width: t.Width, Pooled: t.Pooled}
 	c.step++
 	at := float32(1000 - 37*(c.step%25))
-	y, err := m.Model.Predict(ctx, c.latents(m), at, []*pipeline.Cond{cond, cond})
+	y, err := m.Model.Predict(ctx, c.latents(m), at, []*model.Cond{cond, cond})
 	if err != nil {
 		return nil, err
 	}

@@ -3,10 +3,12 @@
 package membench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/weir-run/weir/device"
@@ -15,9 +17,9 @@ import (
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/ir"
-	"github.com/weir-run/weir/model/clip"
+	"github.com/weir-run/weir/model"
+	"github.com/weir-run/weir/model/families"
 	"github.com/weir-run/weir/model/nn"
-	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/run"
@@ -52,30 +54,45 @@ func (t tensors) Adapters(string) []nn.Adapter { return nil }
 // graph builds the network, and makes up what it is given.
 func (n Network) graph(f *weights.File) (*ir.Graph, run.Inputs, error) {
 	g := ir.New(n.Kind)
+	scope, src := nn.NewScope(g, tensors{f}), tensors{f}
 	switch n.Kind {
 	case "transformer":
-		c, err := clip.Detect(tensors{f}, "", f.Metadata())
-		if err != nil {
-			return nil, nil, err
+		text, prefix, err := families.TextEncoder(src, f.Metadata())
+		if err != nil || text == nil {
+			return nil, nil, cmp.Or(err, errors.New("the file has no text encoder"))
 		}
-		clip.Text(nn.NewScope(g, tensors{f}), c, n.Size, clip.Output{Layer: -1, Norm: true})
-		in := run.Inputs{"tokens": make([]int32, n.Size*c.Length), "ends": make([]int32, n.Size)}
-		return g, in, nil
+		text.Build(scope.Sub(prefix), model.TextShape{Batch: n.Size, Tokens: tokens, States: model.States{Layers: []int{-1}, Norm: true, Pooled: true}})
 	case "unet":
-		c, err := sd.Detect(tensors{f}, f.Metadata())
+		c, err := families.Denoiser(src, f.Metadata())
 		if err != nil {
 			return nil, nil, err
 		}
-		const batch, tokens = 2, 77
-		side := n.Size / c.VAE.Factor()
-		sd.UNet(nn.NewScope(g, tensors{f}).Sub(sd.UNetPrefix), c.UNet, batch, side, side, tokens)
-		in := run.Inputs{
-			"x": diffusion.Randn(1, batch*c.UNet.In*side*side), "t": []float32{500, 500},
-			"context": diffusion.Randn(2, batch*tokens*c.UNet.Context),
-		}
-		return g, in, nil
+		c.Denoiser(scope.Sub(model.DenoiserPrefix), model.Shape{Shape: c.Latent().Of(2, 1, n.Size, n.Size), Tokens: tokens})
+	default:
+		return nil, nil, fmt.Errorf("%q is no network to measure", n.Kind)
 	}
-	return nil, nil, fmt.Errorf("%q is no network to measure", n.Kind)
+	return g, inputs(g), nil
+}
+
+// tokens is the length of the texts.
+const tokens = 77
+
+// inputs makes up what a graph is given: random numbers, a timestep in the middle
+// and the first word of a vocabulary.
+func inputs(g *ir.Graph) run.Inputs {
+	in := run.Inputs{}
+	for i, v := range g.Values {
+		switch {
+		case v.Kind != ir.Input:
+		case v.DType == dtype.I32:
+			in[v.Name] = make([]int32, v.Shape.Elems())
+		case v.Name == "t":
+			in[v.Name] = slices.Repeat([]float32{500}, v.Shape.Elems())
+		default:
+			in[v.Name] = diffusion.Randn(uint64(i), v.Shape.Elems())
+		}
+	}
+	return in
 }
 
 // network runs the network of a spec.

@@ -21,10 +21,10 @@ import (
 	"github.com/weir-run/weir/host"
 	"github.com/weir-run/weir/internal/synth"
 	"github.com/weir-run/weir/ir"
-	"github.com/weir-run/weir/model/clip"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/esrgan"
+	"github.com/weir-run/weir/model/families"
 	"github.com/weir-run/weir/model/nn"
-	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/pager"
 	"github.com/weir-run/weir/plan"
 )
@@ -84,29 +84,34 @@ type network struct {
 
 func networks(t *testing.T) []network {
 	sd15, sdxl, upscaler := shapesOf(synth.SD15()), shapesOf(synth.SDXL()), esrganX4()
-	detect := func(s shapes) *sd.Checkpoint {
-		c, err := sd.Detect(s, nil)
+	detect := func(s shapes) *families.Checkpoint {
+		c, err := families.Detect(s, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
 	small, large := detect(sd15), detect(sdxl)
-	unet := func(c sd.UNetConfig, batch, width, height int) func(nn.Scope) {
-		return func(s nn.Scope) { sd.UNet(s.Sub(sd.UNetPrefix), c, batch, height/8, width/8, 77) }
+	unet := func(c *families.Checkpoint, batch, width, height int) func(nn.Scope) {
+		shape := model.Shape{Shape: c.Denoiser.Latent().Of(batch, 1, height, width), Tokens: 77}
+		return func(s nn.Scope) { c.Denoiser.Denoiser(s.Sub(model.DenoiserPrefix), shape) }
 	}
 	decode := func(width, height int) func(nn.Scope) {
-		return func(s nn.Scope) { sd.Decode(s.Sub(sd.VAEPrefix), small.VAE, 1, height/8, width/8) }
+		return func(s nn.Scope) {
+			small.Autoencoder.Decode(s.Sub(model.AutoencoderPrefix), 1, height/8, width/8)
+		}
 	}
 	encode := func(width, height int) func(nn.Scope) {
-		return func(s nn.Scope) { sd.Encode(s.Sub(sd.VAEPrefix), small.VAE, 1, height, width) }
+		return func(s nn.Scope) { small.Autoencoder.Encode(s.Sub(model.AutoencoderPrefix), 1, height, width) }
 	}
-	text := func(source shapes, prefix string, o clip.Output) func(nn.Scope) {
-		c, err := clip.Detect(source, prefix, nil)
+	text := func(source shapes, c *families.Checkpoint, i int) func(nn.Scope) {
+		slot := c.Text.Slots[i]
+		e, err := slot.Match(source, c.Prefixes[i], nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return func(s nn.Scope) { clip.Text(s.Sub(prefix), c, 2, o) }
+		shape := model.TextShape{Batch: 2, Tokens: slot.Prompt.Chunk, States: slot.States}
+		return func(s nn.Scope) { e.Build(s.Sub(c.Prefixes[i]), shape) }
 	}
 	upscale := func(width, height int) func(nn.Scope) {
 		c, err := esrgan.Detect(upscaler)
@@ -116,18 +121,18 @@ func networks(t *testing.T) []network {
 		return func(s nn.Scope) { esrgan.Upscale(s, c, 1, height, width) }
 	}
 	return []network{
-		{"SD 1.5 UNet 512×512", sd15, unet(small.UNet, 2, 512, 512), 0},
-		{"SD 1.5 UNet 768×512", sd15, unet(small.UNet, 2, 768, 512), 0},
-		{"SD 1.5 UNet 512×768", sd15, unet(small.UNet, 2, 512, 768), 0},
-		{"SD 1.5 UNet 512×512 in 90 MiB", sd15, unet(small.UNet, 2, 512, 512), 90},
-		{"SDXL UNet 1024×1024", sdxl, unet(large.UNet, 2, 1024, 1024), 0},
-		{"SDXL UNet 832×1216", sdxl, unet(large.UNet, 2, 832, 1216), 0},
-		{"SDXL UNet 832×1216 in 256 MiB", sdxl, unet(large.UNet, 2, 832, 1216), 256},
+		{"SD 1.5 UNet 512×512", sd15, unet(small, 2, 512, 512), 0},
+		{"SD 1.5 UNet 768×512", sd15, unet(small, 2, 768, 512), 0},
+		{"SD 1.5 UNet 512×768", sd15, unet(small, 2, 512, 768), 0},
+		{"SD 1.5 UNet 512×512 in 90 MiB", sd15, unet(small, 2, 512, 512), 90},
+		{"SDXL UNet 1024×1024", sdxl, unet(large, 2, 1024, 1024), 0},
+		{"SDXL UNet 832×1216", sdxl, unet(large, 2, 832, 1216), 0},
+		{"SDXL UNet 832×1216 in 256 MiB", sdxl, unet(large, 2, 832, 1216), 256},
 		{"VAE decodes 512×512", sd15, decode(512, 512), 0},
 		{"VAE decodes 832×1216", sd15, decode(832, 1216), 0},
 		{"VAE encodes 768×512", sd15, encode(768, 512), 0},
-		{"CLIP-L of SD 1.5", sd15, text(sd15, sd.ClipLSD1, clip.Output{Layer: -1, Norm: true}), 0},
-		{"OpenCLIP-G of SDXL", sdxl, text(sdxl, sd.ClipG, clip.Output{Layer: -2}), 0},
+		{"CLIP-L of SD 1.5", sd15, text(sd15, small, 0), 0},
+		{"OpenCLIP-G of SDXL", sdxl, text(sdxl, large, 1), 0},
 		{"Real-ESRGAN x4 of 256×192", upscaler, upscale(256, 192), 0},
 	}
 }

@@ -1,8 +1,10 @@
 package dit
 
-import "github.com/weir-run/weir/model"
+import "github.com/weir-run/weir/latent"
 
 // Flux16 is the format of FLUX.1's latents, which have 16 channels.
-func Flux16(channels int) model.Format {
-	return model.Format{Channels: channels, Stride: [3]int{1, 8, 8}, Scale: 0.3611, Shift: 0.1159}
+func Flux16(channels int) latent.Format {
+	f := latent.Flux
+	f.Channels = channels
+	return f
 }

@@ -9,8 +9,10 @@ import (
 
 // Names find a language model in a file.
 var Names = model.Names{
-	What:  "language model",
-	Marks: []string{"layers.0.input_layernorm."},
+	What: "language model",
+	Marks: []string{"model.layers.0.input_layernorm.", "language_model.model.layers.0.input_layernorm.", "model.language_model.layers.0.input_layernorm.",
+		"layers.0.input_layernorm."},
+	Not: []string{"model."},
 	Modules: []string{
 		"model", "language_model", "layers", "embed_tokens", "norm", "lm_head", "visual", "vision_tower", "vision_model", "multi_modal_projector",
 		"tekken_model", "spiece_model",

@@ -24,15 +24,16 @@ func reads(context int) string {
 	return fmt.Sprintf("a UNet that reads text of %d features", context)
 }
 
-// otherFamily returns an error when the file has layers of cross-attention and
-// none reads text of as many features as the base does.
-func otherFamily(l Source, layers map[string]layer, all networks, context int) error {
-	other, of := 0, ""
+// otherFamily returns an error when the file has layers that read the text, and
+// none reads as many features as the base does.
+func otherFamily(l Source, layers map[string]layer, all networks) error {
+	other, of, context := 0, "", 0
 	for _, name := range slices.Sorted(maps.Keys(layers)) {
 		for _, f := range all.find(name) {
-			if !strings.HasSuffix(f.weight, "attn2.to_k.weight") && !strings.HasSuffix(f.weight, "attn2.to_v.weight") {
+			if !f.text {
 				continue
 			}
+			_, context, _ = f.dims()
 			if n := layers[name].inputs(l); n == context {
 				return nil
 			} else if n > 0 && of == "" {

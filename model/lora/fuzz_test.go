@@ -56,7 +56,7 @@ func FuzzMap(f *testing.F) {
 		in := parse(text)
 		_, _ = Family(in)
 		_ = Describe(in)
-		for _, on := range []Base{base, xl, {Weights: w, UNet: base.UNet}, {Weights: w, Encoders: base.Encoders}} {
+		for _, on := range []Base{base, xl, {Weights: w, Denoiser: base.Denoiser}, {Weights: w, Encoders: base.Encoders}} {
 			m, err := Map(in, on)
 			if err != nil {
 				if len(err.Error()) > 4000 || fault.Of(err) != fault.Model && !strings.Contains(err.Error(), "is not one number") {

@@ -14,9 +14,8 @@ import (
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/ir"
-	"github.com/weir-run/weir/model/clip"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
-	"github.com/weir-run/weir/model/sd"
 )
 
 // A Header is the names, dtypes and shapes of the tensors of a file.
@@ -32,21 +31,25 @@ type Source interface {
 	Scalar(name string) (float32, error)
 }
 
-// A Base is what a LoRA is put on: a UNet, text encoders or both.
+// A Base is what a LoRA is put on: a denoiser, text encoders or both.
 type Base struct {
-	Weights nn.Source
-	UNet    sd.UNetConfig // the zero value of text encoders alone
-	// Encoders are the text encoders: CLIP-L, and in SDXL OpenCLIP-G. A UNet
-	// alone has none.
+	Weights  nn.Source
+	Denoiser Layered // nil of text encoders alone
+	// Encoders are the text encoders. A denoiser alone has none.
 	Encoders []Encoder
 }
 
-func (b Base) hasUNet() bool { return len(b.UNet.Input) > 0 }
+// A Layered network names its layers.
+type Layered interface {
+	Layers(yield func(model.Layer) bool)
+}
 
-// An Encoder is a text encoder with the prefix of its weights.
+// An Encoder is a text encoder with the prefix of its weights, and those that its
+// layers have in LoRA files, in the order in which one gives way to the next.
 type Encoder struct {
+	Layered
 	Prefix string
-	Config clip.Config
+	Names  []string
 	// Weights, when it is not nil, has the weights instead of the base's.
 	Weights nn.Source
 }
@@ -89,7 +92,7 @@ type effect struct {
 // A layer that is incomplete, or does not fit its weight, is skipped; so are
 // all but one of several layers for one weight. It is an error when nothing is
 // left, when the file is for another family of models, and when a tensor of it
-// cannot be a LoRA's. A UNet alone takes files that have tensors of text
+// cannot be a LoRA's. A denoiser alone takes files that have tensors of text
 // encoders only, and text encoders alone take any file.
 func Map(l Source, base Base) (*Mapping, error) {
 	layers, unmatched, err := collect(l)
@@ -97,7 +100,7 @@ func Map(l Source, base Base) (*Mapping, error) {
 		return nil, err
 	}
 	all := base.networks()
-	if err := otherFamily(l, layers, all, base.UNet.Context); err != nil {
+	if err := otherFamily(l, layers, all); err != nil {
 		return nil, err
 	}
 	m := &Mapping{Adapters: map[string][]nn.Adapter{}, Changes: map[string][]Change{}, Unmatched: unmatched}
@@ -116,7 +119,7 @@ func Map(l Source, base Base) (*Mapping, error) {
 	}
 	slices.Sort(m.Unmatched)
 	m.resolve(effects)
-	if len(m.Adapters)+len(m.Changes) == 0 && base.hasUNet() && (!text || len(base.Encoders) > 0) {
+	if len(m.Adapters)+len(m.Changes) == 0 && base.Denoiser != nil && (!text || len(base.Encoders) > 0) {
 		return nil, m.nothing(l)
 	}
 	return m, nil

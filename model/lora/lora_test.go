@@ -60,7 +60,7 @@ func goldenFile(t *testing.T, label string) file {
 
 // tiny returns the weights of the goldens put together to a checkpoint of a
 // family, and what a LoRA is put on.
-func tiny(t testing.TB, family sd.Family) (eval.Weights, Base) {
+func tiny(t testing.TB, family string) (eval.Weights, Base) {
 	t.Helper()
 	w := eval.Weights{}
 	add := func(file, prefix, to string) {
@@ -89,13 +89,14 @@ func newBase(t testing.TB, w eval.Weights, metadata map[string]string, prefixes 
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := Base{Weights: w, UNet: c.UNet}
-	for _, prefix := range prefixes {
+	b := Base{Weights: w, Denoiser: c}
+	slots := sd.TextSDXL.Slots
+	for i, prefix := range prefixes {
 		config, err := clip.Detect(w, prefix, metadata)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.Encoders = append(b.Encoders, Encoder{Prefix: prefix, Config: config})
+		b.Encoders = append(b.Encoders, Encoder{Layered: clip.Encoder{Config: config}, Prefix: prefix, Names: slots[i].LoRA})
 	}
 	return b
 }
@@ -343,7 +344,7 @@ func TestSidePath(t *testing.T) {
 	}
 	sd1Weights, sd1 := tiny(t, sd.SD1)
 	xlWeights, xl := tiny(t, sd.SDXL)
-	xl.UNet = sd.UNetConfig{} // the LoRA's UNet is that of 1.x
+	xl.Denoiser = nil // the LoRA's UNet is that of 1.x
 	last := clip.Output{Layer: -1, Norm: true}
 	tests := []struct {
 		name, golden, output string
@@ -353,13 +354,17 @@ func TestSidePath(t *testing.T) {
 		build                func(nn.Scope)
 	}{
 		{"UNet", "unet.y.", "y", sd1Weights, sd1, map[string]any{"x": f.F32("unet.x"), "t": f.F32("unet.t"), "context": f.F32("unet.context")},
-			func(s nn.Scope) { sd.UNet(s.Sub(sd.UNetPrefix), sd1.UNet, 1, 16, 16, 77) }},
+			func(s nn.Scope) { sd.UNet(s.Sub(sd.UNetPrefix), sd1.Denoiser.(*sd.Config).UNet, 1, 16, 16, 77) }},
 		{"CLIP-L", "clip_l.last.", "hidden", sd1Weights, sd1, clipInputs("clip_l", 77),
-			func(s nn.Scope) { clip.Text(s.Sub(sd.ClipLSD1), sd1.Encoders[0].Config, 3, last) }},
+			func(s nn.Scope) {
+				clip.Text(s.Sub(sd.ClipLSD1), sd1.Encoders[0].Layered.(clip.Encoder).Config, 3, last)
+			}},
 		{"CLIP-L of SDXL", "clip_l.last.", "hidden", xlWeights, xl, clipInputs("clip_l", 77),
-			func(s nn.Scope) { clip.Text(s.Sub(sd.ClipLSDXL), xl.Encoders[0].Config, 3, last) }},
+			func(s nn.Scope) {
+				clip.Text(s.Sub(sd.ClipLSDXL), xl.Encoders[0].Layered.(clip.Encoder).Config, 3, last)
+			}},
 		{"OpenCLIP", "open_clip.last.", "hidden", xlWeights, xl, clipInputs("open_clip", 77),
-			func(s nn.Scope) { clip.Text(s.Sub(sd.ClipG), xl.Encoders[1].Config, 3, last) }},
+			func(s nn.Scope) { clip.Text(s.Sub(sd.ClipG), xl.Encoders[1].Layered.(clip.Encoder).Config, 3, last) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -24,7 +24,7 @@ func good(f file) {
 func TestSkipped(t *testing.T) {
 	_, base := tiny(t, sd.SD1)
 	_, xl := tiny(t, sd.SDXL)
-	xl.UNet = base.UNet
+	xl.Denoiser = base.Denoiser
 	const norm = "lora_unet_down_blocks_0_resnets_0_norm1"
 	const projection = "lora_te2_text_projection"
 	up := func(f file) { f.set(linear+".lora_up.weight", 32, 2) }
@@ -188,7 +188,7 @@ func TestOtherFamily(t *testing.T) {
 func TestForTheOther(t *testing.T) {
 	_, both := tiny(t, sd.SD1)
 	unet, text := both, both
-	unet.Encoders, text.UNet = nil, sd.UNetConfig{}
+	unet.Encoders, text.Denoiser = nil, nil
 	forUNet, forText, strange := file{}, file{}, file{}
 	good(forUNet)
 	for i, name := range []string{"lora_te_text_model_encoder_layers_0_mlp_fc1", "base_model.model.text_model.encoder.layers.1.mlp.fc1", "text_encoder.text_model.encoder.layers.2.mlp.fc1"} {

@@ -1,15 +1,14 @@
 package lora
 
 import (
-	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/ir"
-	"github.com/weir-run/weir/model/clip"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
-	"github.com/weir-run/weir/model/sd"
 )
 
 // A target is a weight of the base, or some of its rows.
@@ -23,7 +22,9 @@ type target struct {
 	side bool
 	// transposed says that the weight is stored with the layer's inputs as rows.
 	transposed bool
-	weights    nn.Source
+	// text says that the layer's inputs are the features of the text.
+	text    bool
+	weights nn.Source
 }
 
 // dims returns the outputs and inputs of a weight, or of the rows of it that
@@ -67,20 +68,10 @@ type network struct {
 
 type networks []network
 
-// unetPrefixes are put before the paths of a UNet's layers, in the order in
-// which ComfyUI replaces one by the next when a file has several for one
-// weight. "" is for files that hold a UNet alone.
-var unetPrefixes = []string{"lora_unet_", "diffusion_model.", "model.diffusion_model.", "lycoris_unet_", "lycoris_", "transformer.", "", "unet."}
-
-// textPrefixes are put before the paths of a text encoder's layers, in that
-// order, for the first encoder of a model and the second.
-var textPrefixes = [][]string{
-	{"text_encoders.clip_l.transformer.", "text_encoders.clip_h.transformer.", "text_encoders.clip_l.", "clip_l.transformer.", "clip_l.",
-		"cond_stage_model.transformer.", "conditioner.embedders.0.transformer.",
-		"lora_te_", "lora_te1_", "lycoris_te_", "lycoris_te1_", "lycoris_", "te.", "te1.", "", "text_encoder_1.", "text_encoder."},
-	{"text_encoders.clip_g.transformer.", "text_encoders.clip_g.", "clip_g.transformer.", "clip_g.",
-		"lora_te2_", "lycoris_te2_", "te2.", "", "text_encoder_2."},
-}
+// denoiserPrefixes are put before the paths of a denoiser's layers, in the order
+// in which ComfyUI replaces one by the next when a file has several for one
+// weight. "" is for files that hold a denoiser alone.
+var denoiserPrefixes = []string{"lora_unet_", "diffusion_model.", "model.diffusion_model.", "lycoris_unet_", "lycoris_", "transformer.", "", "unet."}
 
 // wrappers are put before the names of modules by programs that wrap them: PEFT,
 // torch.compile and data parallel training.
@@ -157,141 +148,44 @@ func canonical(path string) string {
 	return strings.ReplaceAll(path, ".", "_")
 }
 
+// textMarks begin the names of layers of text encoders, in files of all families.
+var textMarks = []string{"text_encoder", "clip_", "t5xxl", "cond_stage_model.", "conditioner.embedders.", "lora_te", "lycoris_te", "te.", "te1.", "te2."}
+
 // ofText reports whether the name of a layer is that of a text encoder's.
 func ofText(name string) bool {
 	name = unwrap(name)
-	for _, prefix := range slices.Concat(textPrefixes...) {
-		if prefix != "" && prefix != "lycoris_" && strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return strings.HasPrefix(canonical(name), "text_model_")
+	return slices.ContainsFunc(textMarks, func(mark string) bool { return strings.HasPrefix(name, mark) }) ||
+		strings.HasPrefix(canonical(name), "text_model_")
 }
 
 // networks returns all that LoRAs can be put on.
 func (b Base) networks() networks {
 	var all networks
-	if b.hasUNet() {
-		all = append(all, b.unet())
+	if b.Denoiser != nil {
+		all = append(all, layersOf(b.Denoiser.Layers, denoiserPrefixes, model.DenoiserPrefix, b.Weights))
 	}
-	for i, e := range b.Encoders[:min(len(b.Encoders), len(textPrefixes))] {
-		all = append(all, b.text(i, e))
+	for _, e := range b.Encoders {
+		src := e.Weights
+		if src == nil {
+			src = b.Weights
+		}
+		all = append(all, layersOf(e.Layers, e.Names, e.Prefix, src))
 	}
 	return all
 }
 
-func (b Base) unet() network {
-	unet := network{unetPrefixes, table{}, table{}}
-	eachUNetLayer(b.UNet, func(diffusers, original string) {
-		to := target{weight: sd.UNetPrefix + original + ".weight", weights: b.Weights, side: true}
-		unet.original.add(original, to)
-		unet.common.add(diffusers, to)
-		// Processors have "to_out", without the place of the layer in a list.
-		if short, ok := strings.CutSuffix(diffusers, ".to_out.0"); ok {
-			unet.common.add(short+".to_out", to)
+// layersOf returns a network whose weights are under a prefix of a source, and
+// whose layers have other prefixes in LoRA files.
+func layersOf(layers iter.Seq[model.Layer], prefixes []string, at string, src nn.Source) network {
+	n := network{prefixes, table{}, table{}}
+	for l := range layers {
+		to := target{weight: at + l.Weight, from: l.From, rows: l.Rows, transposed: l.Transposed, side: l.Side, text: l.Text, weights: src}
+		if l.Own != "" {
+			n.original.add(l.Own, to)
 		}
-	})
-	return unet
-}
-
-// text returns text encoder number i.
-func (b Base) text(i int, e Encoder) network {
-	src := e.Weights
-	if src == nil {
-		src = b.Weights
-	}
-	text := network{textPrefixes[i], table{}, table{}}
-	add := func(m clip.Matrix, side bool) {
-		to := target{weight: e.Prefix + m.Weight, from: m.From, rows: m.Rows, transposed: m.Transposed, weights: src, side: side}
-		text.common.add(m.Name, to)
-		// Early checkpoints, and some files of encoders alone, leave this out.
-		if short, ok := strings.CutPrefix(m.Name, "text_model."); ok {
-			text.common.add(short, to)
+		for _, name := range l.Elsewhere {
+			n.common.add(name, to)
 		}
 	}
-	for _, m := range e.Config.Matrices() {
-		add(m, true)
-	}
-	for _, m := range e.Config.Others() {
-		add(m, false)
-	}
-	return text
-}
-
-// eachUNetLayer calls f with the two names of every layer of a UNet that may
-// have weights: that of diffusers, which counts blocks by resolution, and that
-// of the original, which counts them through.
-func eachUNetLayer(c sd.UNetConfig, f func(diffusers, original string)) {
-	f("conv_in", "input_blocks.0.0")
-	f("conv_norm_out", "out.0")
-	f("conv_out", "out.2")
-	for i, original := range []string{"0", "2"} {
-		f(fmt.Sprintf("time_embedding.linear_%d", i+1), "time_embed."+original)
-		f(fmt.Sprintf("add_embedding.linear_%d", i+1), "label_emb.0."+original)
-		f(fmt.Sprintf("class_embedding.linear_%d", i+1), "label_emb.0."+original)
-	}
-	level, n := 0, 0
-	for i, b := range c.Input {
-		at := fmt.Sprintf("input_blocks.%d.", i)
-		if b.Res {
-			eachBlockLayer(fmt.Sprintf("down_blocks.%d.", level), at, n, b.Depth, f)
-			n++
-		} else if b.Resize {
-			f(fmt.Sprintf("down_blocks.%d.downsamplers.0.conv", level), at+"0.op")
-			level, n = level+1, 0
-		}
-	}
-	eachResLayer("mid_block.resnets.0.", "middle_block.0.", f)
-	last := "middle_block.1."
-	if c.Middle > 0 {
-		eachTransformerLayer("mid_block.attentions.0.", "middle_block.1.", c.Middle, f)
-		last = "middle_block.2."
-	}
-	eachResLayer("mid_block.resnets.1.", last, f)
-	level, n = 0, 0
-	for i, b := range c.Output {
-		at := fmt.Sprintf("output_blocks.%d.", i)
-		eachBlockLayer(fmt.Sprintf("up_blocks.%d.", level), at, n, b.Depth, f)
-		n++
-		if b.Resize {
-			resize := at + "1.conv"
-			if b.Depth > 0 {
-				resize = at + "2.conv"
-			}
-			f(fmt.Sprintf("up_blocks.%d.upsamplers.0.conv", level), resize)
-			level, n = level+1, 0
-		}
-	}
-}
-
-// eachBlockLayer is a residual block, number n of its resolution, and its
-// transformer.
-func eachBlockLayer(diffusers, original string, n, depth int, f func(diffusers, original string)) {
-	eachResLayer(fmt.Sprintf("%sresnets.%d.", diffusers, n), original+"0.", f)
-	if depth > 0 {
-		eachTransformerLayer(fmt.Sprintf("%sattentions.%d.", diffusers, n), original+"1.", depth, f)
-	}
-}
-
-func eachResLayer(diffusers, original string, f func(diffusers, original string)) {
-	f(diffusers+"norm1", original+"in_layers.0")
-	f(diffusers+"conv1", original+"in_layers.2")
-	f(diffusers+"time_emb_proj", original+"emb_layers.1")
-	f(diffusers+"norm2", original+"out_layers.0")
-	f(diffusers+"conv2", original+"out_layers.3")
-	f(diffusers+"conv_shortcut", original+"skip_connection")
-}
-
-// eachTransformerLayer has the same names on both sides.
-func eachTransformerLayer(diffusers, original string, depth int, f func(diffusers, original string)) {
-	same := func(name string) { f(diffusers+name, original+name) }
-	same("norm")
-	same("proj_in")
-	same("proj_out")
-	for i := range depth {
-		for _, name := range []string{"attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0",
-			"attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0", "ff.net.0.proj", "ff.net.2", "norm1", "norm2", "norm3"} {
-			same(fmt.Sprintf("transformer_blocks.%d.%s", i, name))
-		}
-	}
+	return n
 }

@@ -2,40 +2,15 @@ package sd
 
 import (
 	"fmt"
-	"strings"
 
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
 )
 
-// A Renaming has layers by the names that diffusers gives them, and their
-// original names.
-type Renaming map[string]string
+// A renaming is a model.Renaming that is being made.
+type renaming model.Renaming
 
-// Original returns the original name of a tensor of a UNet or autoencoder that
-// diffusers has written, without prefixes, if its layer is known.
-func (r Renaming) Original(name string) (string, bool) {
-	for end := len(name); end > 0; end = strings.LastIndexByte(name[:end], '.') {
-		if to, ok := r[name[:end]]; ok {
-			return to + name[end:], true
-		}
-	}
-	return "", false
-}
-
-// Diffusers returns the name that diffusers gives a tensor of an original name,
-// if its layer is known.
-func (r Renaming) Diffusers(name string) (string, bool) {
-	for end := len(name); end > 0; end = strings.LastIndexByte(name[:end], '.') {
-		for from, to := range r {
-			if to == name[:end] {
-				return from + name[end:], true
-			}
-		}
-	}
-	return "", false
-}
-
-func (r Renaming) res(diffusers, original string) {
+func (r renaming) res(diffusers, original string) {
 	for from, to := range map[string]string{
 		"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1",
 		"norm2": "out_layers.0", "conv2": "out_layers.3", "conv_shortcut": "skip_connection",
@@ -45,7 +20,7 @@ func (r Renaming) res(diffusers, original string) {
 }
 
 // block is a residual block and its transformer.
-func (r Renaming) block(names nn.Names, diffusers string, i int, original string) (transformer bool) {
+func (r renaming) block(names nn.Names, diffusers string, i int, original string) (transformer bool) {
 	r.res(fmt.Sprintf("%sresnets.%d.", diffusers, i), original+"0.")
 	attention := fmt.Sprintf("%sattentions.%d", diffusers, i)
 	r[attention] = original + "1"
@@ -55,8 +30,8 @@ func (r Renaming) block(names nn.Names, diffusers string, i int, original string
 // FromDiffusersUNet returns the original names of the layers of a UNet whose
 // names, without prefixes, are diffusers'. Diffusers numbers blocks by
 // resolution, the original numbers them through.
-func FromDiffusersUNet(names nn.Names) (Renaming, error) {
-	r := Renaming{
+func FromDiffusersUNet(names nn.Names) (model.Renaming, error) {
+	r := renaming{
 		"conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
 		"time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
 		"add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
@@ -104,15 +79,15 @@ func FromDiffusersUNet(names nn.Names) (Renaming, error) {
 			}
 		}
 	}
-	return r, nil
+	return model.Renaming(r), nil
 }
 
 // FromDiffusersVAE returns the original names of the layers of an autoencoder
 // whose names, without prefixes, are diffusers'. Diffusers numbers the
 // resolutions of the decoder in the order that they run, the original from the
 // picture's on.
-func FromDiffusersVAE(names nn.Names) (Renaming, error) {
-	r := Renaming{"quant_conv": "quant_conv", "post_quant_conv": "post_quant_conv"}
+func FromDiffusersVAE(names nn.Names) (model.Renaming, error) {
+	r := renaming{"quant_conv": "quant_conv", "post_quant_conv": "post_quant_conv"}
 	for _, half := range []struct{ name, diffusers, original, resize, resized string }{
 		{"encoder.", "down_blocks.", "down.", "downsamplers.0.conv", "downsample.conv"},
 		{"decoder.", "up_blocks.", "up.", "upsamplers.0.conv", "upsample.conv"},
@@ -151,10 +126,10 @@ func FromDiffusersVAE(names nn.Names) (Renaming, error) {
 			r[at+half.resize] = original + half.resized
 		}
 	}
-	return r, nil
+	return model.Renaming(r), nil
 }
 
-func (r Renaming) vaeBlock(diffusers, original string) {
+func (r renaming) vaeBlock(diffusers, original string) {
 	r[diffusers] = original // the same names within
 	r[diffusers+".conv_shortcut"] = original + ".nin_shortcut"
 }

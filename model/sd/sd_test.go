@@ -13,7 +13,7 @@ import (
 // of the goldens are those that the reference computed with, so they must give
 // the same results as they are and in float32.
 func TestUNet(t *testing.T) {
-	families := map[string]Family{"unet_sd15": SD1, "unet_sdxl": SDXL, "unet_sdxl_heads": SDXL}
+	families := map[string]string{"unet_sd15": SD1, "unet_sdxl": SDXL, "unet_sdxl_heads": SDXL}
 	for file, family := range families {
 		t.Run(file, func(t *testing.T) {
 			f := golden.Open(t, file)

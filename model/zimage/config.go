@@ -4,10 +4,30 @@ import (
 	"fmt"
 
 	"github.com/weir-run/weir/fault"
+	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/dit"
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/process"
 )
+
+// Family is Z-Image and Z-Image Turbo.
+var Family = model.Family{
+	Name: "Z-Image",
+	Names: model.Names{
+		What:  "denoiser of Z-Image",
+		Marks: []string{"cap_embedder."},
+		Modules: []string{"x_embedder", "cap_embedder", "t_embedder", "noise_refiner", "context_refiner", "layers", "final_layer", "norm_final",
+			"x_pad_token", "cap_pad_token", "siglip_embedder", "dec_net", "clip_text_pooled_proj"},
+	},
+	Match: func(src nn.Tensors, _ map[string]string) (model.Config, error) {
+		c, err := Detect(src)
+		if c == nil || err != nil {
+			return nil, err
+		}
+		return c, nil
+	},
+}
 
 // A Config is a denoiser. Everything comes from the names and shapes of its
 // weights.
@@ -37,22 +57,20 @@ func (c *Config) Describe() string {
 func (c *Config) Doubts() []string { return nil }
 
 // Latent returns the format of the latents, which are those of FLUX.1.
-func (c *Config) Latent() model.Format { return dit.Flux16(c.Channels) }
+func (c *Config) Latent() latent.Format { return dit.Flux16(c.Channels) }
 
 // Process returns the noise that the denoiser was trained with.
-func (c *Config) Process() model.Process {
-	return model.Process{Flow: true, Shift: 3, Multiplier: 1, Levels: 1000}
-}
+func (c *Config) Process() process.Process { return process.Rectified(3, 1) }
 
 // Shape checks the features of the text.
-func (c *Config) Shape(x model.LatentShape, cond *model.Cond) (model.Shape, error) {
+func (c *Config) Shape(x latent.Shape, cond *model.Cond) (model.Shape, error) {
 	if cond.Width != c.Context {
 		return model.Shape{}, fault.New(fault.Workflow, "Z-Image reads text of %d features, and the prompt was encoded with %d: load qwen_3_4b with CLIPLoader, type lumina2", c.Context, cond.Width)
 	}
 	if len(cond.Latents[model.References]) > 0 {
 		return model.Shape{}, fault.New(fault.Workflow, "Z-Image follows no reference pictures: take the node ReferenceLatent out")
 	}
-	return model.Shape{Batch: 1, Channels: x[0], Time: x[1], Height: x[2], Width: x[3], Tokens: cond.Tokens}, nil
+	return model.Shape{Shape: x, Tokens: cond.Tokens}, nil
 }
 
 // Inputs returns the text and the tables of positions.
@@ -68,7 +86,7 @@ func (c *Config) Inputs(in model.Shape) []model.Input {
 // Check compares the weights of the denoiser with those of a source.
 func (c *Config) Check(src nn.Source) *nn.Audit {
 	return nn.Check(src, func(s nn.Scope) {
-		c.Denoiser(s.Sub(model.DenoiserPrefix), model.Shape{Batch: 1, Height: patch.Size, Width: patch.Size, Tokens: 1})
+		c.Denoiser(s.Sub(model.DenoiserPrefix), model.Shape{Shape: latent.Picture(1, c.Channels, patch.Size, patch.Size), Tokens: 1})
 	})
 }
 

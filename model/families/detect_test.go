@@ -1,4 +1,4 @@
-package sd
+package families
 
 import (
 	"maps"
@@ -14,6 +14,7 @@ import (
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/model/sd"
 )
 
 // claim returns tensors without bytes.
@@ -39,28 +40,26 @@ func marks(names ...string) eval.Weights {
 func TestFullSize(t *testing.T) {
 	tests := []struct {
 		tensors  []synth.Tensor
-		want     Checkpoint
+		family   string
+		scale    float32
+		want     sd.UNetConfig
 		describe string
 		clips    map[string]clip.Config
 	}{
-		{synth.SD15(), Checkpoint{
-			Family: SD1, Scale: 0.18215,
-			UNet: UNetConfig{In: 4, Out: 4, Channels: 320, Context: 768, Middle: 1, Heads: 8},
-		}, "Stable Diffusion 1.x, epsilon prediction, UNet of 320 channels at 4 resolutions, text of 768 features, latents of 4 channels at 1/8",
-			map[string]clip.Config{ClipLSD1: {Layers: 12, Width: 768, Heads: 12, Length: 77, Vocab: 49408}},
+		{synth.SD15(), sd.SD1, 0.18215, sd.UNetConfig{In: 4, Out: 4, Channels: 320, Context: 768, Middle: 1, Heads: 8},
+			"Stable Diffusion 1.x, epsilon prediction, UNet of 320 channels at 4 resolutions, text of 768 features, latents of 4 channels at 1/8",
+			map[string]clip.Config{sd.ClipLSD1: {Layers: 12, Width: 768, Heads: 12, Length: 77, Vocab: 49408}},
 		},
-		{synth.SDXL(), Checkpoint{
-			Family: SDXL, Scale: 0.13025,
-			UNet: UNetConfig{In: 4, Out: 4, Channels: 320, Context: 2048, Vector: 2816, Middle: 10, HeadDim: 64},
-		}, "Stable Diffusion XL, epsilon prediction, UNet of 320 channels at 3 resolutions, text of 2048 features, latents of 4 channels at 1/8",
+		{synth.SDXL(), sd.SDXL, 0.13025, sd.UNetConfig{In: 4, Out: 4, Channels: 320, Context: 2048, Vector: 2816, Middle: 10, HeadDim: 64},
+			"Stable Diffusion XL, epsilon prediction, UNet of 320 channels at 3 resolutions, text of 2048 features, latents of 4 channels at 1/8",
 			map[string]clip.Config{
-				ClipLSDXL: {Layers: 12, Width: 768, Heads: 12, Length: 77, Vocab: 49408},
-				ClipG:     {Layers: 32, Width: 1280, Heads: 20, Length: 77, Vocab: 49408, Projected: 1280},
+				sd.ClipLSDXL: {Layers: 12, Width: 768, Heads: 12, Length: 77, Vocab: 49408},
+				sd.ClipG:     {Layers: 32, Width: 1280, Heads: 20, Length: 77, Vocab: 49408, Projected: 1280},
 			},
 		},
 	}
 	for _, tt := range tests {
-		t.Run(string(tt.want.Family), func(t *testing.T) {
+		t.Run(tt.family, func(t *testing.T) {
 			w := claim(tt.tensors)
 			c, err := Detect(w, nil)
 			if err != nil {
@@ -69,16 +68,18 @@ func TestFullSize(t *testing.T) {
 			if got := c.Describe(); got != tt.describe {
 				t.Errorf("got %q\nwant %q", got, tt.describe)
 			}
-			u, want := c.UNet, tt.want.UNet
+			config := c.Denoiser.(*sd.Config)
+			vae := c.Autoencoder.(sd.Autoencoder).VAEConfig
+			u, want := config.UNet, tt.want
 			u.Input, u.Output = nil, nil
 			if u.In != want.In || u.Channels != want.Channels || u.Context != want.Context || u.Vector != want.Vector ||
-				u.Middle != want.Middle || u.Heads != want.Heads || u.HeadDim != want.HeadDim || c.Scale != tt.want.Scale || c.VPrediction {
+				u.Middle != want.Middle || u.Heads != want.Heads || u.HeadDim != want.HeadDim || config.Scale != tt.scale || config.VPrediction || c.Denoiser.Family() != tt.family {
 				t.Errorf("got %+v", u)
 			}
 			unused := claim(tt.tensors)
-			use(t, w, unused, func(s nn.Scope) { UNet(s.Sub(UNetPrefix), c.UNet, 2, 64, 64, 77) })
-			use(t, w, unused, func(s nn.Scope) { Encode(s.Sub(VAEPrefix), c.VAE, 1, 512, 512) })
-			use(t, w, unused, func(s nn.Scope) { Decode(s.Sub(VAEPrefix), c.VAE, 1, 64, 64) })
+			use(t, w, unused, func(s nn.Scope) { sd.UNet(s.Sub(sd.UNetPrefix), config.UNet, 2, 64, 64, 77) })
+			use(t, w, unused, func(s nn.Scope) { sd.Encode(s.Sub(sd.VAEPrefix), vae, 1, 512, 512) })
+			use(t, w, unused, func(s nn.Scope) { sd.Decode(s.Sub(sd.VAEPrefix), vae, 1, 64, 64) })
 			for prefix, want := range tt.clips {
 				got, err := clip.Detect(w, prefix, nil)
 				if err != nil {
@@ -90,7 +91,7 @@ func TestFullSize(t *testing.T) {
 				}
 				use(t, w, unused, func(s nn.Scope) { clip.Text(s.Sub(prefix), got, 1, clip.Output{Layer: -1, Norm: true}) })
 			}
-			delete(unused, ClipG+"logit_scale") // of CLIP's training alone
+			delete(unused, sd.ClipG+"logit_scale") // of CLIP's training alone
 			for name := range unused {
 				t.Errorf("no network uses %s", name)
 			}
@@ -98,40 +99,49 @@ func TestFullSize(t *testing.T) {
 	}
 }
 
+// denoiserOf recognises a denoiser of Stable Diffusion.
+func denoiserOf(src nn.Tensors, metadata map[string]string) (*sd.Config, error) {
+	c, err := Denoiser(src, metadata)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*sd.Config), nil
+}
+
 // TestUNetAlone detects a UNet without the other parts.
 func TestUNetAlone(t *testing.T) {
-	for family, tensors := range map[Family][]synth.Tensor{SD1: synth.SD15(), SDXL: synth.SDXL()} {
-		whole, err := Detect(claim(tensors), nil)
+	for family, tensors := range map[string][]synth.Tensor{sd.SD1: synth.SD15(), sd.SDXL: synth.SDXL()} {
+		whole, err := denoiserOf(claim(tensors), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		alone := claim(tensors)
 		for name := range alone {
-			if !strings.HasPrefix(name, UNetPrefix) {
+			if !strings.HasPrefix(name, sd.UNetPrefix) {
 				delete(alone, name)
 			}
 		}
-		c, err := DetectUNet(alone, map[string]string{MetadataPrediction: "v"})
+		c, err := denoiserOf(alone, map[string]string{sd.MetadataPrediction: "v"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(whole.UNet, c.UNet); d != "" || c.Family != family || c.Scale != whole.Scale || c.Factor != 8 || !c.VPrediction || c.Text != nil {
+		if d := cmp.Diff(whole.UNet, c.UNet); d != "" || c.Family() != family || c.Scale != whole.Scale || c.Factor != 8 || !c.VPrediction {
 			t.Errorf("%s: got %+v\n%s", family, c, d)
 		}
-		if c, err := DetectUNet(alone, map[string]string{MetadataFactor: "4"}); err != nil || c.Factor != 4 {
+		if c, err := denoiserOf(alone, map[string]string{sd.MetadataFactor: "4"}); err != nil || c.Factor != 4 {
 			t.Errorf("got %+v, %v", c, err)
 		}
 		for _, text := range []string{"0", "x", "1000"} {
-			if _, err := DetectUNet(alone, map[string]string{MetadataFactor: text}); err == nil || !strings.Contains(err.Error(), "weir.latent.factor is \""+text) {
+			if _, err := denoiserOf(alone, map[string]string{sd.MetadataFactor: text}); err == nil || !strings.Contains(err.Error(), "weir.latent.factor is \""+text) {
 				t.Errorf("got %v", err)
 			}
 		}
 	}
 	for _, tt := range []struct{ tensor, want string }{
-		{UNetPrefix + "double_blocks.0.img_attn.qkv.weight", "Flux"},
-		{"something", "no tensor model.diffusion_model.input_blocks.0.0.weight"},
+		{sd.UNetPrefix + "double_blocks.0.img_attn.qkv.weight", "Flux"},
+		{"something", "no tensor model.diffusion_model.input_blocks."},
 	} {
-		if _, err := DetectUNet(marks(tt.tensor), nil); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := Denoiser(marks(tt.tensor), nil); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("got %v, want an error with %q", err, tt.want)
 		}
 	}
@@ -141,16 +151,16 @@ func TestUNetAlone(t *testing.T) {
 func TestConvertedSDXL(t *testing.T) {
 	w := claim(synth.SDXL())
 	for name, x := range w {
-		if rest, ok := strings.CutPrefix(name, ClipLSDXL); ok {
-			w[ClipLSD1+rest] = x
+		if rest, ok := strings.CutPrefix(name, sd.ClipLSDXL); ok {
+			w[sd.ClipLSD1+rest] = x
 			delete(w, name)
-		} else if strings.HasPrefix(name, ClipG) {
+		} else if strings.HasPrefix(name, sd.ClipG) {
 			delete(w, name)
 		}
 	}
-	w[ClipGConverted+"text_model.final_layer_norm.weight"] = eval.Weight{Shape: ir.Shape{1280}}
+	w[sd.ClipGConverted+"text_model.final_layer_norm.weight"] = eval.Weight{Shape: ir.Shape{1280}}
 	c, err := Detect(w, nil)
-	if err != nil || c.Family != SDXL || c.Scale != 0.13025 || !slices.Equal(c.Text, []string{ClipLSD1, ClipGConverted}) {
+	if err != nil || c.Text != &sd.TextSDXL || !slices.Equal(c.Prefixes, []string{sd.ClipLSD1, sd.ClipGConverted}) {
 		t.Errorf("got %+v, %v", c, err)
 	}
 }
@@ -190,7 +200,7 @@ func TestDetectRefuses(t *testing.T) {
 			}
 		}
 	}
-	const first = UNetPrefix + "input_blocks.0.0.weight"
+	const first = sd.UNetPrefix + "input_blocks.0.0.weight"
 	tests := []struct {
 		name string
 		w    eval.Weights
@@ -198,33 +208,33 @@ func TestDetectRefuses(t *testing.T) {
 	}{
 		{"SD 2", marks(first, "cond_stage_model.model.positional_embedding"), "Stable Diffusion 2.x"},
 		{"SDXL refiner", marks(first, "conditioner.embedders.0.model.positional_embedding"), "refiner of SDXL"},
-		{"Flux checkpoint", marks(UNetPrefix + "double_blocks.0.img_attn.qkv.weight"), "model of Flux"},
+		{"Flux checkpoint", marks(sd.UNetPrefix + "double_blocks.0.img_attn.qkv.weight"), "model of Flux"},
 		{"Flux model", marks("double_blocks.0.img_attn.qkv.weight"), "model of Flux"},
-		{"SD 3", marks(UNetPrefix + "joint_blocks.0.x_block.attn.qkv.weight"), "Stable Diffusion 3"},
+		{"SD 3", marks(sd.UNetPrefix + "joint_blocks.0.x_block.attn.qkv.weight"), "Stable Diffusion 3"},
 		{"Wan", marks("blocks.0.self_attn.q.weight"), "Wan"},
-		{"Wan with a prefix", marks(UNetPrefix + "blocks.0.self_attn.q.weight"), "Wan"},
+		{"Wan with a prefix", marks(sd.UNetPrefix + "blocks.0.self_attn.q.weight"), "Wan"},
 		{"VAE alone", marks("decoder.conv_in.weight"), "an autoencoder alone"},
-		{"VAE alone with its prefix", sd15(func(w eval.Weights) { without(UNetPrefix)(w); without(ClipLSD1)(w) }), "an autoencoder alone"},
+		{"VAE alone with its prefix", sd15(func(w eval.Weights) { without(sd.UNetPrefix)(w); without(sd.ClipLSD1)(w) }), "an autoencoder alone"},
 		{"nothing", eval.Weights{}, "not a checkpoint that is known"},
 		{"ControlNet", marks("control_model.input_blocks.0.0.weight"), "a ControlNet"},
 		{"Playground 2.5", marks("edm_mean", "edm_std"), "Playground 2.5"},
 		{"inpainting", sd15(reshape(first, 320, 9, 3, 3)), "inpainting"},
 		{"no convolution", sd15(reshape(first, 320)), "tensor model.diffusion_model.input_blocks.0.0.weight has the shape [320], expected [320 4 3 3]"},
-		{"an output block missing", sd15(without(UNetPrefix + "output_blocks.7.")), "none model.diffusion_model.output_blocks.7..."},
-		{"no last convolution", sd15(without(UNetPrefix + "out.2.")), "tensors are missing: model.diffusion_model.out.2.weight, model.diffusion_model.out.2.bias"},
+		{"an output block missing", sd15(without(sd.UNetPrefix + "output_blocks.7.")), "none model.diffusion_model.output_blocks.7..."},
+		{"no last convolution", sd15(without(sd.UNetPrefix + "out.2.")), "tensors are missing: model.diffusion_model.out.2.weight, model.diffusion_model.out.2.bias"},
 		{"SDXL's UNet with SD 1's encoder", sd15(func(w eval.Weights) {
-			without(UNetPrefix)(w)
+			without(sd.UNetPrefix)(w)
 			maps.Copy(w, claim(synth.SDXL()))
 			without("conditioner.")(w)
 		}), "do not belong together"},
-		{"a vector of too few features", sd15(reshape(UNetPrefix+"label_emb.0.0.weight", 1280, 1000)), "vector of 1000 features"},
+		{"a vector of too few features", sd15(reshape(sd.UNetPrefix+"label_emb.0.0.weight", 1280, 1000)), "vector of 1000 features"},
 		{"latents that differ", sd15(func(w eval.Weights) {
-			reshape(VAEPrefix+"decoder.conv_in.weight", 512, 16, 3, 3)(w)
-			reshape(VAEPrefix+"post_quant_conv.weight", 16, 16, 1, 1)(w)
-			reshape(VAEPrefix+"post_quant_conv.bias", 16)(w)
-			without(VAEPrefix + "encoder.")(w)
-			without(VAEPrefix + "quant_conv.")(w)
-		}), "latents of 16 channels (first_stage_model.decoder.conv_in.weight) and the UNet reads 4"},
+			reshape(sd.VAEPrefix+"decoder.conv_in.weight", 512, 16, 3, 3)(w)
+			reshape(sd.VAEPrefix+"post_quant_conv.weight", 16, 16, 1, 1)(w)
+			reshape(sd.VAEPrefix+"post_quant_conv.bias", 16)(w)
+			without(sd.VAEPrefix + "encoder.")(w)
+			without(sd.VAEPrefix + "quant_conv.")(w)
+		}), "latents of 16 channels (first_stage_model.decoder.conv_in.weight) and the denoiser reads 4"},
 		{"no text attention", sd15(func(w eval.Weights) {
 			for name := range w {
 				if strings.Contains(name, ".transformer_blocks.") {
@@ -233,7 +243,7 @@ func TestDetectRefuses(t *testing.T) {
 			}
 		}), "the transformer at model.diffusion_model.input_blocks.1.1. has no blocks"},
 		{"the UNet of SD 2", sd15(func(w eval.Weights) {
-			without(ClipLSD1)(w)
+			without(sd.ClipLSD1)(w)
 			for name, x := range w {
 				if strings.Contains(name, ".attn2.to_k.") || strings.Contains(name, ".attn2.to_v.") {
 					w[name] = eval.Weight{DType: x.DType, Shape: ir.Shape{x.Shape[0], 1024}}
@@ -262,31 +272,31 @@ func TestMetadata(t *testing.T) {
 	tests := []struct {
 		key, value string
 		want       string // of the error, or "" and
-		holds      func(*Checkpoint) bool
+		holds      func(*sd.Config) bool
 	}{
-		{MetadataHeads, "4", "", func(c *Checkpoint) bool { return c.UNet.Heads == 4 && c.UNet.HeadDim == 0 }},
-		{MetadataHeads, "7", "320 features cannot have the heads", nil},
-		{MetadataHeads, "0", `weir.unet.num_heads is "0"`, nil},
-		{MetadataHeads, "x", `weir.unet.num_heads is "x"`, nil},
-		{MetadataScale, "0.5", "", func(c *Checkpoint) bool { return c.Scale == 0.5 && c.Shift == 0 }},
-		{MetadataScale, "-1", "expected a number above 0", nil},
-		{MetadataScale, "NaN", "expected a number", nil},
-		{MetadataScale, "x", `weir.latent.scale_factor is "x"`, nil},
-		{MetadataShift, "0.25", "", func(c *Checkpoint) bool { return c.Scale == 0.18215 && c.Shift == 0.25 }},
-		{MetadataShift, "Inf", "expected a number", nil},
-		{MetadataPrediction, "v", "", func(c *Checkpoint) bool { return c.VPrediction }},
-		{MetadataPrediction, "epsilon", "", func(c *Checkpoint) bool { return !c.VPrediction }},
-		{MetadataPrediction, "velocity", "", func(c *Checkpoint) bool { return c.VPrediction }},
-		{MetadataPrediction, "flow", "", func(c *Checkpoint) bool {
-			return !c.VPrediction && strings.Contains(c.Doubts[0], `weir.prediction is "flow"`)
+		{sd.MetadataHeads, "4", "", func(c *sd.Config) bool { return c.UNet.Heads == 4 && c.UNet.HeadDim == 0 }},
+		{sd.MetadataHeads, "7", "320 features cannot have the heads", nil},
+		{sd.MetadataHeads, "0", `weir.unet.num_heads is "0"`, nil},
+		{sd.MetadataHeads, "x", `weir.unet.num_heads is "x"`, nil},
+		{sd.MetadataScale, "0.5", "", func(c *sd.Config) bool { return c.Scale == 0.5 && c.Shift == 0 }},
+		{sd.MetadataScale, "-1", "expected a number above 0", nil},
+		{sd.MetadataScale, "NaN", "expected a number", nil},
+		{sd.MetadataScale, "x", `weir.latent.scale_factor is "x"`, nil},
+		{sd.MetadataShift, "0.25", "", func(c *sd.Config) bool { return c.Scale == 0.18215 && c.Shift == 0.25 }},
+		{sd.MetadataShift, "Inf", "expected a number", nil},
+		{sd.MetadataPrediction, "v", "", func(c *sd.Config) bool { return c.VPrediction }},
+		{sd.MetadataPrediction, "epsilon", "", func(c *sd.Config) bool { return !c.VPrediction }},
+		{sd.MetadataPrediction, "velocity", "", func(c *sd.Config) bool { return c.VPrediction }},
+		{sd.MetadataPrediction, "flow", "", func(c *sd.Config) bool {
+			return !c.VPrediction && strings.Contains(c.Doubts()[0], `weir.prediction is "flow"`)
 		}},
-		{"modelspec.prediction_type", "v", "", func(c *Checkpoint) bool { return c.VPrediction }},
-		{"modelspec.architecture", "anything", "", func(c *Checkpoint) bool { return c.Family == SD1 && !c.VPrediction && !c.ZeroSNR }},
+		{"modelspec.prediction_type", "v", "", func(c *sd.Config) bool { return c.VPrediction }},
+		{"modelspec.architecture", "anything", "", func(c *sd.Config) bool { return c.Family() == sd.SD1 && !c.VPrediction && !c.ZeroSNR }},
 	}
 	w := claim(synth.SD15())
 	for _, tt := range tests {
 		t.Run(tt.key+"="+tt.value, func(t *testing.T) {
-			c, err := Detect(w, map[string]string{tt.key: tt.value})
+			c, err := denoiserOf(w, map[string]string{tt.key: tt.value})
 			switch {
 			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 				t.Errorf("got %v, want an error with %q", err, tt.want)
@@ -304,7 +314,7 @@ func TestMetadata(t *testing.T) {
 	}{{synth.SD15(), false}, {synth.SDXL(), true}} {
 		w := claim(tt.tensors)
 		w["v_pred"], w["ztsnr"] = eval.Weight{}, eval.Weight{}
-		c, err := Detect(w, nil)
+		c, err := denoiserOf(w, nil)
 		if err != nil || c.VPrediction != tt.v || c.ZeroSNR != tt.v {
 			t.Errorf("with the tensors v_pred and ztsnr: %+v, %v", c, err)
 		}
@@ -321,20 +331,20 @@ func TestPredictions(t *testing.T) {
 		"modelspec.predict_key": {"epsilon": false, "v": true},
 	} {
 		for text, v := range spellings {
-			c, err := Detect(w, map[string]string{key: text})
-			if err != nil || c.VPrediction != v || len(c.Doubts) > 0 {
+			c, err := denoiserOf(w, map[string]string{key: text})
+			if err != nil || c.VPrediction != v || len(c.Doubts()) > 0 {
 				t.Errorf("%s %q is %+v, %v", key, text, c, err)
 			}
-			c, err = Detect(xl, map[string]string{key: text})
-			if err != nil || !c.VPrediction || (len(c.Doubts) == 0) != v {
-				t.Errorf("%s %q beside the tensor v_pred is %v, %v, %v", key, text, c.VPrediction, c.Doubts, err)
+			c, err = denoiserOf(xl, map[string]string{key: text})
+			if err != nil || !c.VPrediction || (len(c.Doubts()) == 0) != v {
+				t.Errorf("%s %q beside the tensor v_pred is %v, %v, %v", key, text, c.VPrediction, c.Doubts(), err)
 			}
 		}
 	}
 	for _, text := range []string{"", "flow", "x0", "\x1b[31m", strings.Repeat("v", 1e6)} {
-		c, err := Detect(w, map[string]string{"modelspec.prediction_type": text})
-		if err != nil || c.VPrediction || len(c.Doubts) != 1 || len(c.Doubts[0]) > 1000 || strings.Contains(c.Doubts[0], "\x1b") {
-			t.Errorf("%.20q is %.200q, %v", text, c.Doubts, err)
+		c, err := denoiserOf(w, map[string]string{"modelspec.prediction_type": text})
+		if err != nil || c.VPrediction || len(c.Doubts()) != 1 || len(c.Doubts()[0]) > 1000 || strings.Contains(c.Doubts()[0], "\x1b") {
+			t.Errorf("%.20q is %.200q, %v", text, c.Doubts(), err)
 		}
 	}
 }
@@ -342,8 +352,8 @@ func TestPredictions(t *testing.T) {
 // TestPartial has checkpoints without a part, which the workflow may load
 // itself.
 func TestPartial(t *testing.T) {
-	for family, tensors := range map[Family][]synth.Tensor{SD1: synth.SD15(), SDXL: synth.SDXL()} {
-		for _, prefixes := range [][]string{{VAEPrefix}, {"cond_stage_model.", "conditioner."}, {UNetPrefix}, {UNetPrefix, VAEPrefix}} {
+	for family, tensors := range map[string][]synth.Tensor{sd.SD1: synth.SD15(), sd.SDXL: synth.SDXL()} {
+		for _, prefixes := range [][]string{{sd.VAEPrefix}, {"cond_stage_model.", "conditioner."}, {sd.UNetPrefix}, {sd.UNetPrefix, sd.VAEPrefix}} {
 			w := claim(tensors)
 			for name := range w {
 				if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
@@ -352,7 +362,7 @@ func TestPartial(t *testing.T) {
 			}
 			lacks := func(p string) bool { return slices.Contains(prefixes, p) }
 			c, err := Detect(w, nil)
-			if err != nil || c.Family != family || c.HasUNet() == lacks(UNetPrefix) || c.HasVAE() == lacks(VAEPrefix) || (len(c.Text) > 0) == lacks("conditioner.") || c.Factor != 8 {
+			if err != nil || c.family() != family || (c.Denoiser != nil) == lacks(sd.UNetPrefix) || (c.Autoencoder != nil) == lacks(sd.VAEPrefix) || (c.Text != nil) == lacks("conditioner.") || c.Denoiser != nil && c.Denoiser.Latent().Stride.Height != 8 {
 				t.Errorf("%s without %v: %+v, %v", family, prefixes, c, err)
 			}
 		}
