@@ -53,23 +53,41 @@ type Slot struct {
 
 // A Prompt says how a prompt becomes the tokens of an encoder.
 type Prompt struct {
-	// Tokenizer names one of package tokenizer: "clip", "t5", "qwen", "tekken" or
-	// "sentencepiece".
-	Tokenizer string
-	// Template stands around the prompt, in the place of {}; "" is none.
+	// Tokenizer is one of the tokenizers below.
+	Tokenizer Tokenizer
+	// Template stands around the prompt, in the place of {}; "" is none. Prompts
+	// that begin with one of Own bring their own.
 	Template string
+	Own      []string
 	// Unweighted says that (word:1.2) weighs nothing and is text.
 	Unweighted bool
 	// Chunk is the number of tokens that are read at once, with their ends; longer
 	// prompts become several chunks. 0 is any number.
 	Chunk int
+	// Start and End stand before and after the tokens, where prompts are not read in
+	// chunks.
+	Start, End []int32
 	// Least is the number of tokens that shorter prompts are filled up to, with
 	// Pad, at their end.
 	Least int
 	Pad   int32
-	// Masked says that what was filled up is hidden from the other tokens.
+	// Masked says that what follows the first end of a prompt is hidden from its
+	// tokens: the first token of End or, where there is none, of Pad.
 	Masked bool
 }
+
+// A Tokenizer is one of package tokenizer.
+type Tokenizer string
+
+// The tokenizers. The vocabularies of the last two are tensors of the encoder's
+// file, of bytes.
+const (
+	TokenizerCLIP          Tokenizer = "clip"
+	TokenizerT5            Tokenizer = "t5"
+	TokenizerQwen          Tokenizer = "qwen"
+	TokenizerTekken        Tokenizer = "tekken_model"
+	TokenizerSentencePiece Tokenizer = "spiece_model"
+)
 
 // States say which states of an encoder are given on, and how.
 type States struct {
@@ -79,16 +97,11 @@ type States struct {
 	Layers []int
 	// Norm applies the final norm to them.
 	Norm bool
-	// Pooled asks for the summary of the text too.
-	Pooled bool
-	// Drop is how many tokens at the beginning are left out, such as those of a
-	// template.
-	Drop int
-	// ZeroPadded sets the states of what was filled up to 0.
-	ZeroPadded bool
-	// Front is the number of tokens that shorter texts are filled up to with
-	// zeros before the first.
-	Front int
+	// Pooled asks for the summary of the text too, Unprojected for that which an
+	// encoder with a projection makes it from.
+	Pooled, Unprojected bool
+	// ZeroMasked sets the states of what is masked to 0.
+	ZeroMasked bool
 }
 
 // Numbers returns the layers counted from the first, of an encoder with so many.
@@ -110,15 +123,20 @@ func (s States) Numbers(depth int) ([]int, error) {
 	return numbers, nil
 }
 
+// Width returns the number of features of each token, of an encoder with so many
+// in one state.
+func (s States) Width(features int) int { return max(len(s.Layers), 1) * features }
+
 // An Encoder is a text encoder that was recognised.
 type Encoder interface {
 	// Describe returns kind and sizes, for people.
 	Describe() string
-	// Depth is the number of layers, Features that of each token's state, Summary
-	// that of the pooled text (0 without one), Vocabulary that of tokens.
+	// Depth is the number of layers, Features that of one state of each token,
+	// Summary that of the pooled text, 0 without one, and Vocabulary the number of
+	// tokens.
 	Depth() int
 	Features() int
-	Summary() int
+	Summary(States) int
 	Vocabulary() int
 	// Build builds the encoder at the scope. Its inputs are tokens[batch, tokens]
 	// and, with Embedded, known[batch, tokens, 1] and vectors[batch, tokens,
