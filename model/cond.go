@@ -20,11 +20,17 @@ type Cond struct {
 
 // The names of numbers.
 const (
-	// Guidance is the strength of distilled guidance, one number.
+	// Guidance is the strength of distilled guidance: one number, or none to take
+	// the guidance out.
 	Guidance = "guidance"
 	// Sizes are six sizes in pixels: height, width, crop top, crop left, target
 	// height, target width.
 	Sizes = "sizes"
+	// ReferenceMethod says where reference pictures are: 0 beside each other
+	// (offset), 1 one behind another (index), 2 beyond the corner (uxo), 3 one
+	// behind another and without noise (index_timestep_zero). Without one it is the
+	// family's.
+	ReferenceMethod = "reference_latents_method"
 )
 
 // The names of latents.

@@ -41,6 +41,7 @@ var models = []file{
 	{"vae", vae},
 	{"clip_l", encoder("cond_stage_model.transformer.")}, {"open_clip", encoder("conditioner.embedders.1.model.")},
 	{"zimage", denoiser},
+	{"flux1", denoiser}, {"flux1_fill", denoiser}, {"flux2", denoiser}, {"flux2_klein", denoiser}, {"chroma", denoiser},
 	{"clip_vision", pictures}, {"siglip", pictures},
 	{"t5", t5Encoder}, {"t5_old", t5Encoder}, {"umt5", t5Encoder},
 	{"llm_qwen3", languageModel}, {"llm_qwen25", languageModel}, {"llm_llama", languageModel}, {"llm_gemma2", languageModel}, {"llm_gemma3", languageModel},
@@ -165,6 +166,7 @@ func claims(t testing.TB, path string) (eval.Weights, map[string]string) {
 var sizes = map[string]int{
 	"token_embedding.weight": 0, "position_embedding.weight": 0, "positional_embedding": 0,
 	"text_projection.weight": 0, "text_projection": 1, "label_emb.0.0.weight": 1,
+	"img_in.weight": 1, "txt_in.weight": 1, "vector_in.in_layer.weight": 1,
 	"shared.weight": 0, "embed_tokens.weight": 0, "relative_attention_bias.weight": 1,
 	"visual_projection.weight": 0,
 }

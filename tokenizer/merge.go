@@ -2,16 +2,27 @@ package tokenizer
 
 import "container/heap"
 
-// A mergeRule is a merge of byte pair encoding: of all pairs that could be
-// joined, those with the lowest rank are.
-type mergeRule struct{ rank, token int32 }
+// A rule says whether two neighbouring symbols may be joined: those that begin
+// at the places at and mid, the second of which ends at end. Of all that may,
+// those with the lowest rank are.
+type rule func(s *symbols, at, mid, end int32) (rank int64, token int32, ok bool)
 
-// A pair is two neighbouring tokens that a rule joins: the one at a place and
-// the next that is left.
+// symbols are what a text consists of. They are known by the places where they
+// begin, which are numbers of symbols before any were joined.
+type symbols struct {
+	tokens []int32 // of each symbol
+	next   []int32 // where it ends, or gone for a place where none begins
+	before []int32 // where the symbol before it begins, or -1
+}
+
+// gone is the end of a symbol that was joined to the one before it.
+const gone = -1
+
+// A pair is two neighbouring symbols that a rule joins to one.
 type pair struct {
-	mergeRule
-	at          int32
-	left, right int32 // the tokens, which are others when one was joined since
+	rank         int64
+	at, mid, end int32
+	token        int32
 }
 
 // pairs are those that may be joined, the lowest rank first, from left to right.
@@ -29,58 +40,66 @@ func (p *pairs) Pop() any {
 	return last
 }
 
-// gone is the token of a place that was joined to the one before it.
-const gone = -1
-
-// merge joins the pair with the lowest rank, wherever it is, until none is
-// left. It returns the tokens in the memory of those it was given.
-func (c *CLIP) merge(tokens []int32) []int32 {
+// merge joins the pair with the lowest rank, wherever it is, until none is left.
+// If together is true, all pairs of a rank are joined before those that come of
+// it are looked at, as OpenAI's code does for GPT-2 and CLIP; otherwise a pair
+// is looked at once it is there. The time is n log n.
+func merge(tokens []int32, find rule, together bool) *symbols {
 	n := int32(len(tokens))
-	next, previous := make([]int32, n), make([]int32, n)
+	s := &symbols{tokens: tokens, next: make([]int32, n), before: make([]int32, n)}
 	for i := range n {
-		next[i], previous[i] = i+1, i-1
+		s.next[i], s.before[i] = i+1, i-1
 	}
 	var queue, fresh pairs
-	find := func(to *pairs, at int32) {
-		if at < 0 || next[at] >= n {
+	look := func(to *pairs, at int32) {
+		if at < 0 || s.next[at] >= n {
 			return
 		}
-		left, right := tokens[at], tokens[next[at]]
-		if rule, ok := c.merges[[2]int32{left, right}]; ok {
-			*to = append(*to, pair{rule, at, left, right})
+		p := pair{at: at, mid: s.next[at], end: s.next[s.next[at]]}
+		var ok bool
+		if p.rank, p.token, ok = find(s, p.at, p.mid, p.end); ok {
+			*to = append(*to, p)
 		}
 	}
 	for i := range n {
-		find(&queue, i)
+		look(&queue, i)
 	}
 	heap.Init(&queue)
 	for len(queue) > 0 {
-		// All pairs of one rank are joined before those that come of it are
-		// looked at.
 		for rank := queue[0].rank; len(queue) > 0 && queue[0].rank == rank; {
 			p := heap.Pop(&queue).(pair)
-			second := next[p.at]
-			if tokens[p.at] != p.left || second >= n || tokens[second] != p.right {
+			if s.next[p.at] != p.mid || s.next[p.mid] != p.end {
 				continue
 			}
-			tokens[p.at], tokens[second] = p.token, gone
-			next[p.at] = next[second]
-			if next[p.at] < n {
-				previous[next[p.at]] = p.at
+			s.join(p)
+			look(&fresh, s.before[p.at])
+			look(&fresh, p.at)
+			if !together {
+				break
 			}
-			find(&fresh, previous[p.at])
-			find(&fresh, p.at)
 		}
 		for _, p := range fresh {
 			heap.Push(&queue, p)
 		}
 		fresh = fresh[:0]
 	}
-	out := tokens[:0]
-	for _, t := range tokens {
-		if t != gone {
-			out = append(out, t)
-		}
+	return s
+}
+
+// join makes one symbol of two.
+func (s *symbols) join(p pair) {
+	s.tokens[p.at], s.next[p.at], s.next[p.mid] = p.token, p.end, gone
+	if int(p.end) < len(s.next) {
+		s.before[p.end] = p.at
+	}
+}
+
+// list returns the tokens of the symbols in the memory of those that were
+// merged.
+func (s *symbols) list() []int32 {
+	out := s.tokens[:0]
+	for i := 0; i < len(s.next); i = int(s.next[i]) {
+		out = append(out, s.tokens[i])
 	}
 	return out
 }

@@ -24,20 +24,40 @@ const maxNesting = 1000
 // replace from the outside in, and \( and \) are plain characters. Its time is
 // linear in the length of the prompt.
 func ParseWeights(prompt string) ([]Segment, error) {
-	if len(prompt) > MaxPrompt {
-		return nil, fault.New(fault.Workflow, "the prompt has %d bytes, expected at most %d", len(prompt), MaxPrompt)
+	if err := checkLength(prompt); err != nil {
+		return nil, err
 	}
-	// Escaped parentheses become control characters while nesting is read.
-	escaped := strings.NewReplacer(`\)`, "\x00\x01", `\(`, "\x00\x02").Replace(prompt)
-	plain := strings.NewReplacer("\x00\x01", ")", "\x00\x02", "(")
+	return parseWeights(prompt)
+}
+
+// checkLength refuses prompts that are too long.
+func checkLength(prompt string) error {
+	if len(prompt) > MaxPrompt {
+		return fault.New(fault.Workflow, "the prompt has %d bytes, expected at most %d", len(prompt), MaxPrompt)
+	}
+	return nil
+}
+
+func parseWeights(prompt string) ([]Segment, error) {
+	escaped := escape(prompt)
 	w := weigher{text: escaped, closing: closings(escaped)}
 	if err := w.prompt(); err != nil {
 		return nil, err
 	}
 	for i := range w.segments {
-		w.segments[i].Text = plain.Replace(w.segments[i].Text)
+		w.segments[i].Text = unescape(w.segments[i].Text)
 	}
 	return w.segments, nil
+}
+
+// escape makes control characters of escaped parentheses, unescape makes
+// parentheses of them.
+func escape(prompt string) string {
+	return strings.NewReplacer(`\)`, "\x00\x01", `\(`, "\x00\x02").Replace(prompt)
+}
+
+func unescape(text string) string {
+	return strings.NewReplacer("\x00\x01", ")", "\x00\x02", "(").Replace(text)
 }
 
 // closings returns the place of the parenthesis that closes each one, by the

@@ -69,6 +69,13 @@ var mutants = []mutant{
 	{"Z-Image is told the noise level the other way round", "model/zimage/zimage.go", "in.Batch), -1, 1), 1000", "in.Batch), 1, 0), 1000", "model/zimage"},
 	{"Z-Image's picture follows what is not padded", "model/zimage/zimage.go", "dit.Position{float64(text + 1)}", "dit.Position{float64(in.Tokens + 1)}", "model/zimage"},
 	{"Z-Image's gates and scales are exchanged", "model/zimage/zimage.go", `in("ffn_norm1", m[2])), m[3])`, `in("ffn_norm1", m[3])), m[2])`, "model/zimage"},
+	{"FLUX attends to the picture before the text", "model/flux/flux.go", `d.qkv("txt_attn.", tm[0].apply(d.g, text)), d.qkv("img_attn.", pm[0].apply(d.g, picture)))`, `d.qkv("img_attn.", pm[0].apply(d.g, picture)), d.qkv("txt_attn.", tm[0].apply(d.g, text)))`, "model/flux"},
+	{"FLUX has shift and scale exchanged", "model/flux/modulation.go", "shift: parts[0], scale: parts[1]", "shift: parts[1], scale: parts[0]", "model/flux"},
+	{"Chroma's last layer has those of the first", "model/flux/modulation.go", "d.rows(modulations-2, 2)", "d.rows(0, 2)", "model/flux"},
+	{"references without noise have that of the picture", "model/flux/modulation.go", "d.share(d.embedded(d.g.Affine(t, 0, 0), in))", "d.share(d.embedded(t, in))", "model/flux"},
+	{"FLUX.2's text has no places", "model/flux/reference.go", "dit.Line(dit.Position{}, 3, in.Tokens)", "dit.Line(dit.Position{}, 3, in.Tokens); clear(at)", "model/flux"},
+	{"references lie on the wrong side", "model/flux/reference.go", "if r[1]+height > r[2]+width {", "if r[1]+height < r[2]+width {", "model/flux"},
+	{"LoRA's values are the keys", "model/dit/layers.go", "a.Part(own, i*n, n, name)", "a.Part(own, 0*i*n, n, name)", "model/flux model/zimage"},
 
 	{"DoRA without its scale", "merge/dora.go", "d[j] = v[j] + c.Scale*d[j]", "d[j] = v[j] + d[j]", "merge"},
 	{"merged without strength", "merge/merge.go", "values[j] += c.Strength * c.Scale * v", "values[j] += c.Scale * v", "merge"},

@@ -18,8 +18,11 @@ func (a Add) Layer(own string, elsewhere ...string) {
 }
 
 // Norm adds the norm of OWN.weight, on which no LoRA can be a side path.
-func (a Add) Norm(own string, elsewhere ...string) {
-	a.yield(model.Layer{Weight: own + ".weight", Own: own, Elsewhere: append([]string{own}, elsewhere...)})
+func (a Add) Norm(own string, elsewhere ...string) { a.NormOf(own, own+".weight", elsewhere...) }
+
+// NormOf is Norm for a weight whose name does not end in ".weight".
+func (a Add) NormOf(own, weight string, elsewhere ...string) {
+	a.yield(model.Layer{Weight: weight, Own: own, Elsewhere: append([]string{own}, elsewhere...)})
 }
 
 // Rows adds the layer of OWN.weight, and runs of n of its rows that are layers
@@ -27,6 +30,11 @@ func (a Add) Norm(own string, elsewhere ...string) {
 func (a Add) Rows(own string, n int, elsewhere ...string) {
 	a.Layer(own)
 	for i, name := range elsewhere {
-		a.yield(model.Layer{Weight: own + ".weight", Elsewhere: []string{name}, From: i * n, Rows: n, Side: true})
+		a.Part(own, i*n, n, name)
 	}
+}
+
+// Part adds n rows of the layer of OWN.weight that are a layer elsewhere.
+func (a Add) Part(own string, from, n int, elsewhere string) {
+	a.yield(model.Layer{Weight: own + ".weight", Elsewhere: []string{elsewhere}, From: from, Rows: n, Side: true})
 }

@@ -138,7 +138,7 @@ func TestUNetAlone(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ tensor, want string }{
-		{sd.UNetPrefix + "double_blocks.0.img_attn.qkv.weight", "Flux"},
+		{sd.UNetPrefix + "joint_blocks.0.x_block.attn.qkv.weight", "Stable Diffusion 3"},
 		{"something", "no tensor model.diffusion_model.input_blocks."},
 	} {
 		if _, err := Denoiser(marks(tt.tensor), nil); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -208,8 +208,7 @@ func TestDetectRefuses(t *testing.T) {
 	}{
 		{"SD 2", marks(first, "cond_stage_model.model.positional_embedding"), "Stable Diffusion 2.x"},
 		{"SDXL refiner", marks(first, "conditioner.embedders.0.model.positional_embedding"), "refiner of SDXL"},
-		{"Flux checkpoint", marks(sd.UNetPrefix + "double_blocks.0.img_attn.qkv.weight"), "model of Flux"},
-		{"Flux model", marks("double_blocks.0.img_attn.qkv.weight"), "model of Flux"},
+		{"half of Flux", marks(sd.UNetPrefix + "double_blocks.0.img_attn.qkv.weight"), "not a denoiser that is known"},
 		{"SD 3", marks(sd.UNetPrefix + "joint_blocks.0.x_block.attn.qkv.weight"), "Stable Diffusion 3"},
 		{"Wan", marks("blocks.0.self_attn.q.weight"), "Wan"},
 		{"Wan with a prefix", marks(sd.UNetPrefix + "blocks.0.self_attn.q.weight"), "Wan"},

@@ -10,19 +10,20 @@ import (
 
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/model"
+	"github.com/weir-run/weir/model/flux"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/model/zimage"
 )
 
 // All are the families of denoisers.
-var All = []*model.Family{&sd.Family, &zimage.Family}
+var All = []*model.Family{&sd.Family, &zimage.Family, &flux.Family}
 
 // Autoencoders are the families of autoencoders.
 var Autoencoders = []*model.AutoencoderFamily{&sd.AutoencoderFamily}
 
 // Texts are the ways of encoding prompts.
-var Texts = []*model.Text{&sd.TextSDXL, &sd.TextSD1, &zimage.Text}
+var Texts = []*model.Text{&sd.TextSDXL, &sd.TextSD1, &zimage.Text, &flux.TextFlux1, &flux.TextChroma, &flux.TextFlux2, &flux.TextKlein}
 
 // TextsOf returns the ways of encoding prompts that nodes call by a type.
 func TextsOf(kind string) (all []*model.Text) {
@@ -271,7 +272,7 @@ func unknown(names nn.Names) error {
 	}
 	var known []string
 	for _, f := range All {
-		known = append(known, fmt.Sprintf("%s%s... (%s)", model.DenoiserPrefix, f.Names.Marks[0], f.Name))
+		known = append(known, fmt.Sprintf("%s%s.. (%s)", model.DenoiserPrefix, f.Names.Marks[0], f.Name))
 	}
 	return fmt.Errorf("not a checkpoint that is known: there is no tensor %s; its tensors begin with %s", fault.List(known, 10), names.Beginnings(8))
 }
@@ -283,7 +284,6 @@ var others = []struct{ prefix, what string }{
 	{"conditioner.embedders.0.model.", "the refiner of SDXL, which is not supported yet: use the base checkpoint"},
 	{"edm_mean", "a checkpoint of Playground 2.5 (EDM), which is not supported yet"},
 	{"edm_vpred.", "a checkpoint of SDXL for EDM's velocities (edm_vpred), which is not supported yet"},
-	{"double_blocks.", "a model of Flux, which is not supported yet"},
 	{"joint_blocks.", "a model of Stable Diffusion 3, which is not supported yet"},
 	{"blocks.0.self_attn.", "a model of Wan, which is not supported yet"},
 	{"control_model.", "a ControlNet, which is not supported yet"},

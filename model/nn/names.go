@@ -103,3 +103,15 @@ func Agreed(src Source, prefix string, axes ...Axis) int {
 	}
 	return best
 }
+
+// Agree reports whether the dimensions have one length, as far as the tensors
+// are there. It is for two, of which no majority tells which one is wrong.
+func Agree(src Source, prefix string, axes ...Axis) bool {
+	agreed := Agreed(src, prefix, axes...)
+	for _, a := range axes {
+		if _, shape, ok := src.Lookup(prefix + a.Name); ok && a.I < len(shape) && shape[a.I] != agreed {
+			return false
+		}
+	}
+	return true
+}

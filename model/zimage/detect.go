@@ -60,7 +60,8 @@ func read(src nn.Tensors, names nn.Names) (c *Config, err error) {
 	c.Width = nn.Agreed(src, prefix, width...)
 	c.HeadDim = nn.Agreed(src, prefix, head...)
 	c.Hidden = nn.Agreed(src, prefix, hidden...)
-	c.Context = nn.Agreed(src, prefix, nn.Axis{Name: "cap_embedder.0.weight", I: 0}, nn.Axis{Name: "cap_embedder.1.weight", I: 1})
+	context := []nn.Axis{{Name: "cap_embedder.0.weight", I: 0}, {Name: "cap_embedder.1.weight", I: 1}}
+	c.Context = nn.Agreed(src, prefix, context...)
 	c.Embedding[0] = nn.Agreed(src, prefix,
 		nn.Axis{Name: "t_embedder.mlp.0.bias", I: 0}, nn.Axis{Name: "t_embedder.mlp.0.weight", I: 0}, nn.Axis{Name: "t_embedder.mlp.2.weight", I: 1})
 	c.Embedding[1] = nn.Agreed(src, prefix,
@@ -71,7 +72,7 @@ func read(src nn.Tensors, names nn.Names) (c *Config, err error) {
 	switch {
 	case c.Width == 0 || c.HeadDim == 0 || c.Hidden == 0 || c.Context == 0 || c.Embedding[0] == 0 || c.Embedding[1] == 0:
 		return c, fault.New(fault.Model, "the file is incomplete: the sizes of the network cannot be told from tensors %snoise_refiner..., %scap_embedder... and %st_embedder...", prefix, prefix, prefix)
-	case !agree(src, prefix+"cap_embedder.0.weight", 0, prefix+"cap_embedder.1.weight", 1):
+	case !nn.Agree(src, prefix, context...):
 		return c, fault.New(fault.Model, "%scap_embedder.0.weight and %scap_embedder.1.weight are for texts of different numbers of features", prefix, prefix)
 	case c.Channels == 0 || features%(patch.Size*patch.Size) != 0:
 		return c, fault.New(fault.Model, "tokens have %d features (%sx_embedder.weight), expected a multiple of %d: a latent is cut into squares of %d", features, prefix, patch.Size*patch.Size, patch.Size)
@@ -79,12 +80,4 @@ func read(src nn.Tensors, names nn.Names) (c *Config, err error) {
 		return c, fault.New(fault.Model, "tokens have %d features and heads %d (%slayers.0.attention.q_norm.weight), expected a multiple of it, and of 16", c.Width, c.HeadDim, prefix)
 	}
 	return c, nil
-}
-
-// agree reports whether two tensors have the same length in these dimensions,
-// as far as they are there.
-func agree(src nn.Source, a string, i int, b string, j int) bool {
-	_, x, _ := src.Lookup(a)
-	_, y, _ := src.Lookup(b)
-	return i >= len(x) || j >= len(y) || x[i] == y[j]
 }

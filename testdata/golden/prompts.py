@@ -44,6 +44,7 @@ PROMPTS = [
     "embedding:one\n", "embedding:\none", "embedding:one\n\nb", "embedding:one\u00a0b", "embedding:one\x1cb", "embedding:bad-hands-5", "embedding:one.safetensors", "embedding:one.pt", "embedding:ONE", "embedding:long", "embedding:long embedding:long",
     "embedding:eight " * 9, "embedding:seven " * 11, "cat " * 72 + "embedding:three b", "cat " * 70 + "embedding:seven b", "cat " * 70 + "embedding:eight b", "cat " * 74 + "(embedding:one:1.3) b", "cat " * 75 + "embedding:one b", "cat " * 74 + "embedding:one embedding:one",
     "(" + "cat " * 100 + ":1.3)", "cat " * 150, "(cat:1.1) " * 80, "<|endoftext|> a", "a <|startoftext|> b <|endoftext|> embedding:one c", "\\(embedding:one\\)", "(embedding:one\\)", "embedding:(one)", "embedding:(one:1.2)", "embedding:../one", "embedding:/one",
+    "embedding:one<|endoftext|> b", "embedding:one<|endoftext|>", "a embedding:one[x] c d", "embedding:<one>", "embedding:one,<x> y", "embedding:,one<x>", "embedding:none<x>", "embedding:one[[<", "a\u3000embedding:one\x1fembedding:three", "a\u200bembedding:one",
 ]
 PIECES = [
     "(", "(", ")", ")", ":", ":", "\\(", "\\)", "\\", " ", " ", "\n", ",", "a", "cat", "dog house", "1.2", "1.2)", ":1.3)", ":0.5)", " embedding:one", "embedding:three", " embedding:none", " embedding:eight", "\nembedding:one", "embedding:", "one", ",", "\x00", "\x01",

@@ -1,0 +1,102 @@
+package flux
+
+import (
+	"fmt"
+
+	"github.com/weir-run/weir/model"
+	"github.com/weir-run/weir/model/llm"
+	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/model/t5"
+)
+
+// TextFlux1 is T5, whose texts are filled up and never cut, and the pooled text of
+// CLIP-L.
+var TextFlux1 = model.Text{
+	Name: "FLUX.1", Types: []string{"flux"}, Join: model.First,
+	Slots: []model.Slot{t5Slot(256), clipSlot()},
+}
+
+// TextChroma is T5 alone, whose texts are not filled up.
+var TextChroma = model.Text{Name: "Chroma", Types: []string{"chroma"}, Slots: []model.Slot{t5Slot(1)}}
+
+// TextFlux2 is Mistral Small 3, of which three states stand side by side. Its text
+// is filled up with zeros at the beginning.
+var TextFlux2 = model.Text{
+	Name: "FLUX.2 dev", Types: []string{"flux2", "stable_diffusion"},
+	Slots: []model.Slot{{
+		Name: "Mistral Small 3", Key: "mistral3_24b", Names: &llm.Names, Prefixes: []string{"text_encoders.mistral3_24b.transformer."},
+		LoRA: loraNames("mistral3_24b"), Match: language("Mistral Small 3"),
+		Prompt: model.Prompt{
+			Tokenizer: "tekken", Unweighted: true, Least: 1, Pad: 11,
+			Template: "[SYSTEM_PROMPT]You are an AI that reasons about image descriptions. You give structured responses focusing on object relationships, object\n" +
+				"attribution and actions without speculation.[/SYSTEM_PROMPT][INST]{}[/INST]",
+		},
+		States: model.States{Layers: []int{10, 20, 30}, Front: 512},
+	}},
+}
+
+// TextKlein is Qwen 3 of 4B or 8B, of which three states stand side by side.
+var TextKlein = model.Text{
+	Name: "FLUX.2 klein", Types: []string{"flux2"},
+	Slots: []model.Slot{{
+		Name: "Qwen 3", Key: "qwen3_4b", Names: &llm.Names, Prefixes: []string{"text_encoders.qwen3_4b.transformer.", "text_encoders.qwen3_8b.transformer."},
+		LoRA: append(loraNames("qwen3_4b"), loraNames("qwen3_8b")...), Match: language("Qwen 3"),
+		Prompt: model.Prompt{
+			Tokenizer: "qwen", Unweighted: true, Least: 512, Pad: 151643, Masked: true,
+			Template: "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+		},
+		States: model.States{Layers: []int{9, 18, 27}},
+	}},
+}
+
+// Text returns the text encoders of the variant.
+func (c *Config) Text() []*model.Text {
+	switch {
+	case c.Kind == Chroma:
+		return []*model.Text{&TextChroma, &TextFlux1}
+	case c.Kind == Flux1:
+		return []*model.Text{&TextFlux1}
+	case c.Guidance:
+		return []*model.Text{&TextFlux2}
+	}
+	return []*model.Text{&TextKlein}
+}
+
+func t5Slot(least int) model.Slot {
+	return model.Slot{
+		Name: "T5-XXL", Key: "t5xxl", Names: &t5.Names, Prefixes: []string{"text_encoders.t5xxl.transformer."}, LoRA: loraNames("t5xxl"),
+		Match: func(src nn.Tensors, prefix string, _ map[string]string) (model.Encoder, error) {
+			c, err := t5.Detect(src, prefix)
+			if err == nil && c.Each {
+				err = fmt.Errorf("this is UMT5, which models of Wan read, expected T5-XXL")
+			}
+			return t5.Encoder{Config: c}, err
+		},
+		Prompt: model.Prompt{Tokenizer: "t5", Least: least},
+		States: model.States{Layers: []int{-1}, Norm: true},
+	}
+}
+
+// clipSlot is CLIP-L as in Stable Diffusion 1.x.
+func clipSlot() model.Slot {
+	slot := sd.TextSD1.Slots[0]
+	slot.Prefixes = []string{"text_encoders.clip_l.transformer."}
+	return slot
+}
+
+// loraNames are put before the layers of an encoder in LoRA files.
+func loraNames(key string) []string {
+	return []string{"text_encoders." + key + ".transformer.", "text_encoders." + key + ".", key + ".transformer.", key + ".", "text_encoder."}
+}
+
+// language recognises a language model of a kind.
+func language(kind string) func(nn.Tensors, string, map[string]string) (model.Encoder, error) {
+	return func(src nn.Tensors, prefix string, _ map[string]string) (model.Encoder, error) {
+		c, err := llm.Detect(src, prefix)
+		if err == nil && c.Name != kind {
+			err = fmt.Errorf("this is %s, expected %s", c.Name, kind)
+		}
+		return llm.Encoder{Config: c}, err
+	}
+}
