@@ -28,9 +28,9 @@ type encoder struct {
 	vocabulary func(context.Context) (tokenizer.Tokenizer, error)
 }
 
-// newEncoder returns the text encoder of a slot.
-func newEncoder(p part, slot *model.Slot, e model.Encoder, prefix string) *encoder {
-	out := &encoder{part: p, Encoder: e, slot: slot, prefix: prefix}
+// newEncoder returns the text encoder of a slot, without its part.
+func newEncoder(slot *model.Slot, e model.Encoder, prefix string) *encoder {
+	out := &encoder{Encoder: e, slot: slot, prefix: prefix}
 	var mu sync.Mutex
 	var t tokenizer.Tokenizer
 	out.vocabulary = func(ctx context.Context) (_ tokenizer.Tokenizer, err error) {

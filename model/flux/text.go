@@ -20,19 +20,18 @@ var TextFlux1 = model.Text{
 // TextChroma is T5 alone, whose texts are not filled up.
 var TextChroma = model.Text{Name: "Chroma", Types: []string{"chroma"}, Slots: []model.Slot{t5Slot(1)}}
 
-// TextFlux2 is Mistral Small 3, of which three states stand side by side. Its text
-// is filled up with zeros at the beginning.
+// TextFlux2 is Mistral Small 3, of which three states stand side by side.
 var TextFlux2 = model.Text{
 	Name: "FLUX.2 dev", Types: []string{"flux2", "stable_diffusion"},
 	Slots: []model.Slot{{
 		Name: "Mistral Small 3", Key: "mistral3_24b", Names: &llm.Names, Prefixes: []string{"text_encoders.mistral3_24b.transformer."},
 		LoRA: loraNames("mistral3_24b"), Match: language("Mistral Small 3"),
 		Prompt: model.Prompt{
-			Tokenizer: "tekken", Unweighted: true, Least: 1, Pad: 11,
+			Tokenizer: model.TokenizerTekken, Unweighted: true, Start: []int32{1}, Least: 1, Masked: true,
 			Template: "[SYSTEM_PROMPT]You are an AI that reasons about image descriptions. You give structured responses focusing on object relationships, object\n" +
 				"attribution and actions without speculation.[/SYSTEM_PROMPT][INST]{}[/INST]",
 		},
-		States: model.States{Layers: []int{10, 20, 30}, Front: 512},
+		States: model.States{Layers: []int{10, 20, 30}},
 	}},
 }
 
@@ -43,7 +42,7 @@ var TextKlein = model.Text{
 		Name: "Qwen 3", Key: "qwen3_4b", Names: &llm.Names, Prefixes: []string{"text_encoders.qwen3_4b.transformer.", "text_encoders.qwen3_8b.transformer."},
 		LoRA: append(loraNames("qwen3_4b"), loraNames("qwen3_8b")...), Match: language("Qwen 3"),
 		Prompt: model.Prompt{
-			Tokenizer: "qwen", Unweighted: true, Least: 512, Pad: 151643, Masked: true,
+			Tokenizer: model.TokenizerQwen, Unweighted: true, Least: 512, Pad: 151643, Masked: true,
 			Template: "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
 		},
 		States: model.States{Layers: []int{9, 18, 27}},
@@ -73,15 +72,17 @@ func t5Slot(least int) model.Slot {
 			}
 			return t5.Encoder{Config: c}, err
 		},
-		Prompt: model.Prompt{Tokenizer: "t5", Least: least},
+		Prompt: model.Prompt{Tokenizer: model.TokenizerT5, End: []int32{1}, Least: least},
 		States: model.States{Layers: []int{-1}, Norm: true},
 	}
 }
 
-// clipSlot is CLIP-L as in Stable Diffusion 1.x.
+// clipSlot is CLIP-L as in Stable Diffusion 1.x, without the projection that some
+// files have.
 func clipSlot() model.Slot {
 	slot := sd.TextSD1.Slots[0]
 	slot.Prefixes = []string{"text_encoders.clip_l.transformer."}
+	slot.States.Unprojected = true
 	return slot
 }
 

@@ -22,7 +22,7 @@ var Text = model.Text{
 			}
 			return llm.Encoder{Config: c}, err
 		},
-		Prompt: model.Prompt{Tokenizer: "qwen", Template: "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n", Unweighted: true, Least: 1, Pad: 151643},
+		Prompt: model.Prompt{Tokenizer: model.TokenizerQwen, Template: "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n", Unweighted: true, Least: 1, Pad: 151643, Masked: true},
 		States: model.States{Layers: []int{-2}},
 	}},
 }

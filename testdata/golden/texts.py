@@ -78,7 +78,7 @@ def spiece():
 LLM = dict(hidden_size=32, intermediate_size=40, num_attention_heads=2, num_key_value_heads=1)
 T5 = dict(d_model=48, d_kv=16, num_heads=3, d_ff=64, num_layers=3)
 CLIP = dict(hidden_size=64, num_attention_heads=1, intermediate_size=256, num_hidden_layers=2)
-LONG = "a photo of " + ", ".join(f"{n} cats in box {n}" for n in range(130))
+LONG = "a photo of " + ", ".join(f"{n} cats in box {n}" for n in range(80))
 PROMPTS = {
     "empty": "",
     "plain": "A photo of a cat, in the rain.",
