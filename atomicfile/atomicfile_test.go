@@ -81,6 +81,9 @@ var systems = map[string][]string{
 	"exclusive renames": {"unnamed", "renameNew"},
 	"all but creation":  {"unnamed", "linkNamed", "renameNew"},
 	"all but unnamed":   {"linkUnnamed", "linkNamed", "renameNew"},
+	// As on Windows.
+	"renames of open files":           {"unnamed", "linkNamed", "renamesOpen"},
+	"renames of open files, and most": {"unnamed", "linkNamed", "renameNew", "renamesOpen"},
 }
 
 func withoutNow(what []string) {
@@ -94,6 +97,8 @@ func withoutNow(what []string) {
 			linkNamed = func(string, string) error { return errors.ErrUnsupported }
 		case "renameNew":
 			renameNew = func(string, string) error { return errors.ErrUnsupported }
+		case "renamesOpen":
+			renamesOpen = false
 		}
 	}
 }
@@ -102,8 +107,8 @@ func withoutNow(what []string) {
 func onEach(t *testing.T, f func(t *testing.T)) {
 	for name, lacking := range systems {
 		t.Run("without "+name, func(t *testing.T) {
-			a, b, c, d := unnamed, linkUnnamed, linkNamed, renameNew
-			defer func() { unnamed, linkUnnamed, linkNamed, renameNew = a, b, c, d }()
+			a, b, c, d, e := unnamed, linkUnnamed, linkNamed, renameNew, renamesOpen
+			defer func() { unnamed, linkUnnamed, linkNamed, renameNew, renamesOpen = a, b, c, d, e }()
 			withoutNow(lacking)
 			f(t)
 		})

@@ -14,11 +14,17 @@ import (
 	"github.com/weir-run/weir/fault"
 )
 
+// maxPath is more bytes than any system takes for a path.
+const maxPath = 32767
+
 // Check reports why a file of that path and size could not be made, and leaves
 // nothing behind. Folders that are missing could be made too. A size of 0 asks
 // for no free space.
 func Check(path string, size int64) error {
 	// A path that is too long shows at once, before its folders are looked at.
+	if len(path) > maxPath {
+		return shortened(&fs.PathError{Op: "make", Path: path, Err: syscall.ENAMETOOLONG})
+	}
 	if _, err := os.Lstat(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 		return shortened(err)
 	}

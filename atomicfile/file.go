@@ -106,13 +106,7 @@ func (f *File) claim(path string) error {
 		return err
 	}
 	if f.temporary != "" {
-		if runtime.GOOS == "windows" { // which renames no open file
-			f.file.Close()
-		}
-		err := renameNew(f.temporary, path)
-		if err == nil {
-			f.temporary = ""
-		}
+		err := f.rename(path)
 		if err == nil || errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -125,6 +119,31 @@ func (f *File) claim(path string) error {
 		return errors.Join(err, os.Remove(path))
 	}
 	return nil
+}
+
+// renamesOpen says that the system renames files that are open. Windows does not.
+var renamesOpen = runtime.GOOS != "windows"
+
+// rename gives the file a name that is free in place of its temporary one. When
+// that fails, the file is open as before.
+func (f *File) rename(path string) error {
+	if !renamesOpen {
+		f.file.Close()
+	}
+	err := renameNew(f.temporary, path)
+	if err == nil {
+		f.temporary = ""
+	}
+	if err == nil || renamesOpen {
+		return err
+	}
+	again, failed := os.OpenFile(f.temporary, os.O_RDWR, 0)
+	if failed != nil {
+		return errors.Join(err, failed)
+	}
+	f.file = again
+	_ = lock(again) // a sweep of another program may have it for a moment, and leaves young files alone
+	return err
 }
 
 // link gives the file a further name.
@@ -168,7 +187,7 @@ func (f *File) Commit() error {
 			return err
 		}
 	}
-	if runtime.GOOS == "windows" { // which renames no open file
+	if !renamesOpen {
 		if err := f.file.Close(); err != nil {
 			return err
 		}

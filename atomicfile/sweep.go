@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 )
@@ -13,10 +12,10 @@ import (
 var errLocked = errors.New("the file is locked")
 
 // Ages from which temporary files are left-overs: where locks are not
-// supported, and on Windows, where an owner gives up its lock before it renames.
+// supported, and where an owner gives up its lock before it renames.
 const (
 	oldWithoutLock = 24 * time.Hour
-	oldOnWindows   = time.Minute
+	oldUnlocked    = time.Minute
 )
 
 // sweep removes the temporary files of a folder whose owners are gone.
@@ -47,7 +46,7 @@ func removeOrphan(path string) {
 	}
 	age := time.Since(info.ModTime())
 	err = lock(f)
-	if errors.Is(err, errLocked) || err != nil && age < oldWithoutLock || runtime.GOOS == "windows" && age < oldOnWindows {
+	if errors.Is(err, errLocked) || err != nil && age < oldWithoutLock || !renamesOpen && age < oldUnlocked {
 		return
 	}
 	if os.Remove(path) != nil {

@@ -32,8 +32,8 @@ func TestExtraEqualsComfyUI(t *testing.T) {
 	t.Setenv("WEIR_A", "/variable/a")
 	dir := t.TempDir()
 	for _, d := range documents {
-		if runtime.GOOS == "windows" && strings.Contains(fmt.Sprint(d.Folders), " /") {
-			continue // an absolute path has a volume there
+		if runtime.GOOS == "windows" && (strings.Contains(fmt.Sprint(d.Folders), " /") || strings.Contains(d.Text, `\`)) {
+			continue // an absolute path has a volume there, and a backslash separates
 		}
 		additions, err := parseExtra([]byte(d.Text), dir)
 		if d.Folders == nil {

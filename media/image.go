@@ -281,8 +281,8 @@ func (m *Image) Inverted(ctx context.Context) (*Image, error) {
 }
 
 // Resize returns the masks at another size.
-func (m *Mask) Resize(ctx context.Context, height, width int, method resample.Method) (*Mask, error) {
-	out, err := m.resize(ctx, height, width, method, false)
+func (m *Mask) Resize(ctx context.Context, height, width int, method resample.Method, crop bool) (*Mask, error) {
+	out, err := m.resize(ctx, height, width, method, crop)
 	return &Mask{out}, err
 }
 

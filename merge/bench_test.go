@@ -50,7 +50,7 @@ func BenchmarkReadAt(b *testing.B) {
 			b.SetBytes(ref.Length)
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := New(ref, []Change{{c, set, 0.8}}, 0).ReadAt(b.Context(), raw, 0); err != nil {
+				if err := New(ref, []Change{{c, set, 0.8}}, 0, plenty).ReadAt(b.Context(), raw, 0); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -3,7 +3,6 @@ package merge
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -15,27 +14,20 @@ import (
 // goroutine: they stay in its core's cache.
 const blockElements = 64 << 10
 
-// A block is some rows of a weight.
+// A block is some rows of a weight, and the room that the next one has after it.
 type block struct {
-	index, from, n int
-	values         []float32 // of the weight
-	raw            []byte    // the stored blocks that have them, and their elements
-	stored, change []float32 // and room for the elements of a change
+	room
+	from, n int
+	values  []float32 // of the weight
 }
 
-// room returns memory for n elements of a change.
-func (b *block) room(n int) []float32 {
-	b.change = slices.Grow(b.change[:0], n)[:n]
-	return b.change
-}
-
-// blockRows returns how many rows a block has, if no rotation needs more.
+// blockRows returns how many rows a block has at most, if no rotation needs more.
 func (w *Weight) blockRows() int { return max(1, blockElements/w.columns) }
 
-// bounds returns where the blocks begin that have the rows from..to, and the
-// end of the last one. No block ends within rows that a rotation mixes.
-func (w *Weight) bounds(from, to int) []int {
-	rows := w.blockRows()
+// bounds returns where the blocks of so many rows begin that have the rows
+// from..to, and the end of the last one. No block ends within rows that a
+// rotation mixes.
+func (w *Weight) bounds(from, to, rows int) []int {
 	all := []int{w.uncut(from, -1)}
 	for at := all[0]; at < to; {
 		at = w.uncut(min(at+rows, to), 1)
@@ -64,34 +56,52 @@ func (w *Weight) uncut(row, step int) int {
 	return row
 }
 
-// each calls visit with all blocks that have the rows from..to, with the values
-// of the base in them. It is called by several goroutines, for different blocks.
-func (w *Weight) each(ctx context.Context, from, to int, visit func(b *block) error) error {
-	bounds := w.bounds(from, to)
-	blocks := len(bounds) - 1
-	workers := min(w.threads, blocks)
-	errs := make([]error, workers)
+// A reading is one call of ReadAt.
+type reading struct {
+	*Weight
+	blocks []*block // one for each goroutine
+}
+
+func (w *Weight) reading() *reading {
+	r := &reading{w, make([]*block, w.workers())}
+	for i := range r.blocks {
+		r.blocks[i] = &block{}
+	}
+	return r
+}
+
+// each calls visit with blocks of the weight, and the values of the base in them. It
+// is called by several goroutines, for different blocks. Those of a run, which is
+// from one of the bounds to the next, go to one goroutine, in order.
+func (r *reading) each(ctx context.Context, bounds []int, visit func(b *block, run int) error) error {
+	runs := len(bounds) - 1
+	most := r.largestBlock() * r.columns
+	errs := make([]error, min(len(r.blocks), runs))
 	var next atomic.Int64
 	var done sync.WaitGroup
-	for i := range workers {
+	for i := range errs {
 		done.Go(func() {
-			b := &block{}
+			b := r.blocks[i]
+			b.most = most
 			errs[i] = fault.Guard(func() error {
 				for {
-					index := int(next.Add(1)) - 1
-					if index >= blocks {
+					run := int(next.Add(1)) - 1
+					if run >= runs {
 						return nil
 					}
-					b.index, b.from, b.n = index, bounds[index], bounds[index+1]-bounds[index]
-					if err := w.read(ctx, b); err != nil {
-						return err
-					}
-					if err := visit(b); err != nil {
-						return err
+					blocks := r.bounds(bounds[run], bounds[run+1], r.rows)
+					for i, end := range blocks[1:] {
+						b.from, b.n = blocks[i], end-blocks[i]
+						if err := r.read(ctx, b); err != nil {
+							return err
+						}
+						if err := visit(b, run); err != nil {
+							return err
+						}
 					}
 				}
 			})
-			next.Store(int64(blocks)) // the others need not go on
+			next.Store(int64(runs)) // the others need not go on
 		})
 	}
 	done.Wait()
@@ -110,12 +120,12 @@ func (w *Weight) read(ctx context.Context, b *block) error {
 	first, end := b.from*w.columns, (b.from+b.n)*w.columns
 	skip := first % elems
 	n := (end - first + skip + elems - 1) / elems
-	b.raw = slices.Grow(b.raw[:0], n*bytes)[:n*bytes]
-	if err := w.base.ReadAt(ctx, b.raw, int64(first/elems)*int64(bytes)); err != nil {
+	raw := sized(&b.raw, n*bytes, w.rawBytes(b.most))
+	if err := w.base.ReadAt(ctx, raw, int64(first/elems)*int64(bytes)); err != nil {
 		return err
 	}
-	b.stored = slices.Grow(b.stored[:0], n*elems)[:n*elems]
-	dtype.ToF32(b.stored, b.raw, w.base.DType)
-	b.values = b.stored[skip : skip+end-first]
+	stored := sized(&b.stored, n*elems, b.most+2*elems)
+	dtype.ToF32(stored, raw, w.base.DType)
+	b.values = stored[skip : skip+end-first]
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 // goroutines.
 type delta interface {
 	// rows writes n rows, from one on, to dst. The weight has these rows now.
-	rows(ctx context.Context, dst, weight []float32, from, n int) error
+	rows(ctx context.Context, r *room, dst, weight []float32, from, n int) error
 }
 
 // load reads the factors of a change.
@@ -86,10 +86,10 @@ func loadFactor(ctx context.Context, set *weights.Set, f lora.Factor) (delta, er
 // A stored delta is a tensor of the file.
 type stored struct{ weights.Ref }
 
-func (s stored) rows(ctx context.Context, dst, _ []float32, from, n int) error {
-	size := int64(s.DType.Size())
-	raw := make([]byte, int64(len(dst))*size)
-	if err := s.ReadAt(ctx, raw, int64(from)*int64(len(dst)/n)*size); err != nil {
+func (s stored) rows(ctx context.Context, r *room, dst, _ []float32, from, n int) error {
+	size := s.DType.Size()
+	raw := sized(&r.part, len(dst)*size, r.most*size)
+	if err := s.ReadAt(ctx, raw, int64(from)*int64(len(dst)/n*size)); err != nil {
 		return err
 	}
 	dtype.ToF32(dst, raw, s.DType)
@@ -99,7 +99,7 @@ func (s stored) rows(ctx context.Context, dst, _ []float32, from, n int) error {
 // A product is that of two matrices.
 type product struct{ a, b matrix }
 
-func (p product) rows(_ context.Context, dst, _ []float32, from, n int) error {
+func (p product) rows(_ context.Context, _ *room, dst, _ []float32, from, n int) error {
 	multiply(dst, p.a.values[from*p.a.columns:][:n*p.a.columns], p.b, n)
 	return nil
 }
@@ -107,12 +107,12 @@ func (p product) rows(_ context.Context, dst, _ []float32, from, n int) error {
 // A hadamard is the product of the elements of two deltas.
 type hadamard struct{ first, second delta }
 
-func (h hadamard) rows(ctx context.Context, dst, weight []float32, from, n int) error {
-	second := make([]float32, len(dst))
-	if err := h.second.rows(ctx, second, weight, from, n); err != nil {
+func (h hadamard) rows(ctx context.Context, r *room, dst, weight []float32, from, n int) error {
+	second := sized(&r.second, len(dst), r.most)
+	if err := h.second.rows(ctx, r, second, weight, from, n); err != nil {
 		return err
 	}
-	if err := h.first.rows(ctx, dst, weight, from, n); err != nil {
+	if err := h.first.rows(ctx, r, dst, weight, from, n); err != nil {
 		return err
 	}
 	for i, v := range second {
@@ -133,7 +133,7 @@ func loadKronecker(ctx context.Context, first, second delta) (delta, error) {
 	return kronecker{a, b}, err
 }
 
-func (k kronecker) rows(_ context.Context, dst, _ []float32, from, n int) error {
+func (k kronecker) rows(_ context.Context, _ *room, dst, _ []float32, from, n int) error {
 	for i := from; i < from+n; i++ {
 		row := k.second.row(i % k.second.height())
 		for _, x := range k.first.row(i / k.second.height()) {
@@ -149,7 +149,7 @@ func (k kronecker) rows(_ context.Context, dst, _ []float32, from, n int) error 
 // A held delta is a matrix in memory.
 type held struct{ matrix }
 
-func (h held) rows(_ context.Context, dst, _ []float32, from, n int) error {
+func (h held) rows(_ context.Context, _ *room, dst, _ []float32, from, n int) error {
 	copy(dst, h.values[from*h.columns:][:n*h.columns])
 	return nil
 }
@@ -161,14 +161,15 @@ type generalized struct {
 	second product
 }
 
-func (g generalized) rows(ctx context.Context, dst, weight []float32, from, n int) error {
-	if err := g.delta.rows(ctx, dst, weight, from, n); err != nil {
+func (g generalized) rows(ctx context.Context, r *room, dst, weight []float32, from, n int) error {
+	if err := g.delta.rows(ctx, r, dst, weight, from, n); err != nil {
 		return err
 	}
 	a, b := g.second.a, g.second.b
 	k := b.columns
 	taps := len(dst) / n / k
-	row, inner, add := make([]float32, k), make([]float32, a.columns), make([]float32, k)
+	vectors := sized(&r.vectors, 2*k+a.columns, 0)
+	row, add, inner := vectors[:k], vectors[k:2*k], vectors[2*k:]
 	for i := range n {
 		for tap := range taps {
 			w, d := weight[i*k*taps+tap:], dst[i*k*taps+tap:]

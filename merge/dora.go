@@ -66,28 +66,28 @@ func newNorms() norms {
 }
 
 // lengths returns the lengths of change i, the last of those that are loaded.
-func (w *Weight) lengths(ctx context.Context, i int, changes []loaded) ([]float32, error) {
-	c := &w.changes[i]
+func (r *reading) lengths(ctx context.Context, i int, changes []loaded) ([]float32, error) {
+	c := &r.changes[i]
 	magnitude, err := loadMatrix(ctx, c.Set, c.Magnitude)
 	if err != nil || !c.Columns {
 		return magnitude.values, err
 	}
 	select {
-	case <-w.norms.lock:
-		defer func() { w.norms.lock <- struct{}{} }()
+	case <-r.norms.lock:
+		defer func() { r.norms.lock <- struct{}{} }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if known, ok := w.norms.known[i]; ok {
+	if known, ok := r.norms.known[i]; ok {
 		return known, nil
 	}
-	squares, err := w.columnSquares(ctx, changes)
+	squares, err := r.columnSquares(ctx, changes)
 	if err != nil {
 		return nil, err
 	}
 	// An input of the layer has as many columns as the kernel has elements.
-	kernel := w.columns / len(magnitude.values)
-	by := make([]float32, w.columns)
+	kernel := r.columns / len(magnitude.values)
+	by := make([]float32, r.columns)
 	for k, length := range magnitude.values {
 		var square float64
 		for _, x := range squares[k*kernel:][:kernel] {
@@ -97,45 +97,50 @@ func (w *Weight) lengths(ctx context.Context, i int, changes []loaded) ([]float3
 			by[k*kernel+j] = float32(float64(length) / (math.Sqrt(square) + epsilon))
 		}
 	}
-	w.norms.known[i] = by
+	r.norms.known[i] = by
 	return by, nil
 }
 
+// squareRuns is into how many sums those of squares are cut, each of which one
+// goroutine makes: the same ones whoever is how fast.
+const squareRuns = 16
+
 // columnSquares returns the squares of the lengths of the columns of the
 // weight with all changes but the last, plus the last one's delta.
-func (w *Weight) columnSquares(ctx context.Context, changes []loaded) ([]float64, error) {
+func (r *reading) columnSquares(ctx context.Context, changes []loaded) ([]float64, error) {
 	last := changes[len(changes)-1]
-	from, to := last.span(0, w.height)
-	parts := make([][]float64, len(w.bounds(from, to))-1)
-	err := w.each(ctx, from, to, func(b *block) error {
+	from, to := last.span(0, r.height)
+	bounds := r.bounds(from, to, (to-from+squareRuns-1)/squareRuns)
+	sums := make([][]float64, len(bounds)-1)
+	err := r.each(ctx, bounds, func(b *block, run int) error {
 		if err := b.apply(ctx, changes[:len(changes)-1]); err != nil {
 			return err
 		}
 		rows, from, values := b.under(last.Change)
-		change := b.room(len(values))
-		if err := last.rows(ctx, change, values, from, rows); err != nil {
+		change := sized(&b.change, len(values), b.most)
+		if err := last.rows(ctx, &b.room, change, values, from, rows); err != nil {
 			return err
 		}
-		part := make([]float64, w.columns)
+		if sums[run] == nil {
+			sums[run] = make([]float64, r.columns)
+		}
 		for i := range rows {
-			v, d := values[i*w.columns:][:w.columns], change[i*w.columns:][:w.columns]
-			for j := range part {
+			v, d := values[i*r.columns:][:r.columns], change[i*r.columns:][:r.columns]
+			for j := range v {
 				x := float64(v[j] + last.Scale*d[j])
-				part[j] += x * x
+				sums[run][j] += x * x
 			}
 		}
-		parts[b.index] = part
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	// Whoever was first, the sums are taken in the order of the rows.
-	sum := make([]float64, w.columns)
-	for _, part := range parts {
-		for j, x := range part {
-			sum[j] += x
+	squares := make([]float64, r.columns)
+	for _, sum := range sums {
+		for j, x := range sum {
+			squares[j] += x
 		}
 	}
-	return sum, nil
+	return squares, nil
 }

@@ -35,13 +35,14 @@ func whole(ctx context.Context, d delta) (matrix, error) {
 	height, columns := size(d)
 	m := matrix{columns: columns}
 	m.values = make([]float32, height*m.columns)
-	rows := max(1, blockElements/m.columns)
+	rows := min(height, max(1, blockElements/m.columns))
+	r := &room{most: rows * columns}
 	for from := 0; from < height; from += rows {
 		if err := ctx.Err(); err != nil {
 			return m, err
 		}
 		n := min(rows, height-from)
-		if err := d.rows(ctx, m.values[from*m.columns:][:n*m.columns], nil, from, n); err != nil {
+		if err := d.rows(ctx, r, m.values[from*m.columns:][:n*m.columns], nil, from, n); err != nil {
 			return m, err
 		}
 	}

@@ -45,23 +45,30 @@ type Weight struct {
 	threads int
 	columns int // of the matrix that the weight is: the elements of a row
 	height  int // its rows
+	room    int64
+	rows    int // of a block, if no rotation needs more
 	norms   norms
 }
 
 // New returns a weight with changes, which are merged in their order by so
-// many goroutines at once; 0 means as many as there are cores. It reads
-// nothing.
-func New(base weights.Ref, changes []Change, threads int) *Weight {
+// many goroutines at once; 0 means as many as there are cores. The less room
+// they have together, in bytes, the smaller are the blocks they work on, and the
+// fewer they are at last. It reads nothing.
+func New(base weights.Ref, changes []Change, threads int, room int64) *Weight {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	w := &Weight{base: base, dtype: DType(base.DType), changes: changes, threads: threads, columns: 1, height: 1, norms: newNorms()}
+	w := &Weight{base: base, dtype: DType(base.DType), changes: changes, threads: threads, columns: 1, height: 1, norms: newNorms(), room: room}
 	for i, n := range base.Shape {
 		if i == 0 {
 			w.height = n
 		} else {
 			w.columns *= n
 		}
+	}
+	w.rows = w.blockRows()
+	for w.rows > 1 && w.roomBytes(w.largestBlock())*int64(threads) > room {
+		w.rows /= 2
 	}
 	return w
 }
@@ -104,13 +111,14 @@ func (w *Weight) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if len(p) == 0 {
 		return ctx.Err()
 	}
-	loaded, err := w.load(ctx)
+	size := int64(w.columns * w.dtype.Size())
+	from, to := int(off/size), int((off+int64(len(p))+size-1)/size)
+	r := w.reading()
+	loaded, err := r.load(ctx)
 	if err != nil {
 		return err
 	}
-	size := int64(w.columns * w.dtype.Size())
-	from, to := off/size, (off+int64(len(p))+size-1)/size
-	return w.each(ctx, int(from), int(to), func(b *block) error {
+	return r.each(ctx, w.bounds(from, to, w.rows), func(b *block, _ int) error {
 		if err := b.apply(ctx, loaded); err != nil {
 			return err
 		}
@@ -121,7 +129,7 @@ func (w *Weight) ReadAt(ctx context.Context, p []byte, off int64) error {
 			dtype.FromF32(p[at+first:at+end], b.values[first/size*int64(w.columns):end/size*int64(w.columns)], w.dtype)
 			return nil
 		}
-		raw := make([]byte, int64(b.n)*size)
+		raw := sized(&b.raw, b.n*int(size), w.rawBytes(b.most))
 		dtype.FromF32(raw, b.values, w.dtype)
 		copy(p[at+first:at+end], raw[first:end])
 		return nil
@@ -129,16 +137,16 @@ func (w *Weight) ReadAt(ctx context.Context, p []byte, off int64) error {
 }
 
 // load reads what is needed of all changes.
-func (w *Weight) load(ctx context.Context) ([]loaded, error) {
+func (r *reading) load(ctx context.Context) ([]loaded, error) {
 	var all []loaded
-	for i, c := range w.changes {
+	for i, c := range r.changes {
 		d, err := c.load(ctx)
 		if err != nil {
 			return nil, err
 		}
-		next := loaded{&w.changes[i], d, nil}
+		next := loaded{&r.changes[i], d, nil}
 		if c.Magnitude != "" {
-			if next.lengths, err = w.lengths(ctx, i, append(all, next)); err != nil {
+			if next.lengths, err = r.lengths(ctx, i, append(all, next)); err != nil {
 				return nil, err
 			}
 		}
@@ -163,8 +171,8 @@ func (b *block) apply(ctx context.Context, changes []loaded) error {
 		if rows == 0 {
 			continue
 		}
-		change := b.room(len(values))
-		if err := c.rows(ctx, change, values, from, rows); err != nil {
+		change := sized(&b.change, len(values), b.most)
+		if err := c.rows(ctx, &b.room, change, values, from, rows); err != nil {
 			return err
 		}
 		switch {

@@ -139,7 +139,7 @@ func read(t *testing.T, base *weights.Set, name string, changes ...Change) []byt
 		t.Fatalf("no tensor %s", name)
 	}
 	raw := make([]byte, ref.Length)
-	if err := New(ref, changes, 0).ReadAt(t.Context(), raw, 0); err != nil {
+	if err := New(ref, changes, 0, plenty).ReadAt(t.Context(), raw, 0); err != nil {
 		t.Fatal(err)
 	}
 	return raw
@@ -194,7 +194,7 @@ func TestAnyBytes(t *testing.T) {
 			for weight := range merged[name] {
 				ref, _ := base.Lookup(weight)
 				whole := read(t, base, weight, all[weight]...)
-				w := New(ref, all[weight], 0)
+				w := New(ref, all[weight], 0, plenty)
 				done := make(chan error)
 				const readers = 3
 				for range readers {
@@ -342,12 +342,12 @@ func TestSignature(t *testing.T) {
 	for i, list := range [][]Change{
 		{{add, one, 1}}, {{add, one, 0.5}}, {{add, two, 1}}, {{add, one, 1}, {add, two, 1}}, {{add, two, 1}, {add, one, 1}},
 	} {
-		s := New(ref, list, 0).Signature()
+		s := New(ref, list, 0, plenty).Signature()
 		if other, ok := seen[s]; ok {
 			t.Errorf("%d has the signature of %d: %s", i, other, s)
 		}
 		seen[s] = i
-		if again := New(ref, slices.Clone(list), 0).Signature(); again != s {
+		if again := New(ref, slices.Clone(list), 0, plenty).Signature(); again != s {
 			t.Errorf("the same changes have the signatures %s and %s", s, again)
 		}
 	}
@@ -363,13 +363,13 @@ func TestErrors(t *testing.T) {
 
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := New(ref, c, 0).ReadAt(cancelled, p, 0); !errors.Is(err, context.Canceled) {
+	if err := New(ref, c, 0, plenty).ReadAt(cancelled, p, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if err := New(ref, c, 0).ReadAt(t.Context(), p, ref.Length-1); err == nil || !strings.Contains(err.Error(), "are outside its") {
+	if err := New(ref, c, 0, plenty).ReadAt(t.Context(), p, ref.Length-1); err == nil || !strings.Contains(err.Error(), "are outside its") {
 		t.Errorf("behind the end: %v", err)
 	}
-	if err := New(ref, c, 0).ReadAt(cancelled, nil, 0); !errors.Is(err, context.Canceled) {
+	if err := New(ref, c, 0, plenty).ReadAt(cancelled, nil, 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("no bytes: %v", err)
 	}
 	if runtime.GOOS == "windows" {
@@ -383,7 +383,7 @@ func TestErrors(t *testing.T) {
 		if err := os.Truncate(path, int64(len(whole)/100)); err != nil {
 			t.Fatal(err)
 		}
-		err = New(ref, c, 0).ReadAt(t.Context(), p, 0)
+		err = New(ref, c, 0, plenty).ReadAt(t.Context(), p, 0)
 		if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "truncated") || !strings.Contains(err.Error(), "tensor") {
 			t.Errorf("%s truncated: %v", what, err)
 		}
@@ -530,7 +530,7 @@ func testQuantizedBase(t *testing.T, quantized dtype.DType) {
 				continue
 			}
 			dtype.FromF32(rounded, want, dtype.F16)
-			w := New(ref, list, 0)
+			w := New(ref, list, 0, plenty)
 			if dt != dtype.F16 || w.Bytes() != int64(len(rounded)) {
 				t.Fatalf("%s is kept as %v in %d bytes", weight, dt, w.Bytes())
 			}
@@ -603,7 +603,7 @@ func TestRotationStops(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	err := New(ref, []Change{c}, 0).ReadAt(ctx, make([]byte, 8), 0)
+	err := New(ref, []Change{c}, 0, plenty).ReadAt(ctx, make([]byte, 8), 0)
 	if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 5*time.Second {
 		t.Errorf("%v after %v", err, took)
 	}

@@ -60,32 +60,19 @@ func (r rotation) norm() float64 {
 	return math.Sqrt(square)
 }
 
-func (r rotation) rows(ctx context.Context, dst, weight []float32, from, n int) error {
+func (r rotation) rows(ctx context.Context, room *room, dst, weight []float32, from, n int) error {
 	copy(dst, weight)
-	columns := len(dst) / n
-	mixed := make([]float32, r.size*columns)
 	count := r.blocks.height() / r.size / r.levels
 	for level := range r.levels {
 		for block := from / r.size; block < (from+n)/r.size; block++ {
-			matrix, err := r.matrix(ctx, level*count+block)
+			matrix, err := r.matrix(ctx, room, level*count+block)
 			if err != nil {
 				return err
 			}
-			clear(mixed)
-			for i := range r.size {
-				row := mixed[i*columns:][:columns]
-				for j := range r.size {
-					by := matrix[i*r.size+j]
-					for k, v := range dst[(r.row(level, block, j)-from)*columns:][:columns] {
-						row[k] += by * v
-					}
-				}
-			}
-			for i := range r.size {
-				copy(dst[(r.row(level, block, i)-from)*columns:][:columns], mixed[i*columns:])
-			}
+			r.mix(room, matrix, dst, len(dst)/n, func(i int) int { return r.row(level, block, i) - from })
 		}
 	}
+	columns := len(dst) / n
 	for i := range n {
 		row, w := dst[i*columns:][:columns], weight[i*columns:][:columns]
 		by := float32(1)
@@ -97,6 +84,30 @@ func (r rotation) rows(ctx context.Context, dst, weight []float32, from, n int) 
 		}
 	}
 	return nil
+}
+
+// mixedColumns is how many columns of rows are mixed at a time.
+const mixedColumns = 256
+
+// mix multiplies the rows of a block, which has them where row says, by a matrix.
+func (r rotation) mix(room *room, matrix, dst []float32, columns int, row func(i int) int) {
+	for at := 0; at < columns; at += mixedColumns {
+		some := min(mixedColumns, columns-at)
+		mixed := sized(&room.mixed, r.size*some, 0)
+		clear(mixed)
+		for i := range r.size {
+			sum := mixed[i*some:][:some]
+			for j := range r.size {
+				by := matrix[i*r.size+j]
+				for k, v := range dst[row(j)*columns+at:][:some] {
+					sum[k] += by * v
+				}
+			}
+		}
+		for i := range r.size {
+			copy(dst[row(i)*columns+at:][:some], mixed[i*some:])
+		}
+	}
 }
 
 // row returns the row of the weight that is row i of a block at a level. At
@@ -116,14 +127,14 @@ func (r rotation) row(level, block, i int) int {
 
 // matrix returns what the rows of a block are multiplied by: Rᵀ moved the
 // strength from I for a rotation, and R for a butterfly.
-func (r rotation) matrix(ctx context.Context, index int) ([]float32, error) {
+func (r rotation) matrix(ctx context.Context, room *room, index int) ([]float32, error) {
 	n := r.size
 	b := r.blocks.values[index*n*n:][:n*n]
-	cayley, err := cayley(ctx, n, func(i, j int) float64 { return (float64(b[i*n+j]) - float64(b[j*n+i])) * float64(r.by) })
+	cayley, err := room.solve(ctx, n, func(i, j int) float64 { return (float64(b[i*n+j]) - float64(b[j*n+i])) * float64(r.by) })
 	if err != nil {
 		return nil, err
 	}
-	out := make([]float32, n*n)
+	out := sized(&room.rotation, n*n, 0)
 	s := float64(r.Strength)
 	for i := range n {
 		for j := range n {
@@ -141,11 +152,11 @@ func (r rotation) matrix(ctx context.Context, index int) ([]float32, error) {
 	return out, nil
 }
 
-// cayley returns (I+Q)(I-Q)⁻¹ of a skew-symmetric Q[n,n]: the X that solves
+// solve returns (I+Q)(I-Q)⁻¹ of a skew-symmetric Q[n,n]: the X that solves
 // (I-Q)X = I+Q, as both commute. The eigenvalues of I-Q are not smaller than 1,
 // so that it can be solved by elimination.
-func cayley(ctx context.Context, n int, q func(i, j int) float64) ([]float64, error) {
-	a, x := make([]float64, n*n), make([]float64, n*n)
+func (r *room) solve(ctx context.Context, n int, q func(i, j int) float64) ([]float64, error) {
+	a, x := sized(&r.cayley[0], n*n, 0), sized(&r.cayley[1], n*n, 0)
 	for i := range n {
 		for j := range n {
 			a[i*n+j], x[i*n+j] = -q(i, j), q(i, j)

@@ -38,7 +38,7 @@ var models = []file{
 	{"../models/checkpoints/emoji.safetensors", checkpoint},
 	{"../models/upscale_models/realesr-animevideov3-x4.safetensors", upscaler},
 	{"unet_sd15", denoiser}, {"unet_sdxl", denoiser}, {"unet_sdxl_heads", denoiser},
-	{"vae", vae},
+	{"vae", vae}, {"vae_flux1", vae}, {"vae_flux2", vae},
 	{"clip_l", encoder("cond_stage_model.transformer.")}, {"open_clip", encoder("conditioner.embedders.1.model.")},
 	{"zimage", denoiser},
 	{"flux1", denoiser}, {"flux1_fill", denoiser}, {"flux2", denoiser}, {"flux2_klein", denoiser}, {"chroma", denoiser},

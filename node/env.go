@@ -28,6 +28,7 @@ func Registry(env *Env) *workflow.Registry {
 		registerLoaders, registerParts, registerModelSampling, registerText, registerConditioning, registerLatents,
 		registerSamplers, registerVAE, registerImages, registerUpscale, registerSave,
 		registerPrimitives, registerLogic,
+		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
 	} {
 		register(reg, env)
 	}

@@ -105,9 +105,9 @@ func TestPartErrors(t *testing.T) {
 		"6": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
 		"7": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["6", 0]}}}`
 	for _, tt := range []struct{ loader, want string }{
-		{`"class_type": "CLIPLoader", "inputs": {"clip_name": "l.gguf", "type": "flux2"}`, `flux2`},
+		{`"class_type": "CLIPLoader", "inputs": {"clip_name": "l.gguf", "type": "mochi"}`, `mochi`},
 		{`"class_type": "CLIPLoader", "inputs": {"clip_name": "none.gguf", "type": "stable_diffusion"}`, `none.gguf`},
-		{`"class_type": "DualCLIPLoader", "inputs": {"clip_name1": "l.gguf", "clip_name2": "l.gguf", "type": "flux"}`, `flux`},
+		{`"class_type": "DualCLIPLoader", "inputs": {"clip_name1": "l.gguf", "clip_name2": "l.gguf", "type": "hidream"}`, `hidream`},
 		{`"class_type": "DualCLIPLoaderGGUF", "inputs": {"clip_name1": "l.gguf", "clip_name2": "l.gguf", "type": "sdxl"}`, "text encoders of the same size, 96 features"},
 	} {
 		_, _, err := b.try(b.parse(`{"1": {` + tt.loader + `}` + encode))

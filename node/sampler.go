@@ -196,7 +196,7 @@ func (l *Latent) maskAt(ctx context.Context, m *media.Mask) ([]float32, error) {
 	if m == nil || m.Planned() || l.planned() {
 		return nil, nil
 	}
-	small, err := m.Resize(ctx, l.Height, l.Width, resample.Bilinear)
+	small, err := m.Resize(ctx, l.Height, l.Width, resample.Bilinear, false)
 	if err != nil {
 		return nil, err
 	}

@@ -146,7 +146,7 @@ func encodeForInpaint(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m 
 	if err := c.Need(ctx, mask.ResizeMemory(m.Height, m.Width)+4*area*int64(3*m.Batch+3*mask.Batch)); err != nil {
 		return nil, err
 	}
-	mask, err := mask.Resize(ctx, m.Height, m.Width, resample.Bilinear)
+	mask, err := mask.Resize(ctx, m.Height, m.Width, resample.Bilinear, false)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package pager
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/weir-run/weir/fault"
 )
@@ -54,6 +55,22 @@ func (p *Pager) Room() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.roomLocked(p.top)
+}
+
+// HostRoom is Room for the host's memory.
+func (p *Pager) HostRoom() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.roomLocked(p.ram)
+}
+
+// roomsLocked says in words how large the budgets of all tiers are.
+func (p *Pager) roomsLocked() string {
+	var words []string
+	for _, t := range p.tiers() {
+		words = append(words, p.roomLocked(t))
+	}
+	return strings.Join(words, ", and ")
 }
 
 // roomLocked says in words how large the budget of a tier is, and why.

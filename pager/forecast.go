@@ -167,7 +167,7 @@ func (s *Schedule) Predict(activations int64, times []float64, r Rates) Predicti
 	bound := 0.0
 	n := len(s.give)
 	for _, t := range p.tiers() {
-		l := level{room: t.Budget - t.Claimed, rate: r.Disk}
+		l := level{room: p.roomForLocked(t, s), rate: r.Disk}
 		if t == p.top {
 			l.room -= activations
 		}

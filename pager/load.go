@@ -46,6 +46,10 @@ func (p *Pager) loadLocked(ctx context.Context, t *tier, e *extent) error {
 func (p *Pager) fillLocked(ctx context.Context, t *tier, e *extent) error {
 	switch {
 	case !e.mapped:
+		if err := p.waitLocked(ctx, p.computing); err != nil {
+			return err
+		}
+		defer func() { p.computing <- struct{}{} }()
 		return p.copyLocked(ctx, t, e, func(buffer device.Buffer) error { return p.compute(ctx, buffer, e) })
 	case t == p.vram:
 		if err := p.holdLocked(ctx, e); err != nil {
@@ -156,10 +160,34 @@ func (p *Pager) upload(ctx context.Context, dst device.Buffer, e *extent) error 
 	return nil
 }
 
+// staging returns the bytes of the largest part.
+func (e *extent) staging() int64 {
+	var n int64
+	for _, part := range e.Parts {
+		n = max(n, part.Bytes)
+	}
+	return n
+}
+
+// scratch returns how many bytes of the host's memory computing the extent takes.
+func (e *extent) scratch() int64 {
+	if e.mapped {
+		return 0
+	}
+	var most int64
+	for _, part := range e.Parts {
+		if c, ok := part.Source.(Computed); ok {
+			most = max(most, c.Scratch())
+		}
+	}
+	return e.staging() + most
+}
+
 // compute fills a buffer from sources that are not mapped.
 func (p *Pager) compute(ctx context.Context, dst device.Buffer, e *extent) error {
+	memory := make([]byte, e.staging())
 	for _, part := range e.Parts {
-		staging := make([]byte, part.Bytes)
+		staging := memory[:part.Bytes]
 		if err := part.Source.ReadAt(ctx, staging, part.Offset); err != nil {
 			return err
 		}

@@ -188,7 +188,7 @@ func (p *Pager) bringComingLocked(ctx context.Context, t *tier) bool {
 		for _, x := range use {
 			e := s.space.extents[x]
 			bytes += e.Bytes
-			if !p.absentLocked(t, e) {
+			if !e.mapped || !p.absentLocked(t, e) { // nothing is claimed yet to compute in
 				continue
 			}
 			for t.Held()+e.Bytes > t.Budget {

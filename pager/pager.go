@@ -30,6 +30,13 @@ type Mapped interface {
 	Drop(off, n int64)
 }
 
+// A Computed source says how many bytes of the host's memory ReadAt takes while it
+// computes, beside those that it fills. Others are taken to need none.
+type Computed interface {
+	Source
+	Scratch() int64
+}
+
 // A Part is a run of bytes of a source, and its place in an extent.
 type Part struct {
 	Source        Source
@@ -118,10 +125,14 @@ type Pager struct {
 	coming  *Schedule      // what will run next, when that is known
 	expires int64          // the count of passes at which it is no longer expected
 	idle    *arena         // kept for the next run of the same size
+	scratch int64          // claimed for computing extents while passes run
 	clock   int64
 	begun   int64 // passes so far
 	closed  bool
 	host    host.Info // as it was looked at last
+
+	// computing holds a token: who has it computes an extent, alone.
+	computing chan struct{}
 
 	// The loaders are goroutines that bring in what is needed next: two read
 	// files into the host's memory, and one fills a discrete device. Another
@@ -137,8 +148,9 @@ func New(dev device.Device, o Options) *Pager {
 	}
 	p := &Pager{
 		dev: dev, options: o, changed: make(chan struct{}), table: map[identity]*extent{}, starved: map[*Pass]bool{},
-		ram: newTier(0, "RAM", o.RAM),
+		ram: newTier(0, "RAM", o.RAM), computing: make(chan struct{}, 1),
 	}
+	p.computing <- struct{}{}
 	p.ram.soft = true
 	p.top = p.ram
 	if dev.Info().Kind == device.Discrete {
@@ -161,6 +173,13 @@ func (p *Pager) Budget() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.top.Budget - p.top.Claimed
+}
+
+// HostBudget is Budget for the host's memory.
+func (p *Pager) HostBudget() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ram.Budget - p.ram.Claimed
 }
 
 // Stats returns the counters of both tiers; those of VRAM are zero on a

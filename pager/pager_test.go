@@ -218,8 +218,11 @@ func (c computed) ReadAt(ctx context.Context, p []byte, off int64) error {
 
 // of returns the file behind a source.
 func of(s Source) *file {
-	if c, ok := s.(computed); ok {
-		return c.f
+	switch s := s.(type) {
+	case merging:
+		return s.f
+	case computed:
+		return s.f
 	}
 	return s.(*file)
 }

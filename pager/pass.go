@@ -47,6 +47,7 @@ func (p *Pager) Begin(ctx context.Context, s *Schedule, activations int64) (*Pas
 	ps := &Pass{space: s.space, sched: s, serial: p.begun, arena: a, at: -1, pinned: make([]bool, len(s.uses))}
 	ps.kept = [2][]bool{make([]bool, len(s.order)), make([]bool, len(s.order))}
 	p.passes = append(p.passes, ps)
+	p.reserveLocked()
 	if p.coming == s || p.begun >= p.expires {
 		p.coming = nil
 	}
@@ -77,6 +78,10 @@ func (p *Pager) admitLocked(ctx context.Context, s *Schedule, activations int64)
 				p.notifyLocked()
 			}
 		case len(p.passes) == 0:
+			if s.scratch > 0 {
+				return nil, fmt.Errorf("a step needs %d bytes of weights beside %d bytes of activations and %d bytes of the host's memory to compute weights in, and %s: %w",
+					s.largest, activations, s.scratch, p.roomsLocked(), device.ErrNoMemory)
+			}
 			return nil, fmt.Errorf("a step needs %d bytes of weights beside %d bytes of activations, and the budget is %d: %w",
 				s.largest, activations, t.Budget, device.ErrNoMemory)
 		}
@@ -91,6 +96,13 @@ func (p *Pager) admitLocked(ctx context.Context, s *Schedule, activations int64)
 func (p *Pager) fitsLocked(s *Schedule, activations int64) bool {
 	t := p.top
 	all, largest := t.Activations+t.Claimed+activations, s.largest
+	further := p.furtherLocked(s)
+	switch {
+	case t == p.ram:
+		all += further
+	case p.ram.Claimed+further > p.ram.Budget && (len(p.passes) > 0 || p.ram.Claimed+further > p.ram.total):
+		return false
+	}
 	if p.idle != nil {
 		all -= p.idle.size
 	}
@@ -123,6 +135,7 @@ func (ps *Pass) End() {
 		}
 	}
 	p.passes = slices.DeleteFunc(p.passes, func(x *Pass) bool { return x == ps })
+	p.reserveLocked()
 	tiers := p.tiers()
 	// What is given up first is the oldest: what others leave of the rest is
 	// spread evenly.

@@ -18,6 +18,7 @@ type Schedule struct {
 	bytes   int64 // of all extents that are used
 	largest int64 // of the extents of one use
 	extent  int64 // of the largest extent
+	scratch int64 // of the host's memory, for computing one extent at a time
 
 	// What was learnt from the passes so far: how many seconds each use is worked
 	// with, how many bytes beside those that are kept are best set aside for
@@ -41,6 +42,48 @@ func (s *Schedule) Split() (top, ram Split) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return s.split[p.top.index], s.split[p.ram.index]
+}
+
+// Scratch returns how many bytes of the host's memory are claimed while a pass of
+// the schedule runs, to compute the extents that are not mapped.
+func (s *Schedule) Scratch() int64 { return s.scratch }
+
+// Room returns how many bytes weights and activations of the schedule may now take
+// together where kernels read them. It is 0 where computing extents finds no room.
+func (s *Schedule) Room() int64 {
+	p := s.space.pager
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ram.Claimed+p.furtherLocked(s) > p.ram.Budget {
+		return 0
+	}
+	return p.roomForLocked(p.top, s)
+}
+
+// furtherLocked returns how much more than for the passes that run must be claimed
+// to compute the extents of a schedule.
+func (p *Pager) furtherLocked(s *Schedule) int64 { return max(s.scratch-p.scratch, 0) }
+
+// roomForLocked returns how many bytes of a tier are left for activations and
+// weights when the extents of a schedule can be computed.
+func (p *Pager) roomForLocked(t *tier, s *Schedule) int64 {
+	n := t.Budget - t.Claimed
+	if t == p.ram {
+		n -= p.furtherLocked(s)
+	}
+	return n
+}
+
+// reserveLocked claims what computing an extent takes of the passes that run.
+func (p *Pager) reserveLocked() {
+	var most int64
+	for _, ps := range p.passes {
+		most = max(most, ps.sched.scratch)
+	}
+	p.makeRoomLocked(p.ram, most-p.scratch, demand)
+	p.ram.Claimed += most - p.scratch
+	p.scratch = most
+	p.ram.grown()
 }
 
 // Times returns how many seconds each use was worked with in the passes so
@@ -75,6 +118,7 @@ func (s *Space) Schedule(uses [][]int, costs []float64) (*Schedule, error) {
 			if len(c.order[x]) == 0 {
 				c.bytes += e.Bytes
 				c.extent = max(c.extent, e.Bytes)
+				c.scratch = max(c.scratch, e.scratch())
 			}
 			c.order[x] = append(c.order[x], i)
 		}

@@ -59,6 +59,7 @@ type Engine struct {
 	pager     *pager.Pager
 	classic   bool
 	maxExtent int64
+	mergeRoom int64 // for the blocks of weights that LoRAs are merged into
 	threads   int
 	planned   func(*run.Model, int)
 	programs  programs
@@ -83,6 +84,7 @@ func New(o Options) *Engine {
 	e := &Engine{dev: dev, pager: pg, classic: o.Memory == pager.Classic, threads: o.Threads, planned: o.Planned, files: map[string]*weights.Set{}}
 	// Many extents fit, so that most stay while some stream.
 	e.maxExtent = max(min(64<<20, pg.Budget()/16), 64<<10)
+	e.mergeRoom = max(min(32<<20, pg.HostBudget()/32), 64<<10)
 	return e
 }
 
@@ -214,8 +216,9 @@ func unchanged(s *weights.Set) bool {
 // fits reports whether a program can run without being starved: beside its
 // activations there is room for its weights or at least for a few extents of
 // them to be streamed through.
-func (e *Engine) fits(p *plan.Program) bool {
-	return p.Arena+streaming(p) <= e.pager.Budget()
+func (e *Engine) fits(m *run.Model) bool {
+	p := m.Program()
+	return p.Arena+streaming(p) <= m.Room()
 }
 
 // streaming returns how many bytes of weights must have room beside the
@@ -235,8 +238,8 @@ func streaming(p *plan.Program) int64 {
 // arenasFor returns how large the arena of a program may be for it to fit: first
 // rounded down to four binary digits, so that a budget that follows what other
 // programs take gives few different plans, then to the byte.
-func (e *Engine) arenasFor(p *plan.Program) []int64 {
-	n := max(e.pager.Budget()-streaming(p), 1)
+func (e *Engine) arenasFor(m *run.Model) []int64 {
+	n := max(m.Room()-streaming(m.Program()), 1)
 	digits := max(bits.Len64(uint64(n))-4, 0)
 	return []int64{n >> digits << digits, n}
 }
@@ -333,8 +336,15 @@ func (ps *programs) clear() {
 }
 
 // errNotFit is the error of a program that cannot run in the memory there is.
-func (e *Engine) errNotFit(what string, p *plan.Program) error {
+func (e *Engine) errNotFit(what string, m *run.Model) error {
 	const mib = 1 << 20
-	return fmt.Errorf("%s needs %.2f MiB, %.2f MiB for activations even in tiles and the rest for weights that are in use or on their way, and %s: %w",
-		what, float64(p.Arena+streaming(p))/mib, float64(p.Arena)/mib, e.pager.Room(), device.ErrNoMemory)
+	p, merging, room := m.Program(), "", e.pager.Room()
+	if n := m.Scratch(); n > 0 {
+		merging = fmt.Sprintf(", beside %.2f MiB of RAM to merge LoRAs into weights", float64(n)/mib)
+		if e.dev.Info().Kind == device.Discrete {
+			room += ", and " + e.pager.HostRoom()
+		}
+	}
+	return fmt.Errorf("%s needs %.2f MiB, %.2f MiB for activations even in tiles and the rest for weights that are in use or on their way%s, and %s: %w",
+		what, float64(p.Arena+streaming(p))/mib, float64(p.Arena)/mib, merging, room, device.ErrNoMemory)
 }

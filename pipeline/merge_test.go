@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -315,6 +316,65 @@ func mergedBytes(e *Engine, p part) (n int64) {
 		}
 	}
 	return n
+}
+
+// TestMemoryOfMerging has exactly the memory that a program with merged weights
+// needs, and a byte less: the room to merge in counts, in RAM wherever the weights
+// are.
+func TestMemoryOfMerging(t *testing.T) {
+	h := newHand(t)
+	h.forms(1)
+	_, paths := h.write()
+	const threads, plenty = 2, 1 << 30
+	bound := func(o Options) (*run.Model, part) {
+		o.Threads = threads
+		o.Planned = func(*run.Model, int) {} // whatever memory there is
+		e := newEngine(t, o)
+		e.maxExtent, e.mergeRoom = 1<<20, 1<<20
+		c := apply(t, e, open(t, e, emoji), paths["forms"], 0.7)
+		key, b := c.Model.network(1, model.Shape{Shape: small, Tokens: 77})
+		m, release, err := c.Model.bound(key, b, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(release)
+		return m, c.Model.part
+	}
+	m, p := bound(Options{RAM: plenty})
+	var most int64 // of an extent's largest part and merging into one of its weights
+	for _, x := range m.Program().Extents {
+		var bytes, scratch int64
+		for _, part := range x.Parts {
+			bytes = max(bytes, part.Bytes)
+			if w := (tensors{p}).Merged(part.Weight); w != nil {
+				scratch = max(scratch, w.Scratch())
+			}
+		}
+		if scratch > 0 {
+			most = max(most, bytes+scratch)
+		}
+	}
+	if m.Scratch() != most || most == 0 {
+		t.Fatalf("merging takes %d bytes, want %d", m.Scratch(), most)
+	}
+	need := m.Program().Arena + streaming(m.Program())
+	for _, c := range []struct {
+		exact, less Options
+	}{
+		{Options{RAM: need + most}, Options{RAM: need + most - 1}},
+		{Options{VRAM: plenty, RAM: most}, Options{VRAM: plenty, RAM: most - 1}},
+	} {
+		if m, p := bound(c.exact); !p.engine.fits(m) {
+			t.Errorf("with %+v there is room for %d bytes, and it does not fit", c.exact, m.Room())
+		}
+		m, p := bound(c.less)
+		if p.engine.fits(m) {
+			t.Errorf("with %+v there is room for %d bytes, and it fits", c.less, m.Room())
+		}
+		if err := p.engine.errNotFit("UNet", m); !strings.Contains(err.Error(), fmt.Sprintf("beside %.2f MiB of RAM to merge LoRAs into weights", float64(most)/(1<<20))) || !strings.Contains(err.Error(), "RAM has ") {
+			t.Errorf("the error is %v", err)
+		}
+	}
 }
 
 // TestMergedFailures cancels a run, and truncates the LoRA's file while one is

@@ -82,15 +82,15 @@ func (p part) fitting(key string, b build) (m *run.Model, release func(), fits b
 	if err != nil {
 		return nil, nil, false, err
 	}
-	if p.engine.fits(m.Program()) {
+	if p.engine.fits(m) {
 		return m, release, true, nil
 	}
-	for _, limit := range p.engine.arenasFor(m.Program()) {
+	for _, limit := range p.engine.arenasFor(m) {
 		release()
 		if m, release, err = p.bound(key, b, limit); err != nil {
 			return nil, nil, false, err
 		}
-		if p.engine.fits(m.Program()) {
+		if p.engine.fits(m) {
 			return m, release, true, nil
 		}
 	}
@@ -166,7 +166,7 @@ func (p part) fits(key string, b build) (bool, error) {
 		return false, err
 	}
 	defer release()
-	return p.engine.fits(m.Program()), nil
+	return p.engine.fits(m), nil
 }
 
 // fitsTiled is for graphs that have no other way left: it returns an error
@@ -183,7 +183,7 @@ func (p part) fitsTiled(key string, b build) error {
 	}
 	defer release()
 	if !fits {
-		return p.engine.errNotFit(p.name, m.Program())
+		return p.engine.errNotFit(p.name, m)
 	}
 	return nil
 }
@@ -226,7 +226,7 @@ func (t tensors) Merged(name string) run.Merged {
 	if !ok {
 		return nil
 	}
-	return merge.New(ref, changes, t.engine.threads)
+	return merge.New(ref, changes, t.engine.threads, t.engine.mergeRoom)
 }
 
 // source shows a part's weights to the packages that build models.

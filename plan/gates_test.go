@@ -28,7 +28,15 @@ func TestSplitGates(t *testing.T) {
 			p := g.Split(g.Add(y, side), -1, 2)
 			return g.Mul(p[0], g.GELU(p[1]))
 		}},
-		{"three parts", 1, func(g *ir.Graph, x, y ir.Value) ir.Value {
+		{"three parts", 3, func(g *ir.Graph, x, y ir.Value) ir.Value {
+			p := []ir.Value{g.Slice(y, 1, 2, 4), g.Slice(y, 1, 0, 2), g.Slice(y, 1, 4, 8)}
+			return g.Mul(g.Add(p[0], p[1]), g.Slice(p[2], 1, 1, 3))
+		}},
+		{"a part that is cut again", 3, func(g *ir.Graph, x, y ir.Value) ir.Value {
+			p := g.Split(g.Slice(y, 1, 2, 8), -1, 2)
+			return g.Concat(1, g.Mul(p[0], g.GELU(p[1])), g.Slice(y, 1, 0, 2))
+		}},
+		{"parts that leave a gap", 1, func(g *ir.Graph, x, y ir.Value) ir.Value {
 			p := []ir.Value{g.Slice(y, 1, 0, 2), g.Slice(y, 1, 2, 4), g.Slice(y, 1, 4, 6)}
 			return g.Add(g.Mul(p[0], p[1]), p[2])
 		}},

@@ -27,7 +27,7 @@ type Merger interface {
 
 // A Merged weight is computed when it is read.
 type Merged interface {
-	pager.Source
+	pager.Computed
 	// Bytes is the size of the weight, which may have another dtype than its
 	// tensor.
 	Bytes() int64

@@ -40,6 +40,14 @@ func (m *Model) Program() *plan.Program { return m.program }
 // last run, and what of the rest need not be read from disk.
 func (m *Model) Split() (top, ram pager.Split) { return m.sched.Split() }
 
+// Room returns how many bytes the activations and weights of a run may now take
+// together where the device reads them.
+func (m *Model) Room() int64 { return m.sched.Room() }
+
+// Scratch returns how many bytes of the host's memory are taken while the model
+// runs, to merge what is merged into its weights.
+func (m *Model) Scratch() int64 { return m.sched.Scratch() }
+
 // Prefetch tells that the model will run soon: its first weights are brought in
 // as far as there is room that nobody uses.
 func (m *Model) Prefetch() { m.sched.Prefetch() }

@@ -32,24 +32,32 @@ type token struct {
 // tekken's own pattern has it, since that is how ComfyUI encodes prompts for
 // these models.
 func ParseTekken(data []byte) (*BytePair, error) {
+	v, err := parseTekken(data)
+	if err != nil {
+		return nil, err
+	}
+	return NewTekken(v)
+}
+
+func parseTekken(data []byte) (v Tokens, err error) {
 	var t tekken
 	if err := json.Unmarshal(data, &t); err != nil {
-		return nil, fault.New(fault.Model, "the vocabulary is no tekken.json: %v", err)
+		return v, fault.New(fault.Model, "the vocabulary is no tekken.json: %v", err)
 	}
 	if t.Config.Size == nil || t.Config.Special == nil {
-		return nil, fault.New(fault.Model, "the tekken.json has no config.default_vocab_size and default_num_special_tokens")
+		return v, fault.New(fault.Model, "the tekken.json has no config.default_vocab_size and default_num_special_tokens")
 	}
 	if len(t.Special) == 0 {
-		return nil, fault.New(fault.Model, "the tekken.json has no special_tokens, which the template of a prompt consists of")
+		return v, fault.New(fault.Model, "the tekken.json has no special_tokens, which the template of a prompt consists of")
 	}
 	size, reserved := *t.Config.Size, *t.Config.Special
 	if size < 0 || size > maxVocabulary || reserved < 0 || reserved > size {
-		return nil, fault.New(fault.Model, "the tekken.json has a vocabulary of %d tokens, %d of them special: expected at most %d", size, reserved, maxVocabulary)
+		return v, fault.New(fault.Model, "the tekken.json has a vocabulary of %d tokens, %d of them special: expected at most %d", size, reserved, maxVocabulary)
 	}
-	v := Tokens{Special: map[string]int32{}, Bytes: make(map[string]int32, min(len(t.Vocab), maxVocabulary))}
+	v = Tokens{Special: map[string]int32{}, Bytes: make(map[string]int32, min(len(t.Vocab), maxVocabulary))}
 	for _, w := range t.Vocab {
 		if w.Rank < 0 {
-			return nil, fault.New(fault.Model, "the tekken.json has a token of rank %d", w.Rank)
+			return v, fault.New(fault.Model, "the tekken.json has a token of rank %d", w.Rank)
 		}
 		if w.Rank < size-reserved {
 			v.Bytes[string(w.Bytes)] = w.Rank + reserved
@@ -60,11 +68,11 @@ func ParseTekken(data []byte) (*BytePair, error) {
 			w.Text = string(w.Bytes)
 		}
 		if w.Rank < 0 || w.Rank >= size {
-			return nil, fault.New(fault.Model, "the tekken.json has the special token %v of rank %d, expected less than %d", fault.Name(w.Text), w.Rank, size)
+			return v, fault.New(fault.Model, "the tekken.json has the special token %v of rank %d, expected less than %d", fault.Name(w.Text), w.Rank, size)
 		}
 		v.Special[w.Text] = w.Rank
 	}
-	return NewTekken(v)
+	return v, nil
 }
 
 // Tokens are the tokens of a vocabulary of byte pairs without a list of merges:

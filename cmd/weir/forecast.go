@@ -32,6 +32,8 @@ type forecast struct {
 type planned struct {
 	Runs int
 	*plan.Program
+	// Merging is how many bytes of RAM are taken to merge LoRAs into weights.
+	Merging    int64
 	Prediction pager.Prediction
 
 	model *run.Model
@@ -50,7 +52,7 @@ func newForecast(o pipeline.Options) *forecast {
 func (f *forecast) add(m *run.Model, runs int) {
 	x := f.index[m.Program()]
 	if x == nil {
-		x = &planned{Program: m.Program(), model: m}
+		x = &planned{Program: m.Program(), Merging: m.Scratch(), model: m}
 		f.index[m.Program()] = x
 		f.programs = append(f.programs, x)
 	}

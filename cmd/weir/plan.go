@@ -180,6 +180,9 @@ func (p *planning) write(out io.Writer, ops bool) error {
 			fmt.Fprintf(t, "VRAM\t%s of %s of weights stay\t%s come over the link in each run\n", size(y.Top.Kept), size(y.Top.Kept+y.Top.Streamed), size(y.Top.Streamed))
 		}
 		fmt.Fprintf(t, "RAM\t%s of weights need no disk\t%s are read from disk in each run\n", size(y.RAM.Kept), size(y.RAM.Streamed))
+		if n := x.Merging; n > 0 {
+			fmt.Fprintf(t, "merging\t%s of RAM while LoRAs are merged into weights\n", size(n))
+		}
 		fmt.Fprintf(t, "runs\t%d\tthe first %s, each later one %s, of which %s work\n", x.Runs, duration(y.First), duration(y.Later), duration(y.Compute))
 		if err := t.Flush(); err != nil {
 			return err

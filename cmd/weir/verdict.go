@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -62,7 +63,11 @@ func (p *planning) summarize(out io.Writer) error {
 	fmt.Fprintf(out, "%s: %s\n\n", v, why)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	discrete := p.device == device.Discrete
+	merges := slices.ContainsFunc(p.programs, func(x *planned) bool { return x.Merging > 0 })
 	head := []string{"program", "runs", "activations", "weights", "stay"}
+	if merges {
+		head = slices.Insert(head, 3, "merging")
+	}
 	if discrete {
 		head = append(head, "over the link")
 	}
@@ -75,6 +80,9 @@ func (p *planning) summarize(out io.Writer) error {
 			activations += " in tiles"
 		}
 		row := []string{printable(x.Name), fmt.Sprint(x.Runs), activations, size(y.Top.Kept + y.Top.Streamed), size(y.Top.Kept)}
+		if merges {
+			row = slices.Insert(row, 3, size(x.Merging))
+		}
 		if discrete {
 			row = append(row, size(y.Top.Streamed))
 		}

@@ -76,6 +76,8 @@ var mutants = []mutant{
 	{"FLUX.2's text has no places", "model/flux/reference.go", "dit.Line(dit.Position{}, 3, in.Tokens)", "dit.Line(dit.Position{}, 3, in.Tokens); clear(at)", "model/flux"},
 	{"references lie on the wrong side", "model/flux/reference.go", "if r[1]+height > r[2]+width {", "if r[1]+height < r[2]+width {", "model/flux"},
 	{"LoRA's values are the keys", "model/dit/layers.go", "a.Part(own, i*n, n, name)", "a.Part(own, 0*i*n, n, name)", "model/flux model/zimage"},
+	{"packed latents have the sides exchanged", "model/sd/vae.go", "g.Permute(x, 0, 1, 4, 2, 5, 3)", "g.Permute(x, 0, 1, 4, 3, 5, 2)", "model/sd"},
+	{"packed latents are divided by the variance", "model/sd/vae.go", "g.Unary(ir.Sqrt, g.Affine(of(\"running_var\"), 1, packedEps))", "g.Affine(of(\"running_var\"), 1, packedEps)", "model/sd"},
 
 	{"DoRA without its scale", "merge/dora.go", "d[j] = v[j] + c.Scale*d[j]", "d[j] = v[j] + d[j]", "merge"},
 	{"merged without strength", "merge/merge.go", "values[j] += c.Strength * c.Scale * v", "values[j] += c.Scale * v", "merge"},

@@ -81,12 +81,32 @@ func TextPrefixes() (all []string) {
 // foreign are prefixes of text encoders that are not supported.
 var foreign = []string{"cond_stage_model.model.", "conditioner.embedders.0.model."}
 
+// placed reports whether the text encoders of a file have the prefixes that they
+// have in checkpoints: those of Stable Diffusion, or all of another way of encoding
+// prompts.
+func placed(names nn.Names, found []string) bool {
+	known := slices.Clone(foreign)
+	for _, t := range Texts {
+		for i := range t.Slots[0].Prefixes {
+			whole := true
+			for _, slot := range t.Slots {
+				whole = whole && names.Has(slot.Prefixes[i])
+			}
+			for _, slot := range t.Slots {
+				if whole || t == &sd.TextSD1 || t == &sd.TextSDXL {
+					known = append(known, slot.Prefixes[i])
+				}
+			}
+		}
+	}
+	return slices.ContainsFunc(found, func(prefix string) bool { return slices.Contains(known, prefix) })
+}
+
 // textMoves returns the moves of one or two encoders of CLIP, if it is clear which
 // they are. Other encoders keep their prefixes.
 func textMoves(names nn.Names) []Move {
 	found := clip.Names.Prefixes(names)
-	known := append(TextPrefixes(), foreign...)
-	if slices.ContainsFunc(found, func(prefix string) bool { return slices.Contains(known, prefix) }) {
+	if placed(names, found) {
 		return nil
 	}
 	openCLIP := func(prefix string) bool { return names.Has(prefix + "transformer.resblocks.") }

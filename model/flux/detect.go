@@ -116,13 +116,12 @@ func (c *Config) read(src nn.Tensors, names nn.Names) (err error) {
 
 // blocks reads the widths that all blocks have in common.
 func (c *Config) blocks(src nn.Tensors) {
-	var width, head, hidden axes
+	var width, head axes
 	width.add(0, "img_in.weight", "txt_in.weight")
 	for i := range c.Double {
 		for _, stream := range []string{"img_", "txt_"} {
 			at := fmt.Sprintf("double_blocks.%d.%s", i, stream)
 			width.add(0, at+"attn.proj.weight", at+"mlp.2.weight")
-			hidden.add(1, at+"mlp.2.weight")
 			head.add(0, at+"attn.norm.query_norm."+c.norm(), at+"attn.norm.key_norm."+c.norm())
 		}
 	}
@@ -133,7 +132,26 @@ func (c *Config) blocks(src nn.Tensors) {
 	}
 	c.Width = nn.Agreed(src, prefix, width...)
 	c.HeadDim = nn.Agreed(src, prefix, head...)
-	c.Hidden = nn.Agreed(src, prefix, hidden...)
+	c.hidden(src)
+}
+
+// hidden reads the features within feed-forwards off the layers on both sides.
+func (c *Config) hidden(src nn.Tensors) {
+	var all []int
+	for i := range c.Double {
+		for _, stream := range []string{"img_", "txt_"} {
+			at := fmt.Sprintf("double_blocks.%d.%smlp.", i, stream)
+			rows := nn.Length(src, prefix, nn.Axis{Name: at + "0.weight", I: 0})
+			if c.Kind == Flux2 {
+				rows /= 2
+			}
+			all = append(all, nn.Length(src, prefix, nn.Axis{Name: at + "2.weight", I: 1}), rows)
+		}
+	}
+	for i := range c.Single {
+		all = append(all, nn.Length(src, prefix, nn.Axis{Name: fmt.Sprintf("single_blocks.%d.linear2.weight", i), I: 1})-c.Width)
+	}
+	c.Hidden = nn.Most(all...)
 }
 
 // approximator reads the network that makes Chroma's modulations.

@@ -89,16 +89,33 @@ type Axis struct {
 // several that as many have, and 0 if there is none. That one tensor is wrong
 // does not make all others look wrong.
 func Agreed(src Source, prefix string, axes ...Axis) int {
-	votes := map[int]int{}
-	best := 0
+	var lengths []int
 	for _, a := range axes {
-		if _, shape, ok := src.Lookup(prefix + a.Name); ok && a.I < len(shape) && shape[a.I] > 0 {
-			votes[shape[a.I]]++
-		}
+		lengths = append(lengths, Length(src, prefix, a))
 	}
-	for _, a := range axes {
-		if _, shape, ok := src.Lookup(prefix + a.Name); ok && a.I < len(shape) && votes[shape[a.I]] > votes[best] {
-			best = shape[a.I]
+	return Most(lengths...)
+}
+
+// Length returns the length of a dimension, 0 if there is none.
+func Length(src Source, prefix string, a Axis) int {
+	if _, shape, ok := src.Lookup(prefix + a.Name); ok && a.I < len(shape) {
+		return shape[a.I]
+	}
+	return 0
+}
+
+// Most returns the length above 0 that occurs most often, the first of several
+// that occur as often, and 0 if there is none.
+func Most(lengths ...int) int {
+	votes := map[int]int{}
+	for _, n := range lengths {
+		votes[n]++
+	}
+	best := 0
+	votes[0] = 0
+	for _, n := range lengths {
+		if n > 0 && votes[n] > votes[best] {
+			best = n
 		}
 	}
 	return best

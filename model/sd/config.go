@@ -152,7 +152,7 @@ var AutoencoderFamily = model.AutoencoderFamily{
 	Name: "Stable Diffusion",
 	Names: model.Names{
 		What: "VAE", Marks: []string{"decoder.mid.", "decoder.mid_block."},
-		Modules:   []string{"encoder", "decoder", "quant_conv", "post_quant_conv", "loss"},
+		Modules:   []string{"encoder", "decoder", "quant_conv", "post_quant_conv", "bn", "loss"},
 		Elsewhere: "decoder.mid_block.", Original: FromDiffusersVAE,
 	},
 	Match: func(src nn.Tensors, _ map[string]string) (model.Autoencoder, error) {
@@ -169,12 +169,12 @@ type Autoencoder struct{ VAEConfig }
 
 // Describe returns the sizes of the latents.
 func (a Autoencoder) Describe() string {
-	return fmt.Sprintf("autoencoder of Stable Diffusion, latents of %d channels at 1/%d", a.VAEConfig.Latent, a.Factor())
+	return fmt.Sprintf("autoencoder of Stable Diffusion, latents of %d channels at 1/%d", a.Channels(), a.Factor())
 }
 
 // Latent returns the format of the latents.
 func (a Autoencoder) Latent() latent.Format {
-	return latent.Format{Name: "Stable Diffusion", Channels: a.VAEConfig.Latent, Stride: latent.Stride{Time: 1, Height: a.Factor(), Width: a.Factor()}}
+	return latent.Format{Name: "Stable Diffusion", Channels: a.Channels(), Stride: latent.Stride{Time: 1, Height: a.Factor(), Width: a.Factor()}}
 }
 
 // Pictures returns the channels of pictures.

@@ -15,10 +15,19 @@ func DetectVAE(src nn.Tensors, prefix string) (VAEConfig, error) {
 		return c, fmt.Errorf("no autoencoder of Stable Diffusion: there are no tensors %sdecoder...; load one with VAELoader", prefix)
 	}
 	c.Decoder, c.Encoder = true, s.names.Has(prefix+"encoder.")
-	c.Quant, c.PostQuant = s.names.Has(prefix+"quant_conv."), s.names.Has(prefix+"post_quant_conv.")
+	c.Packed = s.names.Has(prefix + "bn.")
+	// FLUX.2's file has these within the halves.
+	for _, in := range []string{"", "encoder.", "decoder."} {
+		if s.names.Has(prefix + in + "quant_conv.") {
+			c.Quant = in + "quant_conv"
+		}
+		if s.names.Has(prefix + in + "post_quant_conv.") {
+			c.PostQuant = in + "post_quant_conv"
+		}
+	}
 	c.Latent = nn.Agreed(s, prefix,
-		nn.Axis{Name: "post_quant_conv.bias", I: 0}, nn.Axis{Name: "decoder.conv_in.weight", I: 1},
-		nn.Axis{Name: "post_quant_conv.weight", I: 0}, nn.Axis{Name: "post_quant_conv.weight", I: 1})
+		nn.Axis{Name: c.PostQuant + ".bias", I: 0}, nn.Axis{Name: "decoder.conv_in.weight", I: 1},
+		nn.Axis{Name: c.PostQuant + ".weight", I: 0}, nn.Axis{Name: c.PostQuant + ".weight", I: 1})
 	c.Image = nn.Agreed(s, prefix,
 		nn.Axis{Name: "decoder.conv_out.bias", I: 0}, nn.Axis{Name: "decoder.conv_out.weight", I: 0}, nn.Axis{Name: "encoder.conv_in.weight", I: 1})
 	var err error

@@ -3,8 +3,11 @@ package sd
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/internal/published"
 	"github.com/weir-run/weir/model/nn"
 )
 
@@ -46,7 +49,7 @@ func TestVAE(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Factor() != 4 || c.Latent != 4 || c.Image != 3 || !c.Encoder || !c.Decoder || !c.Quant || !c.PostQuant {
+	if c.Factor() != 4 || c.Latent != 4 || c.Image != 3 || !c.Encoder || !c.Decoder || c.Quant != "quant_conv" || c.PostQuant != "post_quant_conv" {
 		t.Errorf("detected %+v", c)
 	}
 	for _, kind := range []string{"plain", "faint"} {
@@ -55,5 +58,54 @@ func TestVAE(t *testing.T) {
 		golden.Check(t, kind+" mean", out["z"], f.F32("mean."+kind), 1e-4)
 		out = eval.Build(t, w, w, map[string]any{"z": f.F32("z." + kind)}, func(s nn.Scope) { Decode(s.Sub(VAEPrefix), c, z[0], z[2], z[3]) })
 		golden.Check(t, kind+" picture", out["y"], f.F32("y."+kind), 1e-4)
+	}
+}
+
+// TestFluxVAE compares the autoencoders of FLUX.1, without convolutions at the
+// latent, and of FLUX.2, whose latents are packed and whose decoder has other
+// widths than the encoder.
+func TestFluxVAE(t *testing.T) {
+	for _, tt := range []struct {
+		file string
+		want VAEConfig
+	}{
+		{"vae_flux1", VAEConfig{Latent: 16, Image: 3, Down: []int{32, 32, 32}, Up: []int{32, 32, 32}, DownBlocks: 1, UpBlocks: 2, Encoder: true, Decoder: true}},
+		{"vae_flux2", VAEConfig{Latent: 4, Image: 3, Down: []int{32, 64}, Up: []int{32, 32}, DownBlocks: 1, UpBlocks: 2, Encoder: true, Decoder: true,
+			Quant: "encoder.quant_conv", PostQuant: "decoder.post_quant_conv", Packed: true}},
+	} {
+		f := golden.Open(t, tt.file)
+		w := eval.Read(t, f.File)
+		c, err := DetectVAE(w, VAEPrefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(tt.want, c); d != "" {
+			t.Errorf("%s is detected as another: %s", tt.file, d)
+		}
+		if c.Factor() != 4 || c.Channels() != 16 {
+			t.Errorf("%s: latents of %d channels at 1/%d, want 16 at 1/4", tt.file, c.Channels(), c.Factor())
+		}
+		x, z := f.Shape("x"), f.Shape("z")
+		out := eval.Build(t, w, w, map[string]any{"x": f.F32("x")}, func(s nn.Scope) { Encode(s.Sub(VAEPrefix), c, x[0], x[2], x[3]) })
+		golden.Check(t, tt.file+" mean", out["z"], f.F32("mean"), 1e-4)
+		out = eval.Build(t, w, w, map[string]any{"z": f.F32("z")}, func(s nn.Scope) { Decode(s.Sub(VAEPrefix), c, z[0], z[2], z[3]) })
+		golden.Check(t, tt.file+" picture", out["y"], f.F32("y"), 1e-4)
+	}
+}
+
+// TestPublishedVAEs reads every tensor of the published autoencoders.
+func TestPublishedVAEs(t *testing.T) {
+	for name, want := range map[string]struct{ channels, factor, narrow int }{
+		"ae": {16, 8, 128}, "flux2-vae": {128, 16, 128}, "flux2-vae-small-decoder": {128, 16, 96},
+	} {
+		w := published.Tensors(t, name, VAEPrefix)
+		c, err := DetectVAE(w, VAEPrefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Channels() != want.channels || c.Factor() != want.factor || c.Up[0] != want.narrow || c.Down[0] != 128 {
+			t.Errorf("%s is detected as %+v", name, c)
+		}
+		published.Complete(t, w, c.Check(w, VAEPrefix))
 	}
 }

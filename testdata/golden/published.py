@@ -98,19 +98,17 @@ def main():
         tensors = {published(k): list(v.shape) for k, v in make().state_dict().items() if not k.endswith("num_batches_tracked")}
         count = sum(torch.Size(s).numel() for s in tensors.values())
         lines.append(f"\n{model} {len(tensors)} {count}\n")
-        blocks = {}  # from the name with a hole to the numbers of the blocks
+        found = {}  # the first part of a name of blocks, the last, and the shape, by name
         for name, shape in tensors.items():
-            m = re.match(r"([\w.]*?(?:blocks?|layers|refiner)\.)(\d+)(\..*)$", name)
-            if m:
-                blocks.setdefault((m[1], m[3], str(shape)), []).append(int(m[2]))
+            if m := re.match(r"([\w.]*?(?:blocks?|layers|refiner)\.)(\d+)(\..*)$", name):
+                found[name] = (m[1], m[3], str(shape), int(m[2]))
         for name, shape in tensors.items():
-            m = re.match(r"([\w.]*?(?:blocks?|layers|refiner)\.)(\d+)(\..*)$", name)
-            if not m:
+            *block, number = found.get(name, (None,))
+            numbers = sorted(n for *b, n in found.values() if b == block)
+            if number is None or numbers != list(range(len(numbers))):
                 lines.append(f"{name} {shape}\n")
-            elif m[2] == "0":
-                numbers = blocks[(m[1], m[3], str(shape))]
-                assert numbers == list(range(len(numbers)))
-                lines.append(f"{m[1]}{{{len(numbers)}}}{m[3]} {shape}\n")
+            elif number == 0:
+                lines.append(f"{block[0]}{{{len(numbers)}}}{block[1]} {shape}\n")
     with open(os.path.join(ldm.here, "published.txt"), "w") as f:
         f.write("".join(lines).lstrip())
 
