@@ -66,7 +66,9 @@ func TestEmbeddingsEqualComfyUI(t *testing.T) {
 	}
 	for kind, pad := range map[string]int32{"l": 49407, "g": 0} {
 		clip := open(t, newEngine(t, Options{}), emoji).CLIP
-		clip.encoders[0].slot.Prompt.Pad, clip.encoders[0].slot.Key = pad, "clip_"+kind
+		slot := *clip.encoders[0].slot
+		slot.Prompt.Pad, slot.Key = pad, "clip_"+kind
+		clip.encoders[0].slot = &slot
 		for i, prompt := range prompts {
 			name := fmt.Sprint(kind, "/", i)
 			if _, ok := f.Lookup(name); !ok {
