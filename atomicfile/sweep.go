@@ -35,18 +35,21 @@ func sweep(dir string) {
 // removes open files, it does so before it lets go of the lock: no owner can
 // come in between.
 func removeOrphan(path string) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return
+	}
+	age := time.Since(info.ModTime())
+	if !renamesOpen && age < oldUnlocked { // nor could its owner remove it while it is open here
+		return
+	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return
-	}
-	age := time.Since(info.ModTime())
 	err = lock(f)
-	if errors.Is(err, errLocked) || err != nil && age < oldWithoutLock || !renamesOpen && age < oldUnlocked {
+	if errors.Is(err, errLocked) || err != nil && age < oldWithoutLock {
 		return
 	}
 	if os.Remove(path) != nil {

@@ -3,6 +3,7 @@ package diffusion
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,6 +99,33 @@ func (n Noise) First(ctx context.Context, shape latent.Shape) []float32 {
 		}
 	}
 	return out
+}
+
+// On returns latents with the first noise at a level. Values that are not finite
+// become 0.
+func (n Noise) On(ctx context.Context, p *Process, x latent.Tensor, sigma float64) (latent.Tensor, error) {
+	if err := n.check(x.Shape); err != nil {
+		return x, err
+	}
+	out := p.noised(x.Data, n.First(ctx, x.Shape), sigma)
+	for i, v := range out {
+		if !(math.Abs(float64(v)) <= math.MaxFloat32) {
+			out[i] = 0
+		}
+	}
+	return x.With(out), ctx.Err()
+}
+
+// check reports batch indices that do not fit latents of a shape.
+func (n Noise) check(s latent.Shape) error {
+	b := n.BatchIndex
+	if b != nil && len(b) != s.Batch {
+		return fmt.Errorf("there are %d batch indices for %d latents", len(b), s.Batch)
+	}
+	if len(b) > 0 && slices.Min(b) < 0 {
+		return fmt.Errorf("a batch index of %d: expected none below 0", slices.Min(b))
+	}
+	return nil
 }
 
 // kept returns the noise on what an inpainting keeps, for samplers that draw it

@@ -10,6 +10,9 @@ type Options struct {
 	Eta float64
 	// Noise multiplies the noise that is put on.
 	Noise float64
+	// NoiseEnd, of lcm, is what multiplies it in the last step, and Clip the
+	// deviations at which it is cut off; 0 does not.
+	NoiseEnd, Clip float64
 	// Middle is the part of a step after which a second evaluation is.
 	Middle float64
 	// Order bounds the steps that a sampler takes into account; 0 is its own.
@@ -28,7 +31,7 @@ type Options struct {
 // defaults returns the options of samplers that are chosen by name.
 func defaults() Options {
 	return Options{
-		Eta: 1, Noise: 1, Middle: 0.5, Scale: ExtendedSDE,
+		Eta: 1, Noise: 1, NoiseEnd: 1, Middle: 0.5, Scale: ExtendedSDE,
 		Adaptive: Adaptive{Order: 3, Relative: 0.05, Absolute: 0.0078, First: 0.05, Integral: 1, Accept: 0.81},
 		Adams:    Adams{Predictor: 3, Corrector: 4, Eta: 1, Start: 0.2, End: 0.8},
 	}

@@ -111,7 +111,7 @@ func (p *Process) Timestep(sigma float64) float64 {
 	case process.ContinuousLog:
 		return float64(float32(0.25 * math.Log(sigma)))
 	case process.ContinuousArc:
-		return float64(float32(math.Atan(sigma) / math.Pi * 2))
+		return float64(float32(math.Atan(sigma)) / math.Pi * 2)
 	}
 	log := math.Log(sigma)
 	best := 0
@@ -144,7 +144,7 @@ func (p *Process) Sigma(timestep float64) float64 {
 	case process.ContinuousLog:
 		return float64(float32(math.Exp(timestep / 0.25)))
 	case process.ContinuousArc:
-		return float64(float32(math.Tan(timestep * math.Pi / 2)))
+		return float64(float32(math.Tan(float64(float32(timestep) * math.Pi / 2))))
 	case process.Distilled:
 		timestep = float64(float32(timestep-(stride-1)) / stride)
 	}

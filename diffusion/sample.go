@@ -118,11 +118,8 @@ func (j *Job) check() error {
 			return fmt.Errorf("the mask of a condition has %d values, expected %d for latents of the shape %v", len(c.Mask), s.Volume(), s)
 		}
 	}
-	if b := j.Noise.BatchIndex; b != nil && len(b) != s.Batch {
-		return fmt.Errorf("there are %d batch indices for %d latents", len(b), s.Batch)
-	}
-	if b := j.Noise.BatchIndex; len(b) > 0 && slices.Min(b) < 0 {
-		return fmt.Errorf("a batch index of %d: expected none below 0", slices.Min(b))
+	if err := j.Noise.check(s); err != nil {
+		return err
 	}
 	for _, scale := range j.Guider.scales() {
 		if !(math.Abs(scale) <= maxCFG) {
@@ -132,7 +129,7 @@ func (j *Job) check() error {
 	if len(prompts[0]) == 0 {
 		return errors.New("there is no positive condition: nothing says what to show")
 	}
-	return j.Sigmas.check()
+	return j.Sigmas.Check()
 }
 
 // inpaint keeps the latents where the mask is 0: in every evaluation they are

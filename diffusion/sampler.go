@@ -226,6 +226,9 @@ func slope(x, denoised []float32, sigma float64) []float32 {
 // leads up again to the level to (Karras et al. 2022, Katherine Crowson's
 // k-diffusion). eta is the part of the noise.
 func ancestral(from, to, eta float64) (down, up float64) {
+	if math.IsInf(from, 1) { // from pure noise everything is noise anew
+		return 0, to
+	}
 	ratio := to / from
 	up = min(to, eta*(to*math.Sqrt(max(1-ratio*ratio, 0))))
 	return math.Sqrt(to*to - up*up), up

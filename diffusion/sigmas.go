@@ -3,6 +3,9 @@ package diffusion
 import (
 	"fmt"
 	"math"
+	"slices"
+
+	"github.com/weir-run/weir/process"
 )
 
 // Sigmas are the noise levels that sampling follows. Each is a number of single
@@ -17,8 +20,8 @@ func (s Sigmas) rounded() Sigmas {
 	return s
 }
 
-// check reports levels that no sampler can follow.
-func (s Sigmas) check() error {
+// Check reports levels that no sampler can follow.
+func (s Sigmas) Check() error {
 	if len(s) > maxLevels+1 {
 		return fmt.Errorf("%d noise levels: expected at most %d", len(s), maxLevels+1)
 	}
@@ -115,6 +118,59 @@ func (p *Process) Turbo(steps int, denoise float64) Sigmas {
 	return append(out, 0).rounded()
 }
 
+// aligned has the levels that Align Your Steps (Sabour et al. 2024) found for ten
+// steps: timesteps of Stable Diffusion, or levels, with the last one above 0.
+var aligned = []struct {
+	name      string
+	timesteps []float64
+	levels    Sigmas
+}{
+	{name: "SD1", timesteps: []float64{999, 850, 736, 645, 545, 455, 343, 233, 124, 24, 0}},
+	{name: "SDXL", timesteps: []float64{999, 845, 730, 587, 443, 310, 193, 116, 53, 13, 0}},
+	{name: "SVD", levels: Sigmas{700, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002}},
+}
+
+// AlignedModels returns the models that AlignYourSteps knows.
+func AlignedModels() []string {
+	var names []string
+	for _, a := range aligned {
+		names = append(names, a.name)
+	}
+	return names
+}
+
+// AlignYourSteps returns the levels of Align Your Steps for a model, interpolated
+// between logarithms for another number of steps than ten, with 0 at the end.
+// Below a denoise of 1 they are the last part of the steps.
+func AlignYourSteps(model string, steps int, denoise float64) Sigmas {
+	if denoise <= 0 {
+		return nil
+	}
+	a := aligned[max(slices.Index(AlignedModels(), model), 0)]
+	levels := slices.Clone(a.levels)
+	if a.timesteps != nil {
+		p := NewProcess(process.Process{})
+		for _, t := range a.timesteps {
+			levels = append(levels, p.Sigma(t))
+		}
+	}
+	if all := len(levels) - 1; steps != all {
+		var out Sigmas
+		for i := range steps + 1 {
+			at := float64(i) / float64(steps) * float64(all)
+			low := min(int(at), all-1)
+			w := at - float64(low)
+			out = append(out, math.Exp((1-w)*math.Log(levels[low])+w*math.Log(levels[low+1])))
+		}
+		levels = out
+	}
+	if denoise < 1 {
+		levels = levels[max(len(levels)-1-int(math.RoundToEven(float64(steps)*denoise)), 0):]
+	}
+	levels[len(levels)-1] = 0
+	return levels.rounded()
+}
+
 // Flux2 returns the levels of FLUX.2 for a picture in pixels: those of a flow
 // whose shift grows with the number of tokens and falls with that of steps (Black
 // Forest Labs, flux2).
@@ -166,7 +222,10 @@ func (s Sigmas) Flipped() Sigmas {
 // Extended puts levels between any two of which the first is within a range, so
 // that a step becomes several. place returns the part of the step at a part of
 // its time.
-func (s Sigmas) Extended(steps int, low, high float64, place func(part float64) float64) Sigmas {
+func (s Sigmas) Extended(steps int, low, high float64, place func(part float64) float64) (Sigmas, error) {
+	if all := len(s) * steps; all > maxLevels {
+		return nil, fmt.Errorf("%d noise levels of %d parts each: expected at most %d in all", len(s), steps, maxLevels)
+	}
 	var out Sigmas
 	between := linspace(0, 1, steps+1)
 	for i, v := range s {
@@ -179,5 +238,5 @@ func (s Sigmas) Extended(steps int, low, high float64, place func(part float64) 
 			out = append(out, float64(float32(at*float32(s[i+1]-v))+float32(v)))
 		}
 	}
-	return out.rounded()
+	return out.rounded(), nil
 }

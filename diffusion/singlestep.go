@@ -195,10 +195,18 @@ func ddpm(s *state) ([]float32, error) {
 // lcm denoises wholly in each step and adds the noise of the next level (Luo
 // et al. 2023, Latent Consistency Models).
 func lcm(s *state) ([]float32, error) {
-	return s.each(func(_ int, _, to float64, _, d []float32) ([]float32, error) {
+	return s.each(func(i int, _, to float64, _, d []float32) ([]float32, error) {
 		if to == 0 {
 			return d, nil
 		}
-		return s.process.noised(d, s.noise(), to), nil
+		noise := s.noise()
+		if s.Clip > 0 {
+			limit := float32(s.Clip * deviation(noise))
+			for i, v := range noise {
+				noise[i] = min(max(v, -limit), limit)
+			}
+		}
+		c := s.Noise + (s.NoiseEnd-s.Noise)*float64(i)/float64(max(s.steps()-1, 1))
+		return s.process.noised(d, sum(term{c, noise}), to), nil
 	})
 }

@@ -42,6 +42,19 @@ const (
 	Q4_K
 	Q5_K
 	Q6_K
+	// Points of grids, uneven steps, three values, and floats of 4 bits with a common exponent.
+	IQ1_S
+	IQ1_M
+	IQ2_XXS
+	IQ2_XS
+	IQ2_S
+	IQ3_XXS
+	IQ3_S
+	IQ4_NL
+	IQ4_XS
+	TQ1_0
+	TQ2_0
+	MXFP4
 	count
 )
 
@@ -51,6 +64,8 @@ var names = [count]string{
 	U8: "U8", U16: "U16", U32: "U32", U64: "U64", F64: "F64", BOOL: "BOOL",
 	Q4_0: "Q4_0", Q4_1: "Q4_1", Q5_0: "Q5_0", Q5_1: "Q5_1", Q8_0: "Q8_0",
 	Q2_K: "Q2_K", Q3_K: "Q3_K", Q4_K: "Q4_K", Q5_K: "Q5_K", Q6_K: "Q6_K",
+	IQ1_S: "IQ1_S", IQ1_M: "IQ1_M", IQ2_XXS: "IQ2_XXS", IQ2_XS: "IQ2_XS", IQ2_S: "IQ2_S", IQ3_XXS: "IQ3_XXS", IQ3_S: "IQ3_S",
+	IQ4_NL: "IQ4_NL", IQ4_XS: "IQ4_XS", TQ1_0: "TQ1_0", TQ2_0: "TQ2_0", MXFP4: "MXFP4",
 }
 
 // blocks are the elements and the bytes of the pieces that each type is stored in.
@@ -60,6 +75,8 @@ var blocks = [count]struct{ elems, bytes uint16 }{
 	U8: {1, 1}, U16: {1, 2}, U32: {1, 4}, U64: {1, 8}, F64: {1, 8}, BOOL: {1, 1},
 	Q4_0: {32, 18}, Q4_1: {32, 20}, Q5_0: {32, 22}, Q5_1: {32, 24}, Q8_0: {32, 34},
 	Q2_K: {256, 84}, Q3_K: {256, 110}, Q4_K: {256, 144}, Q5_K: {256, 176}, Q6_K: {256, 210},
+	IQ1_S: {256, 50}, IQ1_M: {256, 56}, IQ2_XXS: {256, 66}, IQ2_XS: {256, 74}, IQ2_S: {256, 82}, IQ3_XXS: {256, 98}, IQ3_S: {256, 110},
+	IQ4_NL: {32, 18}, IQ4_XS: {256, 136}, TQ1_0: {256, 54}, TQ2_0: {256, 66}, MXFP4: {32, 17},
 }
 
 // MaxBlock is the largest number of elements in a block of any type.

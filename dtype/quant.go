@@ -51,6 +51,30 @@ func dequantizeBlock(dst []float32, src []byte, dt DType, from, to int) {
 		q5K((*[256]float32)(dst), (*[176]byte)(src), from, to)
 	case Q6_K:
 		q6K((*[256]float32)(dst), (*[210]byte)(src), from, to)
+	case IQ1_S:
+		iq1S((*[256]float32)(dst), (*[50]byte)(src), from, to)
+	case IQ1_M:
+		iq1M((*[256]float32)(dst), (*[56]byte)(src), from, to)
+	case IQ2_XXS:
+		iq2XXS((*[256]float32)(dst), (*[66]byte)(src), from, to)
+	case IQ2_XS:
+		iq2XS((*[256]float32)(dst), (*[74]byte)(src), from, to)
+	case IQ2_S:
+		iq2S((*[256]float32)(dst), (*[82]byte)(src), from, to)
+	case IQ3_XXS:
+		iq3XXS((*[256]float32)(dst), (*[98]byte)(src), from, to)
+	case IQ3_S:
+		iq3S((*[256]float32)(dst), (*[110]byte)(src), from, to)
+	case IQ4_NL:
+		looked((*[32]float32)(dst), (*[16]byte)(src[2:]), half(src), &unevenValues)
+	case IQ4_XS:
+		iq4XS((*[256]float32)(dst), (*[136]byte)(src), from, to)
+	case TQ1_0:
+		tq1((*[256]float32)(dst), (*[54]byte)(src))
+	case TQ2_0:
+		tq2((*[256]float32)(dst), (*[66]byte)(src))
+	case MXFP4:
+		looked((*[32]float32)(dst), (*[16]byte)(src[1:]), halfE8M0(src[0]), &floatValues)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/tokenizer"
 )
 
 // A Text is a way of encoding prompts: with which encoders, and how what they
@@ -53,41 +54,18 @@ type Slot struct {
 
 // A Prompt says how a prompt becomes the tokens of an encoder.
 type Prompt struct {
-	// Tokenizer is one of the tokenizers below.
-	Tokenizer Tokenizer
-	// Template stands around the prompt, in the place of {}; "" is none. Prompts
-	// that begin with one of Own bring their own.
-	Template string
-	Own      []string
-	// Unweighted says that (word:1.2) weighs nothing and is text.
-	Unweighted bool
+	// Tokenizer names one of package tokenizer: "clip", "t5", "qwen", or of a
+	// vocabulary that the encoder's file has, "tekken" or "sentencepiece".
+	Tokenizer string
 	// Chunk is the number of tokens that are read at once, with their ends; longer
 	// prompts become several chunks. 0 is any number.
 	Chunk int
-	// Start and End stand before and after the tokens, where prompts are not read in
-	// chunks.
-	Start, End []int32
-	// Least is the number of tokens that shorter prompts are filled up to, with
-	// Pad, at their end.
-	Least int
-	Pad   int32
 	// Masked says that what follows the first end of a prompt is hidden from its
 	// tokens: the first token of End or, where there is none, of Pad.
 	Masked bool
+	// Format is what becomes of the prompt. With Chunk, only Pad counts.
+	tokenizer.Format
 }
-
-// A Tokenizer is one of package tokenizer.
-type Tokenizer string
-
-// The tokenizers. The vocabularies of the last two are tensors of the encoder's
-// file, of bytes.
-const (
-	TokenizerCLIP          Tokenizer = "clip"
-	TokenizerT5            Tokenizer = "t5"
-	TokenizerQwen          Tokenizer = "qwen"
-	TokenizerTekken        Tokenizer = "tekken_model"
-	TokenizerSentencePiece Tokenizer = "spiece_model"
-)
 
 // States say which states of an encoder are given on, and how.
 type States struct {

@@ -26,7 +26,8 @@ func Registry(env *Env) *workflow.Registry {
 	reg := workflow.NewRegistry()
 	for _, register := range []func(*workflow.Registry, *Env){
 		registerLoaders, registerParts, registerModelSampling, registerText, registerConditioning, registerLatents,
-		registerSamplers, registerVAE, registerImages, registerUpscale, registerSave,
+		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules,
+		registerVAE, registerImages, registerUpscale, registerSave,
 		registerPrimitives, registerLogic,
 		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
 	} {

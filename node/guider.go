@@ -32,6 +32,49 @@ func (g *Guider) Size() (n int64) {
 	return n
 }
 
+// registerGuiders registers the nodes that say how a model is guided.
+func registerGuiders(reg *workflow.Registry, _ *Env) {
+	register := func(class, name, about string, inputs []workflow.Input, run func(c *workflow.Call, m *pipeline.Model) (*Guider, error)) {
+		reg.Register(workflow.Schema{
+			Class: class, Name: name, Category: "model/sampling/guiders", Description: about,
+			Inputs:  append([]workflow.Input{workflow.Link("model", workflow.TypeModel)}, inputs...),
+			Outputs: workflow.Outputs(workflow.TypeGuider),
+			Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+				m, err := Input[*pipeline.Model](c, "model")
+				if err != nil {
+					return nil, err
+				}
+				g, err := run(c, m)
+				return []any{g}, err
+			},
+		})
+	}
+	prompt := func(name string) workflow.Input { return workflow.Link(name, workflow.TypeConditioning) }
+	cfg := func(name string) workflow.Input { return workflow.Float(name, 8, 0, 100, 0.1) }
+	register("BasicGuider", "Basic Guider", "Guides a model by one conditioning.", []workflow.Input{prompt("conditioning")},
+		func(c *workflow.Call, m *pipeline.Model) (*Guider, error) {
+			prompts, err := promptsOf(c, "conditioning")
+			return &Guider{m, prompts, func(m diffusion.Model, p [][]diffusion.Cond) diffusion.Guider {
+				return &diffusion.CFG{Model: m, Positive: p[0], Scale: 1}
+			}}, err
+		})
+	register("CFGGuider", "CFG Guider", "Guides a model away from one conditioning through another.",
+		[]workflow.Input{prompt("positive"), prompt("negative"), cfg("cfg")},
+		func(c *workflow.Call, m *pipeline.Model) (*Guider, error) { return guidedBy(c, m, c.Float("cfg")) })
+	register("DualCFGGuider", "Dual CFG Guider", "Guides a model by two conditionings, each with a scale of its own.",
+		[]workflow.Input{
+			prompt("cond1"), prompt("cond2"), prompt("negative"), cfg("cfg_conds"), cfg("cfg_cond2_negative"),
+			workflow.Combo("style", "regular", "nested"),
+		},
+		func(c *workflow.Call, m *pipeline.Model) (*Guider, error) {
+			prompts, err := promptsOf(c, "cond1", "cond2", "negative")
+			first, second, nested := c.Float("cfg_conds"), c.Float("cfg_cond2_negative"), c.String("style") == "nested"
+			return &Guider{m, prompts, func(m diffusion.Model, p [][]diffusion.Cond) diffusion.Guider {
+				return &diffusion.DualCFG{Model: m, First: p[0], Second: p[1], Negative: p[2], Scale: first, SecondScale: second, Nested: nested}
+			}}, err
+		})
+}
+
 // guidedBy returns a model that is guided by the linked conditionings positive
 // and negative.
 func guidedBy(c *workflow.Call, model *pipeline.Model, scale float64) (*Guider, error) {

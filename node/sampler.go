@@ -105,16 +105,10 @@ type sampling struct {
 // run samples the linked latents. It returns the last state, and what it was
 // taken for without its noise in the last step.
 func (s sampling) run(ctx context.Context, env *Env, c *workflow.Call) (out, denoised *Latent, err error) {
-	in, err := Input[*Latent](c, "latent_image")
+	format := s.guider.Model.Format()
+	in, err := latentsOf(c, format)
 	if err != nil {
 		return nil, nil, err
-	}
-	format := s.guider.Model.Format()
-	if in, err = in.of(format); err != nil {
-		return nil, nil, err
-	}
-	if err := format.Check(in.Shape); err != nil {
-		return nil, nil, fmt.Errorf("input latent_image: %w", err)
 	}
 	job := diffusion.Job{Noise: s.noise, Sampler: s.sampler, Sigmas: s.sigmas, Latents: latent.Tensor{Shape: in.Shape}}
 	if err := c.Need(ctx, s.guider.need(in)+job.Memory()+in.Bytes()); err != nil {
@@ -173,8 +167,8 @@ func modelled(format latent.Format, l *Latent) latent.Tensor {
 // prepareSampling has the first weights of the denoiser brought in. Its extents
 // are the same for all shapes, so a guess of what is not known yet will do.
 func prepareSampling(_ context.Context, c *workflow.Call) {
-	denoiser, err := Input[*pipeline.Model](c, "model")
-	if err != nil {
+	denoiser, texts := samplingOf(c)
+	if denoiser == nil {
 		return
 	}
 	format := denoiser.Format()
@@ -184,10 +178,28 @@ func prepareSampling(_ context.Context, c *workflow.Call) {
 			shape = l.Shape
 		}
 	}
-	if cond, err := Input[Conditioning](c, "positive"); err == nil && len(cond) > 0 {
-		text = &cond[0].Cond
+	if len(texts) > 0 {
+		text = &texts[0].Cond
 	}
 	denoiser.Prefetch(shape, text)
+}
+
+// samplingOf returns the model of a sampling, nil if it is not known yet, and one
+// of the conditionings if there is one.
+func samplingOf(c *workflow.Call) (*pipeline.Model, Conditioning) {
+	if c.Schema.Input("guider") != nil {
+		g, err := Input[*Guider](c, "guider")
+		if err != nil {
+			return nil, nil
+		}
+		return g.Model, g.Prompts[0].Conditioning
+	}
+	denoiser, err := Input[*pipeline.Model](c, "model")
+	if err != nil {
+		return nil, nil
+	}
+	texts, _ := Input[Conditioning](c, "positive")
+	return denoiser, texts
 }
 
 // maskAt returns a mask at the size of the latents, [batch, time, height,

@@ -62,8 +62,8 @@ var harmless = struct{ prefixes, suffixes []string }{
 	},
 	suffixes: []string{
 		"position_ids", "logit_scale", "num_batches_tracked", "attn_mask",
-		// Vocabularies are read apart from the weights; heads guess the next word.
-		string(model.TokenizerTekken), string(model.TokenizerSentencePiece), "lm_head.weight",
+		// Vocabularies are read as bytes; heads guess the next word.
+		tekkenModel, spieceModel, "lm_head.weight",
 	},
 }
 

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"sync"
 
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/model"
@@ -24,24 +23,13 @@ type encoder struct {
 	model.Encoder
 	slot   *model.Slot
 	prefix string // of its weights
-	// vocabulary is the tokenizer, read once.
-	vocabulary func(context.Context) (tokenizer.Tokenizer, error)
+	// vocabulary is shared by all that are made of the encoder.
+	vocabulary *vocabulary
 }
 
 // newEncoder returns the text encoder of a slot, without its part.
 func newEncoder(slot *model.Slot, e model.Encoder, prefix string) *encoder {
-	out := &encoder{Encoder: e, slot: slot, prefix: prefix}
-	var mu sync.Mutex
-	var t tokenizer.Tokenizer
-	out.vocabulary = func(ctx context.Context) (_ tokenizer.Tokenizer, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if t == nil {
-			t, err = out.readVocabulary(ctx)
-		}
-		return t, err
-	}
-	return out
+	return &encoder{Encoder: e, slot: slot, prefix: prefix, vocabulary: &vocabulary{}}
 }
 
 // layers is the encoder as LoRAs find its layers.
@@ -68,7 +56,7 @@ func (e *encoder) memory(prompt string) int64 {
 	if p.Chunk > 0 {
 		tokens = (tokens/int64(p.Chunk-2) + 2) * int64(p.Chunk)
 	} else {
-		tokens = 2 * max(tokens+int64(len(p.Start)+len(p.End)), int64(p.Least))
+		tokens = 2 * max(tokens+int64(len(p.Start)+len(p.End)), int64(p.MinLength))
 	}
 	return 4 * 3 * tokens * int64(e.width())
 }
@@ -104,14 +92,11 @@ func (e *encoder) chunks(ctx context.Context, prompt string, find tokenizer.Find
 	if p.Chunk > 0 {
 		return tokenizer.NewCLIP().Chunks(ctx, prompt, p.Pad, find)
 	}
-	t, err := e.vocabulary(ctx)
+	t, err := e.tokenizer(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	format := tokenizer.Format{
-		Template: p.Template, Own: p.Own, Plain: p.Unweighted, Embeddings: true, Start: p.Start, End: p.End, MinLength: p.Least, Pad: p.Pad,
-	}
-	tokens, missing, err := format.Tokens(ctx, t, prompt, find)
+	tokens, missing, err := p.Tokens(ctx, t, prompt, find)
 	return [][]tokenizer.Token{tokens}, missing, err
 }
 
@@ -244,5 +229,5 @@ func (e *encoder) inputs(in *words, shape model.TextShape) run.Inputs {
 // nothing about the weights.
 func (e *encoder) prefetch(layer int) {
 	p := e.slot.Prompt
-	e.part.prefetch(e.network(e.shape(1, max(p.Chunk, p.Least), layer)))
+	e.part.prefetch(e.network(e.shape(1, max(p.Chunk, p.MinLength), layer)))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/t5"
 	"github.com/weir-run/weir/model/zimage"
+	"github.com/weir-run/weir/tokenizer"
 	"github.com/weir-run/weir/weights"
 )
 
@@ -121,7 +122,7 @@ var wan = model.Text{
 			c, err := t5.Detect(src, prefix)
 			return t5.Encoder{Config: c}, err
 		},
-		Prompt: model.Prompt{Tokenizer: model.TokenizerSentencePiece, End: []int32{1}, Least: 512, Masked: true},
+		Prompt: model.Prompt{Tokenizer: "sentencepiece", Masked: true, Format: tokenizer.Format{End: []int32{1}, MinLength: 512}},
 		States: model.States{Norm: true, ZeroMasked: true},
 	}},
 }

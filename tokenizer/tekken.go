@@ -6,8 +6,7 @@ import (
 	"github.com/weir-run/weir/fault"
 )
 
-// maxVocabulary is the number of tokens that a vocabulary may have: three of them
-// make a rank.
+// maxVocabulary is the number of tokens that a vocabulary may have.
 const maxVocabulary = 1 << 21
 
 // tekken is the part of Mistral's tekken.json that is read.
@@ -100,10 +99,9 @@ func NewTekken(v Tokens) (*BytePair, error) {
 		b.bytes[c] = id
 	}
 	b.rule = func(word string) rule {
-		return func(s *symbols, at, mid, end int32) (rank int64, token int32, ok bool) {
+		return func(_ *symbols, at, _, end int32) (rank int64, token int32, ok bool) {
 			token, ok = v.Bytes[word[at:end]]
-			// Two ways to make one token are told apart by what it is made of.
-			return int64(token)<<42 | int64(s.tokens[at])<<21 | int64(s.tokens[mid]), token, ok
+			return int64(token), token, ok
 		}
 	}
 	return b, nil

@@ -22,8 +22,14 @@ type tokens struct {
 	}
 	Charsmaps map[string][]byte // by rule
 	Marks     [][2]rune         // runs of marks that the reference's NFC moves
-	Prompts   []string
-	Weighted  map[string][][][3]float64 // runs of a token, a weight and how many in a row
+	Ties      []struct {        // small vocabularies
+		Kind       string
+		Vocabulary []byte
+		Texts      []string
+		IDs        [][]int32
+	}
+	Prompts  []string
+	Weighted map[string][][][3]float64 // runs of a token, a weight and how many in a row
 }
 
 var readTokens = sync.OnceValues(func() (g tokens, err error) {
@@ -116,6 +122,26 @@ func TestTokensEqualTheReferences(t *testing.T) {
 			}
 			t.Logf("%d of %d texts differ", differ, len(want))
 		})
+	}
+}
+
+func TestTies(t *testing.T) {
+	for i, c := range goldenTokens(t).Ties {
+		var tok Tokenizer
+		var err error
+		if c.Kind == "tekken" {
+			tok, err = ParseTekken(c.Vocabulary)
+		} else {
+			tok, err = ParseSentencePiece(c.Vocabulary)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for j, text := range c.Texts {
+			if got := tok.Encode(text); !slices.Equal(got, c.IDs[j]) {
+				t.Errorf("%s %d: Encode(%q)\n got %v\nwant %v", c.Kind, i, text, got, c.IDs[j])
+			}
+		}
 	}
 }
 

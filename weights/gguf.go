@@ -59,12 +59,13 @@ var ggmlTypes = map[uint32]dtype.DType{
 	24: dtype.I8, 25: dtype.I16, 26: dtype.I32, 27: dtype.I64,
 	2: dtype.Q4_0, 3: dtype.Q4_1, 6: dtype.Q5_0, 7: dtype.Q5_1, 8: dtype.Q8_0,
 	10: dtype.Q2_K, 11: dtype.Q3_K, 12: dtype.Q4_K, 13: dtype.Q5_K, 14: dtype.Q6_K,
+	19: dtype.IQ1_S, 29: dtype.IQ1_M, 16: dtype.IQ2_XXS, 17: dtype.IQ2_XS, 22: dtype.IQ2_S, 18: dtype.IQ3_XXS, 21: dtype.IQ3_S,
+	20: dtype.IQ4_NL, 23: dtype.IQ4_XS, 34: dtype.TQ1_0, 35: dtype.TQ2_0, 39: dtype.MXFP4,
 }
 
 // otherTypes are the names of those that Weir does not read.
 var otherTypes = map[uint32]string{
-	9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S",
-	22: "IQ2_S", 23: "IQ4_XS", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
+	9: "Q8_1", 15: "Q8_K", 40: "NVFP4",
 }
 
 // isGGUF reports whether a file begins as GGUF does.
@@ -75,11 +76,11 @@ func isGGUF(r io.ReaderAt) bool {
 
 // readGGUF reads and checks the header of a GGUF file of the given size, and nothing behind it. Shapes have the slowest
 // dimension first, as everywhere in Weir; GGUF has the fastest first. The metadata are strings: numbers are written out,
-// arrays are left out.
+// and of arrays it is kept where they are.
 func readGGUF(ctx context.Context, r io.ReaderAt, size int64) (*header, error) {
 	g := &ggufReader{
 		buf: bufio.NewReaderSize(io.NewSectionReader(interruptible{ctx, r}, 0, min(size, maxHeader)), 64<<10), size: size,
-		alignment: usualAlignment, metadata: map[string]string{}, shapes: map[string][]int{},
+		alignment: usualAlignment, metadata: map[string]string{}, arrays: map[string]Array{}, shapes: map[string][]int{},
 	}
 	h, err := g.header()
 	switch {
@@ -99,6 +100,7 @@ type ggufReader struct {
 	size, at  int64 // of the file; how much was read
 	alignment int64
 	metadata  map[string]string
+	arrays    map[string]Array
 	shapes    map[string][]int // by tensor, of those that were reshaped when the file was made
 	word      [8]byte
 }
@@ -133,7 +135,7 @@ func (g *ggufReader) header() (*header, error) {
 			return nil, err
 		}
 	}
-	h := &header{metadata: g.metadata, byName: map[string]int{}}
+	h := &header{metadata: g.metadata, arrays: g.arrays, byName: map[string]int{}}
 	for range tensors {
 		ref, err := g.tensor()
 		if err != nil {
@@ -172,7 +174,7 @@ func (g *ggufReader) value(key string, kind uint32) error {
 		return g.shape(tensor, kind)
 	}
 	if kind == ggufArray && key != alignmentKey {
-		return g.skipArray(0)
+		return g.array(key)
 	}
 	if key == alignmentKey && kind != ggufU32 {
 		return fmt.Errorf("an alignment of type %d, expected a number of 32 bits (type %d)", kind, ggufU32)
@@ -224,7 +226,7 @@ func (g *ggufReader) scalar(kind uint32) (string, error) {
 	return strconv.FormatUint(u, 10), nil
 }
 
-// skipArray reads past an array, which may hold arrays.
+// skipArray reads past an array within others.
 func (g *ggufReader) skipArray(depth int) error {
 	if depth == maxNestedArrays {
 		return fmt.Errorf("arrays within arrays, more than %d deep", maxNestedArrays)
@@ -233,6 +235,11 @@ func (g *ggufReader) skipArray(depth int) error {
 	if err != nil {
 		return err
 	}
+	return g.skipElements(kind, n, depth)
+}
+
+// skipElements reads past the elements of an array, which may be arrays.
+func (g *ggufReader) skipElements(kind uint32, n uint64, depth int) (err error) {
 	if width := ggufWidths[kind]; width > 0 {
 		if n > uint64(g.size/width) {
 			return fmt.Errorf("an array of %d elements of %d bytes, the file has %d: %w", n, width, g.size, io.ErrUnexpectedEOF)
@@ -342,7 +349,7 @@ func (g *ggufReader) describe(name string) (Ref, error) {
 	}
 	dt, ok := ggmlTypes[kind]
 	if other := otherTypes[kind]; !ok && other != "" {
-		return Ref{}, fmt.Errorf("it is quantized as %s, which is not supported; use a file with Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 or Q2_K to Q6_K", other)
+		return Ref{}, fmt.Errorf("it is quantized as %s, which is not supported; use a file with another type, such as Q8_0 or Q4_K", other)
 	} else if !ok {
 		return Ref{}, fmt.Errorf("it has the unknown type %d", kind)
 	}

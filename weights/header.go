@@ -32,6 +32,7 @@ const (
 // header is what a safetensors file says about itself before its data. Its refs are ordered by offset and name no File.
 type header struct {
 	metadata map[string]string
+	arrays   map[string]Array
 	refs     []Ref
 	byName   map[string]int
 }

@@ -25,7 +25,9 @@ type Set struct {
 }
 
 // OpenSet opens checkpoints as one namespace. A path is that of a safetensors or GGUF file or, for a checkpoint in
-// shards, of its index (*.safetensors.index.json), whose shards lie beside it. Two tensors of one name are an error.
+// shards, of its index (*.safetensors.index.json), whose shards lie beside it; of a GGUF file in parts it is that of any of
+// them. The tensors of text models that llama.cpp has named have the names of transformers. Two tensors of one name are an
+// error.
 func OpenSet(ctx context.Context, paths ...string) (*Set, error) {
 	s := &Set{}
 	for _, path := range paths {
@@ -56,13 +58,25 @@ func openSingle(ctx context.Context, path string) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{metadata: f.Metadata(), files: []*File{f}, owned: []*File{f}}
-	s.refs = make(map[string]Ref, len(f.Refs()))
-	for _, r := range f.Refs() {
-		s.refs[r.Name] = r
+	parts, err := f.openParts(ctx)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	s := &Set{metadata: parts[0].Metadata(), files: parts, owned: parts, refs: make(map[string]Ref, len(f.Refs()))}
+	for _, part := range parts {
+		for _, r := range part.Refs() {
+			if there, twice := s.refs[r.Name]; twice {
+				return nil, errors.Join(fault.New(fault.Model, "tensor %s is in two parts: %s and %s", quote(r.Name), there.File.Path(), part.path), s.Close())
+			}
+			s.refs[r.Name] = r
+		}
 	}
 	s.sort()
-	return s, nil
+	view, err := s.fromLlamaCPP()
+	if err != nil {
+		return nil, errors.Join(fault.Mark(fault.Model, fmt.Errorf("%s: %w", path, err)), s.Close())
+	}
+	return view, nil
 }
 
 func (s *Set) sort() { s.names = slices.Sorted(maps.Keys(s.refs)) }

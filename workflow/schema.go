@@ -32,6 +32,10 @@ const (
 	TypeImage        Type = "IMAGE"
 	TypeMask         Type = "MASK"
 	TypeUpscaleModel Type = "UPSCALE_MODEL"
+	TypeNoise        Type = "NOISE"
+	TypeGuider       Type = "GUIDER"
+	TypeSampler      Type = "SAMPLER"
+	TypeSigmas       Type = "SIGMAS"
 	TypeAny          Type = "*"
 )
 

@@ -46,13 +46,29 @@ func Read(t testing.TB, f *weights.File) Weights {
 	t.Helper()
 	w := Weights{}
 	for _, ref := range f.Refs() {
-		raw := make([]byte, ref.Length)
-		if err := ref.ReadAt(context.Background(), raw, 0); err != nil {
-			t.Fatal(err)
-		}
-		w[ref.Name] = Weight{ref.DType, slices.Clone(ref.Shape), raw}
+		w[ref.Name] = read(t, ref)
 	}
 	return w
+}
+
+// ReadSet returns all tensors of a set as they are stored.
+func ReadSet(t testing.TB, s *weights.Set) Weights {
+	t.Helper()
+	w := Weights{}
+	for _, name := range s.Names() {
+		ref, _ := s.Lookup(name)
+		w[name] = read(t, ref)
+	}
+	return w
+}
+
+func read(t testing.TB, ref weights.Ref) Weight {
+	t.Helper()
+	raw := make([]byte, ref.Length)
+	if err := ref.ReadAt(context.Background(), raw, 0); err != nil {
+		t.Fatal(err)
+	}
+	return Weight{ref.DType, slices.Clone(ref.Shape), raw}
 }
 
 // F32 returns the weights in float32.

@@ -26,11 +26,13 @@ const Alignment = 32
 var ids = map[dtype.DType]uint32{
 	dtype.F32: 0, dtype.F16: 1, dtype.Q4_0: 2, dtype.Q4_1: 3, dtype.Q5_0: 6, dtype.Q5_1: 7, dtype.Q8_0: 8,
 	dtype.Q2_K: 10, dtype.Q3_K: 11, dtype.Q4_K: 12, dtype.Q5_K: 13, dtype.Q6_K: 14,
+	dtype.IQ2_XXS: 16, dtype.IQ2_XS: 17, dtype.IQ3_XXS: 18, dtype.IQ1_S: 19, dtype.IQ4_NL: 20, dtype.IQ3_S: 21, dtype.IQ2_S: 22,
+	dtype.IQ4_XS: 23, dtype.IQ1_M: 29, dtype.TQ1_0: 34, dtype.TQ2_0: 35, dtype.MXFP4: 39,
 	dtype.I8: 24, dtype.I16: 25, dtype.I32: 26, dtype.I64: 27, dtype.F64: 28, dtype.BF16: 30,
 }
 
-// Encode returns a file of version 3 with metadata that are strings, bool, uint32, int32, float32 or slices of int32
-// and strings.
+// Encode returns a file of version 3 with metadata that are strings, bool, uint32, int32, float32 or slices of bytes,
+// int32, float32 and strings.
 func Encode(metadata map[string]any, tensors []Tensor) []byte {
 	le := binary.LittleEndian
 	b := append([]byte("GGUF"), 3, 0, 0, 0)
@@ -87,6 +89,14 @@ func appendValue(b []byte, value any) []byte {
 			b = le.AppendUint32(b, uint32(x))
 		}
 		return b
+	case []float32:
+		b = le.AppendUint64(le.AppendUint32(le.AppendUint32(b, 9), 6), uint64(len(v)))
+		for _, x := range v {
+			b = le.AppendUint32(b, math.Float32bits(x))
+		}
+		return b
+	case []byte:
+		return append(le.AppendUint64(le.AppendUint32(le.AppendUint32(b, 9), 0), uint64(len(v))), v...)
 	case []string:
 		b = le.AppendUint64(le.AppendUint32(le.AppendUint32(b, 9), 8), uint64(len(v)))
 		for _, x := range v {

@@ -90,4 +90,17 @@ var mutants = []mutant{
 	{"muted nodes run", "workflow/convert.go", "runs := n.mode != modeMuted &&", "runs := true &&", "workflow"},
 	{"results that are needed are dropped", "workflow/execute.go", "last >= i {", "last > i+1 {", "workflow node"},
 	{"nothing is kept from run to run", "workflow/execute.go", "e, cached := x.cache[r.signatures[s.node.ID]]", "e, cached := x.cache[\"\"]", "workflow"},
+
+	{"unknown neighbours are not one token", "tokenizer/t5.go", "|| !unknown {", "|| !unknown || true {", "tokenizer"},
+	{"every part of a text begins with a space", "tokenizer/t5.go", "if first && text", "if text", "tokenizer"},
+	{"clusters are replaced character by character", "tokenizer/t5.go", "len(cluster) < maxCluster", "false", "tokenizer"},
+	{"the longest key is replaced for T5", "tokenizer/t5.go", "t.charsmap.prefix(cluster, false)", "t.charsmap.prefix(cluster, true)", "tokenizer"},
+	{"the shortest key is replaced for sentencepiece", "tokenizer/sentencepiece.go", "s.charsmap.prefix(text, true)", "s.charsmap.prefix(text, false)", "tokenizer"},
+	{"sums of scores are not rounded", "tokenizer/unigram.go", "if u.single {", "if false {", "tokenizer"},
+	{"unused pieces are made", "tokenizer/pairs.go", "Kind != Unused || !unused", "Kind != Unused || !unused || true", "tokenizer"},
+	{"pairs are joined rank by rank in sentencepiece", "tokenizer/merge.go", "if !together {", "if false {", "tokenizer"},
+	{"pairs are joined one by one in tekken", "tokenizer/tekken.go", "digits: 3, together: true", "digits: 3, together: false", "tokenizer"},
+	{"marks of today are moved", "tokenizer/nfc.go", "return unicode.Is(newMarks, r)", "return false", "tokenizer"},
+	{"embeddings are cut after any character", "tokenizer/embedding.go", "at > begin && isSpace(last)", "at > begin && (true || isSpace(last))", "tokenizer"},
+	{"escapes stay where weights are off", "tokenizer/format.go", "unescape(escape(prompt))", "prompt", "tokenizer"},
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/model/t5"
+	"github.com/weir-run/weir/tokenizer"
 )
 
 // TextFlux1 is T5, whose texts are filled up and never cut, and the pooled text of
@@ -26,11 +27,11 @@ var TextFlux2 = model.Text{
 	Slots: []model.Slot{{
 		Name: "Mistral Small 3", Key: "mistral3_24b", Names: &llm.Names, Prefixes: []string{"text_encoders.mistral3_24b.transformer."},
 		LoRA: loraNames("mistral3_24b"), Match: language("Mistral Small 3"),
-		Prompt: model.Prompt{
-			Tokenizer: model.TokenizerTekken, Unweighted: true, Start: []int32{1}, Least: 1, Masked: true,
+		Prompt: model.Prompt{Tokenizer: "tekken", Format: tokenizer.Format{
+			Plain: true, Embeddings: true, Start: []int32{1}, MinLength: 1, Pad: 11, Left: true,
 			Template: "[SYSTEM_PROMPT]You are an AI that reasons about image descriptions. You give structured responses focusing on object relationships, object\n" +
 				"attribution and actions without speculation.[/SYSTEM_PROMPT][INST]{}[/INST]",
-		},
+		}},
 		States: model.States{Layers: []int{10, 20, 30}},
 	}},
 }
@@ -41,10 +42,10 @@ var TextKlein = model.Text{
 	Slots: []model.Slot{{
 		Name: "Qwen 3", Key: "qwen3_4b", Names: &llm.Names, Prefixes: []string{"text_encoders.qwen3_4b.transformer.", "text_encoders.qwen3_8b.transformer."},
 		LoRA: append(loraNames("qwen3_4b"), loraNames("qwen3_8b")...), Match: language("Qwen 3"),
-		Prompt: model.Prompt{
-			Tokenizer: model.TokenizerQwen, Unweighted: true, Least: 512, Pad: 151643, Masked: true,
+		Prompt: model.Prompt{Tokenizer: "qwen", Masked: true, Format: tokenizer.Format{
+			Plain: true, Embeddings: true, MinLength: 512, Pad: tokenizer.QwenPad,
 			Template: "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
-		},
+		}},
 		States: model.States{Layers: []int{9, 18, 27}},
 	}},
 }
@@ -72,7 +73,7 @@ func t5Slot(least int) model.Slot {
 			}
 			return t5.Encoder{Config: c}, err
 		},
-		Prompt: model.Prompt{Tokenizer: model.TokenizerT5, End: []int32{1}, Least: least},
+		Prompt: model.Prompt{Tokenizer: "t5", Format: tokenizer.Format{Embeddings: true, End: []int32{tokenizer.T5End}, MinLength: least}},
 		States: model.States{Layers: []int{-1}, Norm: true},
 	}
 }

@@ -82,6 +82,7 @@ func Detect(src nn.Tensors, prefix string) (Config, error) {
 		}
 	}
 	c.Bias, c.QKNorm, c.Norm = has["self_attn.k_proj.bias"], has["self_attn.q_norm.weight"], all.Has(at+"norm.weight")
+	c.Pairs = has["self_attn.q_pairs.weight"]
 	c.measure(src, at)
 	c.Kind = c.kind(has, all, prefix)
 	c.divide()
@@ -130,8 +131,8 @@ func (c *Config) measure(src nn.Source, at string) {
 	if c.QKNorm {
 		c.HeadDim = nn.Agreed(src, at, axes(nn.Axis{Name: "self_attn.q_norm.weight"}, nn.Axis{Name: "self_attn.k_norm.weight"})...)
 	}
-	c.Heads = nn.Agreed(src, at, axes(nn.Axis{Name: "self_attn.q_proj.weight"}, nn.Axis{Name: "self_attn.o_proj.weight", I: 1})...)
-	c.KVHeads = nn.Agreed(src, at, axes(nn.Axis{Name: "self_attn.k_proj.weight"}, nn.Axis{Name: "self_attn.v_proj.weight"})...)
+	c.Heads = nn.Agreed(src, at, axes(nn.Axis{Name: "self_attn.q_proj.weight"}, nn.Axis{Name: "self_attn.q_pairs.weight"}, nn.Axis{Name: "self_attn.o_proj.weight", I: 1})...)
+	c.KVHeads = nn.Agreed(src, at, axes(nn.Axis{Name: "self_attn.k_proj.weight"}, nn.Axis{Name: "self_attn.k_pairs.weight"}, nn.Axis{Name: "self_attn.v_proj.weight"})...)
 }
 
 // divide makes heads of the features of queries and keys, which measure has left

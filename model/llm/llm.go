@@ -26,6 +26,9 @@ type Config struct {
 	Bias    bool // the projections to queries, keys and values have one
 	QKNorm  bool // the queries and keys of each head are normalized
 	Norm    bool // the file has the norm behind the last layer
+	// Pairs says that the rows of queries and keys are as llama.cpp orders them, with
+	// those next to each other that positions rotate together.
+	Pairs bool
 	Kind
 
 	prefix string // of the names, after that of the encoder
@@ -145,10 +148,14 @@ func (m network) attend(i int, x ir.Value) ir.Value {
 			x = m.norm(n+norm, g.Reshape(x, shape[0], shape[1], heads, c.HeadDim))
 			x = g.Reshape(x, shape...)
 		}
-		return g.Rope(x, at.cos, at.sin, heads, false)
+		return g.Rope(x, at.cos, at.sin, heads, c.Pairs)
 	}
-	q := place(project("q_proj", c.Heads), "q_norm", c.Heads)
-	k := place(project("k_proj", c.KVHeads), "k_norm", c.KVHeads)
+	queries, keys := "q_proj", "k_proj"
+	if c.Pairs {
+		queries, keys = "q_pairs", "k_pairs"
+	}
+	q := place(project(queries, c.Heads), "q_norm", c.Heads)
+	k := place(project(keys, c.KVHeads), "k_norm", c.KVHeads)
 	h := g.Attention(q, k, project("v_proj", c.KVHeads), ir.AttentionOptions{Heads: c.Heads, KVHeads: c.KVHeads, Causal: true, Mask: at.mask})
 	return m.s.Project(n+"o_proj", h, c.Width)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/tokenizer"
 )
 
 // The prefixes of the text encoders of a checkpoint.
@@ -39,7 +40,7 @@ var TextSD1 = model.Text{
 	Name: SD1, Types: []string{"stable_diffusion"},
 	Slots: []model.Slot{{
 		Name: "CLIP-L", Key: "clip_l", Names: &clip.Names, Prefixes: []string{ClipLSD1}, LoRA: loraL, Match: matchL,
-		Prompt: model.Prompt{Tokenizer: model.TokenizerCLIP, Chunk: chunk, Pad: end},
+		Prompt: model.Prompt{Tokenizer: "clip", Chunk: chunk, Format: tokenizer.Format{Pad: end}},
 		States: model.States{Layers: []int{-1}, Norm: true, Pooled: true},
 	}},
 }
@@ -52,12 +53,12 @@ var TextSDXL = model.Text{
 	Slots: []model.Slot{
 		{
 			Name: "CLIP-L", Key: "clip_l", Names: &clip.Names, Prefixes: []string{ClipLSDXL, ClipLSD1}, LoRA: loraL, Match: matchL,
-			Prompt: model.Prompt{Tokenizer: model.TokenizerCLIP, Chunk: chunk, Pad: end},
+			Prompt: model.Prompt{Tokenizer: "clip", Chunk: chunk, Format: tokenizer.Format{Pad: end}},
 			States: model.States{Layers: []int{-2}, Pooled: true},
 		},
 		{
 			Name: "CLIP-G", Key: "clip_g", Names: &clip.Names, Prefixes: []string{ClipG, ClipGConverted}, LoRA: loraG, Match: matchG,
-			Prompt: model.Prompt{Tokenizer: model.TokenizerCLIP, Chunk: chunk},
+			Prompt: model.Prompt{Tokenizer: "clip", Chunk: chunk},
 			States: model.States{Layers: []int{-2}, Pooled: true},
 		},
 	},

@@ -6,6 +6,7 @@ import (
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/llm"
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/tokenizer"
 )
 
 // Text is Qwen 3, of which the state before the last layer is taken as it is. The
@@ -22,7 +23,9 @@ var Text = model.Text{
 			}
 			return llm.Encoder{Config: c}, err
 		},
-		Prompt: model.Prompt{Tokenizer: model.TokenizerQwen, Template: "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n", Unweighted: true, Least: 1, Pad: 151643, Masked: true},
+		Prompt: model.Prompt{Tokenizer: "qwen", Masked: true, Format: tokenizer.Format{
+			Template: "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n", Plain: true, Embeddings: true, MinLength: 1, Pad: tokenizer.QwenPad,
+		}},
 		States: model.States{Layers: []int{-2}},
 	}},
 }

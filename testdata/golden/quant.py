@@ -28,6 +28,18 @@ halves = {
     "Q4_K": [0, 2],
     "Q5_K": [0, 2],
     "Q6_K": [208],
+    "IQ1_S": [0],
+    "IQ1_M": [],
+    "IQ2_XXS": [0],
+    "IQ2_XS": [0],
+    "IQ2_S": [0],
+    "IQ3_XXS": [0],
+    "IQ3_S": [0],
+    "IQ4_NL": [0],
+    "IQ4_XS": [0],
+    "TQ1_0": [52],
+    "TQ2_0": [64],
+    "MXFP4": [],
 }
 out = {}
 for name, places in halves.items():
@@ -38,6 +50,10 @@ for name, places in halves.items():
         scales = rng.standard_normal(len(blocks)) * np.exp(rng.standard_normal(len(blocks)) * 3)
         scales[:4] = [0, -0.0, 65504, 2**-24]
         blocks[:, at : at + 2] = scales.clip(-65504, 65504).astype(np.float16).reshape(-1, 1).view(np.uint8)
+    if name == "IQ1_M":  # the upper bits of four words are a half
+        scales = (rng.standard_normal(len(blocks)) * 0.1).astype(np.float16).view(np.uint16)
+        for k in range(4):
+            blocks[:, 49 + 2 * k] = blocks[:, 49 + 2 * k] & 15 | (scales >> np.uint16(4 * k) & 15).astype(np.uint8) << 4
     try:
         weights = rng.standard_normal((16, 256)).astype(np.float32) * np.float32(0.1)
         blocks = np.concatenate([blocks, quantize(weights, kind).reshape(-1, size)])

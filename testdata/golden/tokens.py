@@ -144,6 +144,36 @@ def train_tekken():
     ).encode()
 
 
+def ties():
+    """Returns small vocabularies of a and b in any order, among whose pieces there are ties, with texts and their ids."""
+    rng, out = random.Random(47), []
+    for i in range(60):
+        pieces = sorted({"".join(rng.choice("ab") for _ in range(rng.randint(2, 4))) for _ in range(rng.randint(3, 9))})
+        rng.shuffle(pieces)
+        texts = ["".join(rng.choice("ab") for _ in range(rng.randint(3, 16))) for _ in range(20)]
+        if i % 3 == 0:
+            tokens = [bytes([b]) for b in range(256)] + [p.encode() for p in pieces]
+            vocabulary = json.dumps(
+                {
+                    "config": {"default_vocab_size": len(tokens) + 1, "default_num_special_tokens": 1},
+                    "vocab": [{"rank": i, "token_bytes": base64.b64encode(t).decode()} for i, t in enumerate(tokens)],
+                    "special_tokens": [{"rank": 0, "token_str": "<s>"}],
+                }
+            ).encode()
+            ids = [from_tekken_json(vocabulary)(t)["input_ids"] for t in texts]
+        else:
+            m = pb.ModelProto()
+            m.pieces.add(piece="<unk>", type=2)
+            for p in ["▁", "a", "b"] + pieces:
+                m.pieces.add(piece=p, score=-rng.randint(1, 4) / 2, type=rng.choice([1, 1, 1, 1, 4, 5]) if len(p) > 2 else 1)
+            m.trainer_spec.model_type = i % 3
+            vocabulary = m.SerializeToString()
+            s = SPieceTokenizer(vocabulary, add_eos=False)
+            ids = [s(t)["input_ids"] for t in texts]
+        out.append({"kind": ["tekken", "unigram", "bpe"][i % 3], "vocabulary": base64.b64encode(vocabulary).decode(), "texts": texts, "ids": ids})
+    return out
+
+
 def marks():
     """Returns the first and the last of each run of marks that the library's NFC moves before U+0345."""
     nfc, out = NFC(), []
@@ -265,7 +295,7 @@ def main():
         w = weighted(folder, tekken, spiece)
     out = {
         "texts": TEXTS, "ids": ids, "tekken": base64.b64encode(tekken).decode(), "models": models, "charsmaps": charsmaps,
-        "prompts": prompts(), "weighted": w, "marks": marks(),
+        "prompts": prompts(), "weighted": w, "marks": marks(), "ties": ties(),
     }
     with open(os.path.join(here, "tokens.json.gz"), "wb") as f:
         f.write(gzip.compress(json.dumps(out, separators=(",", ":")).encode(), 9, mtime=0))
