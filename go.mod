@@ -20,6 +20,8 @@ require (
 	golang.org/x/text v0.43.0
 )
 
+require github.com/dlclark/regexp2 v1.12.0
+
 require (
 	github.com/ebitengine/purego v0.11.2 // indirect
 	github.com/go-ole/go-ole v1.2.6 // indirect

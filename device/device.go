@@ -60,8 +60,8 @@ type Tensor struct {
 
 // Args are the operands of an operation, in the layouts that
 // ir.Kind.InputLayout names. Out may be the same memory as an operand of an
-// Elementwise, or the first one of a norm or a softmax, if that is contiguous
-// too.
+// Elementwise, or the first one of a norm, a softmax or a rotation, if that is
+// contiguous too.
 type Args struct {
 	Out Tensor
 	In  []Tensor

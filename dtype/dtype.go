@@ -29,7 +29,7 @@ const (
 	F64
 	BOOL
 
-	// What follows are GGUF's block-quantized types: so many neighbouring elements share a scale, and have no bytes of
+	// What follows are block-quantized types, those of GGUF first: so many neighbouring elements share a scale, and have no bytes of
 	// their own. The digit is how many bits an element has; those with a K are blocks of 256 elements with scales of
 	// 16 or 32 of them, the others blocks of 32.
 	Q4_0
@@ -55,6 +55,14 @@ const (
 	TQ1_0
 	TQ2_0
 	MXFP4
+
+	// What follows are the types of ComfyUI's quantized layers. In a checkpoint
+	// the scales of NVFP4, MXFP8 and W4A8 are tensors of their own; here a
+	// block begins with its scale.
+	NVFP4 // 16 elements of 4 bits, E2M1, with a scale F8_E4M3
+	MXFP8 // 32 elements F8_E4M3 with a scale that is a power of two
+	W4A8  // 16 elements of 4 bits, from a table, with a scale F8_E4M3, rounded to integers
+	I4    // integers of 4 bits from -8 to 7
 	count
 )
 
@@ -66,6 +74,7 @@ var names = [count]string{
 	Q2_K: "Q2_K", Q3_K: "Q3_K", Q4_K: "Q4_K", Q5_K: "Q5_K", Q6_K: "Q6_K",
 	IQ1_S: "IQ1_S", IQ1_M: "IQ1_M", IQ2_XXS: "IQ2_XXS", IQ2_XS: "IQ2_XS", IQ2_S: "IQ2_S", IQ3_XXS: "IQ3_XXS", IQ3_S: "IQ3_S",
 	IQ4_NL: "IQ4_NL", IQ4_XS: "IQ4_XS", TQ1_0: "TQ1_0", TQ2_0: "TQ2_0", MXFP4: "MXFP4",
+	NVFP4: "NVFP4", MXFP8: "MXFP8", W4A8: "W4A8", I4: "I4",
 }
 
 // blocks are the elements and the bytes of the pieces that each type is stored in.
@@ -77,6 +86,7 @@ var blocks = [count]struct{ elems, bytes uint16 }{
 	Q2_K: {256, 84}, Q3_K: {256, 110}, Q4_K: {256, 144}, Q5_K: {256, 176}, Q6_K: {256, 210},
 	IQ1_S: {256, 50}, IQ1_M: {256, 56}, IQ2_XXS: {256, 66}, IQ2_XS: {256, 74}, IQ2_S: {256, 82}, IQ3_XXS: {256, 98}, IQ3_S: {256, 110},
 	IQ4_NL: {32, 18}, IQ4_XS: {256, 136}, TQ1_0: {256, 54}, TQ2_0: {256, 66}, MXFP4: {32, 17},
+	NVFP4: {16, 9}, MXFP8: {32, 33}, W4A8: {16, 9}, I4: {32, 16},
 }
 
 // MaxBlock is the largest number of elements in a block of any type.

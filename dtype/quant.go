@@ -75,6 +75,14 @@ func dequantizeBlock(dst []float32, src []byte, dt DType, from, to int) {
 		tq2((*[256]float32)(dst), (*[66]byte)(src))
 	case MXFP4:
 		looked((*[32]float32)(dst), (*[16]byte)(src[1:]), halfE8M0(src[0]), &floatValues)
+	case NVFP4:
+		nvfp4((*[16]float32)(dst), (*[9]byte)(src))
+	case MXFP8:
+		mxfp8((*[32]float32)(dst), (*[33]byte)(src))
+	case W4A8:
+		w4a8((*[16]float32)(dst), (*[9]byte)(src))
+	case I4:
+		int4((*[32]float32)(dst), (*[16]byte)(src))
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 // TestDequantize compares all types with the reference, whose blocks are random and have scales of all sizes.
 func TestDequantize(t *testing.T) {
 	g := readGolden(t, "quant")
-	for dt := Q4_0; dt < count; dt++ {
+	for dt := Q4_0; dt < NVFP4; dt++ {
 		t.Run(dt.String(), func(t *testing.T) {
 			raw, _ := g.get(t, dt.String()+"/blocks")
 			want := g.f32(t, dt.String()+"/values")

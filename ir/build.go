@@ -3,6 +3,8 @@ package ir
 import (
 	"math"
 	"slices"
+
+	"github.com/weir-run/weir/hadamard"
 )
 
 // Linear returns x·wᵀ + bias for x[...,K], w[N,K] and bias[N], which may be
@@ -224,6 +226,23 @@ func (g *Graph) Reduce(x Value, r Reduction, axes ...int) Value {
 		shape[a] = 1
 	}
 	return g.emit(Reduce, shape, Attrs{Axes: axes, Reduction: r}, nil, x)
+}
+
+// Rotate rotates groups of n neighbours of the last dimension by a Hadamard
+// matrix. Rotating a value again by the same groups gives the same result, so
+// that layers which read one input share it.
+func (g *Graph) Rotate(x Value, n int) Value {
+	xs := g.Shape(x)
+	if len(xs) == 0 || !hadamard.Fits(n) || xs[len(xs)-1]%n != 0 {
+		return g.bad(Rotate, xs, "%v cannot be rotated in groups of %d", xs, n)
+	}
+	key := rotation{x, n}
+	v, ok := g.rotated[key]
+	if !ok {
+		v = g.emit(Rotate, slices.Clone(xs), Attrs{Dim: n}, nil, x)
+		g.rotated[key] = v
+	}
+	return v
 }
 
 // Reshape returns the elements of x under a new shape. One length may be -1,

@@ -50,7 +50,14 @@ type Graph struct {
 	scope   []string
 	weights map[string]Value
 	inputs  map[string]Value
+	rotated map[rotation]Value
 	errs    []error
+}
+
+// A rotation is a value and the length of the groups that it is rotated in.
+type rotation struct {
+	of    Value
+	group int
 }
 
 // New returns an empty graph.
@@ -60,6 +67,7 @@ func New(name string) *Graph {
 		Values:  make([]ValueInfo, 1),
 		weights: map[string]Value{},
 		inputs:  map[string]Value{},
+		rotated: map[rotation]Value{},
 	}
 }
 

@@ -35,6 +35,7 @@ func TestShapes(t *testing.T) {
 		"expand":           {g.Expand(in("one", 1, 6, 1, 1), 2, 6, 9, 7), Shape{2, 6, 9, 7}},
 		"add":              {g.Add(x, in("row", 7)), Shape{2, 6, 9, 7}},
 		"add larger":       {g.Add(in("row", 7), x), Shape{2, 6, 9, 7}},
+		"rotation":         {g.Rotate(m, 4), Shape{2, 5, 8}},
 		"sinusoid":         {g.Sinusoid(in("t", 2), 10, 10000), Shape{2, 10}},
 	} {
 		if got := g.Shape(test.got); !got.Equal(test.want) {
@@ -57,10 +58,11 @@ func TestMistakes(t *testing.T) {
 		"attention":                                                        func(g *Graph, x, w Value) { g.Attention(x, x, x, AttentionOptions{Heads: 2}) },
 		"reshape":                                                          func(g *Graph, x, _ Value) { g.Reshape(x, 5, -1) },
 		"slice":                                                            func(g *Graph, x, _ Value) { g.Slice(x, 1, 4, 9) },
-		"permute":                                                          func(g *Graph, x, _ Value) { g.Permute(x, 0, 1, 1, 2) },
-		"concat":                                                           func(g *Graph, x, w Value) { g.Concat(0, x, w) },
-		"embedding":                                                        func(g *Graph, x, _ Value) { g.Embedding(x, x) },
-		"input x is declared as":                                           func(g *Graph, _, _ Value) { g.Input("x", dtype.F32, 3) },
+		"[2 6 9 7] cannot be rotated in groups of 4": func(g *Graph, x, _ Value) { g.Rotate(x, 4) },
+		"permute":                func(g *Graph, x, _ Value) { g.Permute(x, 0, 1, 1, 2) },
+		"concat":                 func(g *Graph, x, w Value) { g.Concat(0, x, w) },
+		"embedding":              func(g *Graph, x, _ Value) { g.Embedding(x, x) },
+		"input x is declared as": func(g *Graph, _, _ Value) { g.Input("x", dtype.F32, 3) },
 	} {
 		g := New("broken")
 		x, w := g.Input("x", dtype.F32, 2, 6, 9, 7), g.Weight("w", dtype.F16, 3, 8)

@@ -55,6 +55,9 @@ const (
 	Resample
 	// Reduce combines the dimensions Axes by Reduction, leaving them as 1.
 	Reduce
+	// Rotate multiplies each group of Dim neighbours of the last dimension by
+	// the Hadamard matrix of package hadamard. Out has the shape of In[0].
+	Rotate
 
 	// Reshape, Permute, Slice and Expand are views of In[0].
 
@@ -71,7 +74,7 @@ const (
 
 var kindNames = [numKinds]string{
 	"elementwise", "linear", "conv", "attention", "layernorm", "rmsnorm", "groupnorm", "embedding",
-	"rope", "softmax", "sinusoid", "concat", "pad", "resample", "reduce",
+	"rope", "softmax", "sinusoid", "concat", "pad", "resample", "reduce", "rotate",
 	"reshape", "permute", "slice", "expand",
 }
 
@@ -106,7 +109,7 @@ func (k Kind) InputLayout(i int) Layout {
 		return Strided
 	case k == Linear && i == 0:
 		return Strided
-	case (k == LayerNorm || k == RMSNorm || k == Softmax || k == Rope) && i == 0:
+	case (k == LayerNorm || k == RMSNorm || k == Softmax || k == Rope || k == Rotate) && i == 0:
 		return Rows
 	}
 	return Contiguous
@@ -236,7 +239,7 @@ type Attrs struct {
 	PadBefore, PadAfter []int `json:",omitzero"` // Conv: a number a spatial dimension; Pad: a number a dimension
 
 	Interleaved bool    `json:",omitzero"` // Rope
-	Dim         int     `json:",omitzero"` // Sinusoid
+	Dim         int     `json:",omitzero"` // Sinusoid, Rotate
 	MaxPeriod   float32 `json:",omitzero"` // Sinusoid
 
 	Axis     int   `json:",omitzero"` // Concat, Slice

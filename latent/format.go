@@ -57,7 +57,7 @@ func (f Format) Check(s Shape) error {
 }
 
 // In returns an autoencoder's latents as the denoiser has them. Their shape must
-// pass Check.
+// pass Check. Planned ones stay so.
 func (f Format) In(t Tensor) Tensor {
 	return f.each(t, func(v, scale, shift float32) float32 { return (v - shift) * scale })
 }
@@ -70,7 +70,7 @@ func (f Format) Out(t Tensor) Tensor {
 
 // each returns the values changed by f with the scale and shift of their channel.
 func (f Format) each(t Tensor, change func(v, scale, shift float32) float32) Tensor {
-	if f.Scale == nil && f.Shift == nil {
+	if f.Scale == nil && f.Shift == nil || t.Data == nil {
 		return t
 	}
 	out := t.With(make([]float32, len(t.Data)))

@@ -127,5 +127,5 @@ func (w *Weight) read(ctx context.Context, b *block) error {
 	stored := sized(&b.stored, n*elems, b.most+2*elems)
 	dtype.ToF32(stored, raw, w.base.DType)
 	b.values = stored[skip : skip+end-first]
-	return nil
+	return w.base.Decode(ctx, b.values, b.from, b.n)
 }

@@ -24,15 +24,15 @@ type Change struct {
 	Strength float32
 }
 
-// DType returns the dtype in which a tensor of dt is kept once something is
-// merged into it: its own, or F16 for block-quantized ones. To quantize again
-// would round most of a small change away, and F16 holds every dequantized
-// value more exactly than the blocks did.
-func DType(dt dtype.DType) dtype.DType {
-	if dt.IsQuantized() {
+// DType returns the dtype in which a tensor is kept once something is merged
+// into it: its own, or F16 for quantized ones. To quantize again would round
+// most of a small change away, and F16 holds every dequantized value more
+// exactly than the stored numbers did.
+func DType(tensor weights.Ref) dtype.DType {
+	if tensor.Quant != nil || tensor.DType.IsQuantized() {
 		return dtype.F16
 	}
-	return dt
+	return tensor.DType
 }
 
 // A Weight is a tensor of a checkpoint with changes merged into it. It has the
@@ -58,7 +58,7 @@ func New(base weights.Ref, changes []Change, threads int, room int64) *Weight {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	w := &Weight{base: base, dtype: DType(base.DType), changes: changes, threads: threads, columns: 1, height: 1, norms: newNorms(), room: room}
+	w := &Weight{base: base, dtype: DType(base), changes: changes, threads: threads, columns: 1, height: 1, norms: newNorms(), room: room}
 	for i, n := range base.Shape {
 		if i == 0 {
 			w.height = n

@@ -525,7 +525,7 @@ func testQuantizedBase(t *testing.T, quantized dtype.DType) {
 			ref, _ := base.Lookup(weight)
 			want := values(read(t, wide, weight, list...), dtype.F32)
 			rounded := make([]byte, 2*len(want))
-			dt := DType(ref.DType)
+			dt := DType(ref)
 			if dt == dtype.F32 {
 				continue
 			}

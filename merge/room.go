@@ -92,7 +92,7 @@ func (w *Weight) roomBytes(rows int) int64 {
 			matrices = max(matrices, (4+8+8)*size*size)
 		}
 	}
-	return n + factors + vectors + mixed + matrices
+	return n + factors + vectors + mixed + matrices + w.base.Scratch(rows)
 }
 
 // loading bounds the bytes that load takes for a change.

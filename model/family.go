@@ -94,4 +94,7 @@ type Input struct {
 	// Table, in the place of Of, returns values that are the same for the whole
 	// batch, such as cosines and sines of positions.
 	Table func() []float32
+	// Index, in the place of Of, returns integers that are the same for the whole
+	// batch, such as rows of a table.
+	Index func() []int32
 }

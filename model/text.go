@@ -63,7 +63,8 @@ type Prompt struct {
 	// Masked says that what follows the first end of a prompt is hidden from its
 	// tokens: the first token of End or, where there is none, of Pad.
 	Masked bool
-	// Format is what becomes of the prompt. With Chunk, only Pad counts.
+	// Format is what becomes of the prompt. With Chunk, only Start, End and Pad
+	// count.
 	tokenizer.Format
 }
 
@@ -78,8 +79,8 @@ type States struct {
 	// Pooled asks for the summary of the text too, Unprojected for that which an
 	// encoder with a projection makes it from.
 	Pooled, Unprojected bool
-	// ZeroMasked sets the states of what is masked to 0.
-	ZeroMasked bool
+	// ZeroPadded sets the states of what is masked to 0.
+	ZeroPadded bool
 }
 
 // Numbers returns the layers counted from the first, of an encoder with so many.
@@ -101,17 +102,12 @@ func (s States) Numbers(depth int) ([]int, error) {
 	return numbers, nil
 }
 
-// Width returns the number of features of each token, of an encoder with so many
-// in one state.
-func (s States) Width(features int) int { return max(len(s.Layers), 1) * features }
-
 // An Encoder is a text encoder that was recognised.
 type Encoder interface {
 	// Describe returns kind and sizes, for people.
 	Describe() string
-	// Depth is the number of layers, Features that of one state of each token,
-	// Summary that of the pooled text, 0 without one, and Vocabulary the number of
-	// tokens.
+	// Depth is the number of layers, Features that of each token's state, Summary
+	// that of the pooled text (0 without one), Vocabulary that of tokens.
 	Depth() int
 	Features() int
 	Summary(States) int
@@ -120,8 +116,8 @@ type Encoder interface {
 	// and, with Embedded, known[batch, tokens, 1] and vectors[batch, tokens,
 	// features]: 1 and zeros for a token, 0 and the vector in its place; with
 	// Pooled ends[batch], the place of each chunk's end token among all tokens, and
-	// with Masked mask[batch, 1, 1, tokens], 0 for tokens and -inf for what was
-	// filled up. Its outputs are hidden[batch, tokens, features] and pooled[batch,
+	// with Masked mask[batch, 1, 1, tokens], 0 for tokens and -inf for what is
+	// masked. Its outputs are hidden[batch, tokens, features] and pooled[batch,
 	// summary].
 	Build(s nn.Scope, in TextShape)
 	// Tables returns the inputs of the graph that depend on its shape alone, such as

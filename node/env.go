@@ -26,9 +26,9 @@ func Registry(env *Env) *workflow.Registry {
 	reg := workflow.NewRegistry()
 	for _, register := range []func(*workflow.Registry, *Env){
 		registerLoaders, registerParts, registerModelSampling, registerText, registerConditioning, registerLatents,
-		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules,
+		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules, registerExtras,
 		registerVAE, registerImages, registerUpscale, registerSave,
-		registerPrimitives, registerLogic,
+		registerPrimitives, registerLogic, registerMath, registerStrings,
 		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
 	} {
 		register(reg, env)

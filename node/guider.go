@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/weir-run/weir/diffusion"
+	"github.com/weir-run/weir/latent"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/workflow"
 )
@@ -108,27 +110,40 @@ func (g *Guider) need(l *Latent) int64 { return int64(l.Batch) * g.Size() }
 func (g *Guider) at(ctx context.Context, l *Latent) (diffusion.Guider, error) {
 	var prompts [][]diffusion.Cond
 	for _, p := range g.Prompts {
-		conds, err := p.at(ctx, l)
-		if err != nil {
-			return nil, err
+		var conds []diffusion.Cond
+		for _, part := range p.Conditioning {
+			mask, err := l.maskAt(ctx, part.Mask)
+			if err != nil {
+				return nil, fmt.Errorf("input %s: %w", p.Name, err)
+			}
+			told, err := part.told(g.Model.Format())
+			if err != nil {
+				return nil, fmt.Errorf("input %s: %w", p.Name, err)
+			}
+			conds = append(conds, diffusion.Cond{Payload: told, Strength: float32(part.Strength), Mask: mask, Start: part.Start, End: part.End})
 		}
 		prompts = append(prompts, conds)
 	}
 	return g.By(g.Model.Sampling(), prompts), nil
 }
 
-// at returns the conditioning for latents.
-func (p Prompt) at(ctx context.Context, l *Latent) ([]diffusion.Cond, error) {
-	var out []diffusion.Cond
-	for _, cond := range p.Conditioning {
-		mask, err := l.maskAt(ctx, cond.Mask)
-		if err != nil {
-			return nil, fmt.Errorf("input %s: %w", p.Name, err)
-		}
-		out = append(out, diffusion.Cond{
-			Payload:  &cond.Cond,
-			Strength: float32(cond.Strength), Mask: mask, Start: cond.Start, End: cond.End,
-		})
+// told returns what a model is told, with latents in its format.
+func (c *Cond) told(format latent.Format) (*model.Cond, error) {
+	out := c.Cond
+	if len(c.Latents) == 0 {
+		return &out, nil
 	}
-	return out, nil
+	out.Latents = map[string][]latent.Tensor{}
+	for name, all := range c.Latents {
+		for _, l := range all {
+			if l.Batch != 1 {
+				return nil, fmt.Errorf("a batch of %d pictures beside the text (%s): expected one at a time", l.Batch, name)
+			}
+			if l.Channels == format.Channels { // others are refused by the model, or not read
+				l = format.In(l)
+			}
+			out.Latents[name] = append(out.Latents[name], l)
+		}
+	}
+	return &out, nil
 }

@@ -47,9 +47,8 @@ func TestImageNodesOfComfyUI(t *testing.T) {
 // known, and returns what it gives.
 func runOn(t *testing.T, file golden.File, class string, inputs map[string]any, outputs int, planned bool) (got []any) {
 	t.Helper()
-	known := Registry(&Env{})
 	reg := workflow.NewRegistry()
-	schema := known.Lookup(class)
+	schema := known().Lookup(class)
 	if schema == nil {
 		t.Fatalf("there is no class %s", class)
 	}

@@ -37,6 +37,17 @@ func registerLatents(reg *workflow.Registry, _ *Env) {
 		func(_ context.Context, c *workflow.Call) (*Latent, error) {
 			return empty(anyFormat, c.Int("batch_size"), 1, c.Int("height"), c.Int("width")), nil
 		})
+	for _, e := range []struct {
+		class, name string
+		latent.Format
+	}{{"EmptySD3LatentImage", "EmptySD3LatentImage", latent.SD3}, {"EmptyFlux2LatentImage", "Empty Flux 2 Latent", latent.Flux2}} {
+		side := func(name string) workflow.Input { return workflow.Int(name, 1024, 16, maxResolution).By(16) }
+		register(e.class, e.name, "Says how large and how many the pictures are to be.",
+			[]workflow.Input{side("width"), side("height"), workflow.Int("batch_size", 1, 1, 4096)},
+			func(_ context.Context, c *workflow.Call) (*Latent, error) {
+				return empty(e.Format, c.Int("batch_size"), 1, c.Int("height"), c.Int("width")), nil
+			})
+	}
 	samples := workflow.Link("samples", workflow.TypeLatent)
 	register("SetLatentNoiseMask", "Set Latent Noise Mask", "Lets sampling change only what the mask marks.",
 		[]workflow.Input{samples, workflow.Link("mask", workflow.TypeMask)},

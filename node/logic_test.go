@@ -4,18 +4,20 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/weir-run/weir/workflow"
 )
 
+var known = sync.OnceValue(func() *workflow.Registry { return Registry(&Env{}) })
+
 // evaluate runs the node "x" of a workflow and returns its outputs.
 func evaluate(t *testing.T, nodes string) ([]any, error) {
 	t.Helper()
-	known := Registry(&Env{})
 	reg := workflow.NewRegistry()
-	for _, class := range known.Classes() {
-		reg.Register(*known.Lookup(class))
+	for _, class := range known().Classes() {
+		reg.Register(*known().Lookup(class))
 	}
 	g, err := workflow.Parse([]byte("{"+nodes+"}"), reg)
 	if err != nil {

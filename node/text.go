@@ -22,7 +22,11 @@ func registerText(reg *workflow.Registry, env *Env) {
 				return nil, err
 			}
 			c.Finishing()
-			if err := c.Need(ctx, clip.Memory(c.String("text"))); err != nil {
+			memory, err := clip.Memory(ctx, c.String("text"))
+			if err != nil {
+				return nil, err
+			}
+			if err := c.Need(ctx, memory); err != nil {
 				return nil, err
 			}
 			text, err := clip.Encode(ctx, c.String("text"), env.Folders.Embeddings())

@@ -25,7 +25,7 @@ func (e *Engine) tensorsOf(ctx context.Context, path string) (*weights.Set, sour
 	if err != nil {
 		return nil, source{}, err
 	}
-	if err := unpacked(set); err != nil {
+	if set, err = unpacked(ctx, set); err != nil {
 		return nil, source{}, inFile(path, err)
 	}
 	set, l, err := arrange(set)
@@ -40,12 +40,17 @@ func inFile(path string, err error) error {
 	return fault.Mark(fault.Model, fmt.Errorf("%s: %w", path, err))
 }
 
-// unpacked refuses files of quantized weights that are several tensors each.
-func unpacked(set *weights.Set) error {
-	if p, mark := set.Packing(); p != nil {
-		return fmt.Errorf("the weights are quantized: %s, which is not supported yet (it has %s); use a file in F16, BF16, plain FP8 or GGUF", p.Name, fault.Name(mark))
+// unpacked makes one tensor of each quantized weight, and refuses files whose
+// weights are packed in ways that are not supported.
+func unpacked(ctx context.Context, set *weights.Set) (*weights.Set, error) {
+	set, err := set.Unpacked(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	if p, mark := set.Packing(); p != nil {
+		return nil, fmt.Errorf("the weights are quantized: %s, which is not supported (it has %s); use a file in F16, BF16, FP8, GGUF or a format that ComfyUI marks with comfy_quant", p.Name, fault.Name(mark))
+	}
+	return set, nil
 }
 
 // harmless are tensors that nothing needs, by the beginnings and ends of their
@@ -81,13 +86,16 @@ func isHarmless(name string) bool {
 }
 
 // accounted returns the tensors of a file with the shapes that the networks state,
-// where the file has merged dimensions. It warns of tensors that nothing uses.
+// where the file has merged or padded dimensions. It warns of tensors that nothing uses.
 // Others are the prefixes of parts that were not opened.
 func accounted(path string, set *weights.Set, audits []*nn.Audit, others ...string) *weights.Set {
 	shapes := map[string][]int{}
 	for _, a := range audits {
 		for name, shape := range a.Reads {
-			if ref, ok := set.Lookup(name); ok && len(ref.Shape) < len(shape) && !nn.Trimmed(ref.Shape, shape) {
+			ref, ok := set.Lookup(name)
+			merged := len(ref.Shape) < len(shape) && !nn.Trimmed(ref.Shape, shape)
+			padded := ref.Quant != nil && ref.Quant.Padded && !slices.Equal(ref.Shape, shape)
+			if ok && (merged || padded) {
 				shapes[name] = shape
 			}
 		}

@@ -147,10 +147,9 @@ func TestPackings(t *testing.T) {
 		{"bitsandbytes in 4 bits", one("weight.absmax", "weight.quant_map", "weight.quant_state.bitsandbytes__nf4")},
 		{"bitsandbytes in 4 bits", one("weight.nested_absmax")},
 		{"bitsandbytes in 8 bits", one("SCB", "weight_format")},
-		{"scaled FP8", one("scale_weight")}, {"scaled FP8", one("scale_input")}, {"scaled FP8", one("scaled_fp8")},
-		{"weight_scale", one("weight_scale", "input_scale")},
+		{"scaled FP8", one("scale_weight")}, {"scaled FP8", one("scale_input")},
+		{"with scales, without", one("weight_scale", "input_scale")},
 		{"NVFP4", one("weight_scale", "weight_scale_2")},
-		{"comfy_quant", one("comfy_quant", "weight_scale")},
 		{"GPTQ", one("qweight", "qzeros", "scales", "g_idx")},
 		{"AWQ", one("qweight", "qzeros", "scales")},
 		{"SVDQuant", one("qweight", "wscales", "smooth_factor", "proj_down", "proj_up")},
@@ -169,8 +168,8 @@ func TestPackings(t *testing.T) {
 	set := openSet(t, emoji)
 	ref, _ := set.Lookup(layer + "weight")
 	metadata := set.Metadata()
-	metadata["_quantization_metadata"] = "{}"
-	if _, err := e.UNet(t.Context(), writeTensors(t, metadata, weights.F32("input_blocks.0.0.weight", dtype.F32, []int{1}, []float32{1}))); err == nil || !strings.Contains(err.Error(), "comfy_quant") {
+	metadata["_quantization_metadata"] = `{"layers":{"input_blocks.0.0":{"format":"int3"}}}`
+	if _, err := e.UNet(t.Context(), writeTensors(t, metadata, weights.F32("input_blocks.0.0.weight", dtype.F32, []int{1}, []float32{1}))); err == nil || !strings.Contains(err.Error(), `format that is not known: "int3"`) {
 		t.Errorf("got %v", err)
 	}
 	// Integers that nothing explains are no weights.

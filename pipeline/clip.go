@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/lora"
@@ -12,11 +13,11 @@ import (
 type Text struct {
 	Tokens, Width int
 	Embed         []float32 // [Tokens, Width]
-	Pooled        []float32 // of the first 77 tokens; nil if the model has none
+	Pooled        []float32 // of the first chunk of tokens; nil if the model has none
 }
 
-// A CLIP is the text encoders of a checkpoint: one, or two whose results stand
-// side by side. It is immutable and safe for concurrent use.
+// A CLIP is the text encoders of a model: one, or several whose results are
+// joined. It is immutable and safe for concurrent use.
 type CLIP struct {
 	text     *model.Text
 	base     lora.Base // the checkpoint that the encoders came with
@@ -27,11 +28,13 @@ type CLIP struct {
 }
 
 // of returns what a prompt of so many tokens becomes, zeros.
-func (c *CLIP) of(tokens int) (all Text) {
+func (c *CLIP) of(tokens int) Text {
+	texts := make([]Text, len(c.encoders))
 	for i, e := range c.encoders {
-		all = c.join(all, e.of(tokens), i)
+		width := e.features()
+		texts[i] = Text{Tokens: tokens, Width: width, Embed: make([]float32, tokens*width), Pooled: make([]float32, e.Summary(e.slot.States))}
 	}
-	return all
+	return join(texts, c.text.Join)
 }
 
 // WithLastLayer returns the encoders stopping at a layer counted from the
@@ -40,63 +43,88 @@ func (c *CLIP) WithLastLayer(layer int) *CLIP {
 	return &CLIP{text: c.text, base: c.base, encoders: c.encoders, layer: layer}
 }
 
-// Memory bounds the bytes of memory that Encode takes for a prompt.
-func (c *CLIP) Memory(prompt string) (n int64) {
-	for _, e := range c.encoders {
-		n += e.memory(prompt)
+// Memory bounds the bytes of memory that Encode takes for a prompt. Embeddings
+// have at most as many vectors as are read.
+func (c *CLIP) Memory(ctx context.Context, prompt string) (n int64, err error) {
+	vectors := 0
+	if len(tokenizer.Embeddings(prompt)) > 0 {
+		vectors = tokenizer.MaxVectors
 	}
-	return n
+	for _, e := range c.encoders {
+		length, err := e.length(ctx, prompt)
+		if err != nil {
+			return 0, err
+		}
+		n += 4 * 3 * int64(length+vectors) * int64(e.features())
+	}
+	return n, nil
 }
 
-// Encode encodes a prompt with its weights and textual inversion embeddings.
-// The features of several encoders stand side by side; the pooled output is the
-// last one's. An embedding that is not there is left out with a warning.
+// Encode encodes a prompt with its weights and textual inversion embeddings. An
+// embedding that is not there is left out with a warning.
 func (c *CLIP) Encode(ctx context.Context, prompt string, find Embeddings) (Text, error) {
+	return c.EncodeEach(ctx, func(string) string { return prompt }, find)
+}
+
+// EncodeEach is Encode with a prompt for each encoder, by the key of its slot.
+func (c *CLIP) EncodeEach(ctx context.Context, prompt func(key string) string, find Embeddings) (Text, error) {
 	// All encoders have their tokens before the first one runs.
 	embeddings := c.encoders[0].engine.newEmbeddings(find)
 	prompts := make([][][]tokenizer.Token, len(c.encoders))
+	told := map[string]bool{}
 	for i, e := range c.encoders {
-		chunks, missing, err := e.tokens(ctx, prompt, embeddings)
+		chunks, missing, err := e.tokens(ctx, prompt(e.key), embeddings)
 		if err != nil {
 			return Text{}, err
 		}
 		prompts[i] = chunks
-		if i == 0 && !e.engine.Planning() {
+		if missing = slices.DeleteFunc(missing, func(name string) bool { return told[name] }); !e.engine.Planning() {
 			embeddings.warn(missing)
 		}
+		for _, name := range missing {
+			told[name] = true
+		}
 	}
-	var all Text
+	texts := make([]Text, len(c.encoders))
 	for i, e := range c.encoders {
 		if i+1 < len(c.encoders) {
-			c.encoders[i+1].prefetch(c.layer)
+			c.encoders[i+1].prefetch(len(prompts[i+1]), len(prompts[i+1][0]), c.layer)
 		}
 		text, err := e.encode(ctx, prompts[i], c.layer)
 		if err != nil {
 			return Text{}, err
 		}
-		all = c.join(all, text, i)
+		texts[i] = text
 	}
-	return all, nil
+	return join(texts, c.text.Join), nil
 }
 
 // Prefetch tells that Encode will be called next.
-func (c *CLIP) Prefetch() { c.encoders[0].prefetch(c.layer) }
+func (c *CLIP) Prefetch() {
+	e := c.encoders[0]
+	e.prefetch(1, max(e.slot.Prompt.Chunk, e.slot.Prompt.MinLength), c.layer)
+}
 
-// join adds the text of encoder i to those of the encoders before it.
-func (c *CLIP) join(all, text Text, i int) Text {
-	switch {
-	case i == 0:
-		return text
-	case c.text.Join == model.First:
-		all.Pooled = text.Pooled
-		return all
+// join makes one text of those that several encoders give.
+func join(texts []Text, how model.Join) Text {
+	if how == model.First {
+		first := texts[0]
+		first.Pooled = texts[len(texts)-1].Pooled
+		return first
 	}
-	return beside(all, text)
+	var all Text
+	for _, t := range texts {
+		all = beside(all, t)
+	}
+	return all
 }
 
 // beside joins the features of two encodings token by token, as far as the
 // shorter goes.
 func beside(a, b Text) Text {
+	if a.Embed == nil {
+		return b
+	}
 	out := Text{Tokens: min(a.Tokens, b.Tokens), Width: a.Width + b.Width, Pooled: b.Pooled}
 	for i := range out.Tokens {
 		out.Embed = append(out.Embed, a.Embed[i*a.Width:(i+1)*a.Width]...)

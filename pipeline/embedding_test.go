@@ -67,8 +67,8 @@ func TestEmbeddingsEqualComfyUI(t *testing.T) {
 	for kind, pad := range map[string]int32{"l": 49407, "g": 0} {
 		clip := open(t, newEngine(t, Options{}), emoji).CLIP
 		slot := *clip.encoders[0].slot
-		slot.Prompt.Pad, slot.Key = pad, "clip_"+kind
-		clip.encoders[0].slot = &slot
+		slot.Prompt.Pad = pad
+		clip.encoders[0].slot, clip.encoders[0].key = &slot, "clip_"+kind
 		for i, prompt := range prompts {
 			name := fmt.Sprint(kind, "/", i)
 			if _, ok := f.Lookup(name); !ok {

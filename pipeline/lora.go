@@ -128,7 +128,7 @@ func (p part) with(l *LoRA, all *lora.Mapping, prefix string, strength float64) 
 	}
 	p.loras = append(p.loras[:len(p.loras):len(p.loras)], a)
 	for weight := range a.Changes {
-		if ref, ok := p.set.Lookup(weight); ok && merge.DType(ref.DType) != ref.DType {
+		if ref, ok := p.set.Lookup(weight); ok && merge.DType(ref) != ref.DType {
 			p.loras[len(p.loras)-1].widens = true
 		}
 	}
@@ -152,7 +152,7 @@ func under[T any](all map[string]T, prefix string) map[string]T {
 func (p part) beneath(weight string) int {
 	if p.engine.classic {
 		ref, ok := (tensors{p}).Lookup(weight)
-		if ok && ref.DType.IsFloat() && !ref.DType.IsQuantized() {
+		if ok && ref.DType.IsFloat() && merge.DType(ref) == ref.DType {
 			return len(p.loras)
 		}
 	}

@@ -113,9 +113,12 @@ func (m *Model) inputs(x latent.Tensor, t float32, shape model.Shape, conds []*m
 	}
 	in["x"] = each(func(i int) []float32 { return x.At(i % x.Batch).Data })
 	for _, input := range m.config.Inputs(shape) {
-		if input.Table != nil {
+		switch {
+		case input.Index != nil:
+			in[input.Name] = input.Index()
+		case input.Table != nil:
 			in[input.Name] = input.Table()
-		} else {
+		default:
 			in[input.Name] = each(func(i int) []float32 { return input.Of(conds[i/x.Batch]) })
 		}
 	}

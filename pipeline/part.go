@@ -235,10 +235,27 @@ type source struct{ part }
 // Lookup returns the dtype and shape of a weight, with what is merged into it.
 func (s source) Lookup(name string) (dtype.DType, ir.Shape, bool) {
 	ref, ok := tensors(s).Lookup(name)
-	if dt := merge.DType(ref.DType); len(s.loras) > 0 && dt != ref.DType && len(s.merged(name)) > 0 {
+	if dt := merge.DType(ref); len(s.loras) > 0 && dt != ref.DType && len(s.merged(name)) > 0 {
 		return dt, ref.Shape, ok
 	}
 	return ref.DType, ref.Shape, ok
+}
+
+// Packing returns how a quantized weight is stored, unless something is merged
+// into it.
+func (s source) Packing(name string) (nn.Packing, bool) {
+	ref, ok := tensors(s).Lookup(name)
+	if !ok || ref.Quant == nil || len(s.loras) > 0 && len(s.merged(name)) > 0 {
+		return nn.Packing{}, false
+	}
+	p := nn.Packing{Rotation: ref.Quant.Rotation, Padded: ref.Quant.Padded}
+	if ref.Quant.Scale != nil {
+		p.Scale = weights.ScaleOf(name)
+	}
+	if ref.Quant.Smooth != nil {
+		p.Smooth = weights.SmoothOf(name)
+	}
+	return p, true
 }
 
 // InFile returns the name that the part's file has for a weight, for errors.

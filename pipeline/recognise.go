@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,13 +22,15 @@ func Recognise(set *weights.Set) (kind, what string) {
 	if what := lora.Describe(loraTensors{set}); what != "" {
 		return "lora", what
 	}
-	if err := unpacked(set); err != nil {
+	plain, err := unpacked(context.Background(), set)
+	if err != nil {
 		return "unknown", strings.Join(append(parts(set), err.Error()), ": ")
 	}
+	set = plain
 	if c, err := esrgan.Detect(source{part{set: set}}); err == nil {
 		return "upscaler", c.Describe()
 	}
-	kind, what, err := recognise(set)
+	kind, what, err = recognise(set)
 	if err != nil {
 		return "unknown", err.Error()
 	}

@@ -26,7 +26,7 @@ func (e *Engine) Upscaler(ctx context.Context, path string) (*Upscaler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unpacked(set); err != nil {
+	if set, err = unpacked(ctx, set); err != nil {
 		return nil, inFile(path, err)
 	}
 	u := &Upscaler{}

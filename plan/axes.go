@@ -14,7 +14,7 @@ func (op *operation) axes() int {
 	switch op.Kind {
 	case ir.Elementwise:
 		return rank
-	case ir.Linear, ir.LayerNorm, ir.RMSNorm, ir.Softmax, ir.Embedding:
+	case ir.Linear, ir.LayerNorm, ir.RMSNorm, ir.Softmax, ir.Embedding, ir.Rotate:
 		return rank - 1
 	case ir.Attention:
 		if a.Causal {

@@ -8,7 +8,7 @@ import "github.com/weir-run/weir/ir"
 // before it is written.
 //
 // An Elementwise may write over any operand if every window on that operand
-// has the layout of the result. A norm or a softmax may write over its input
+// has the layout of the result. A norm, a softmax or a rotation may write over its input
 // unless a step reads that too.
 func shareMemory(s *draft) []ir.Value {
 	home := make([]ir.Value, len(s.values))
@@ -28,7 +28,7 @@ func shareMemory(s *draft) []ir.Value {
 		candidates := op.args
 		switch op.Kind {
 		case ir.Elementwise:
-		case ir.LayerNorm, ir.RMSNorm, ir.GroupNorm, ir.Softmax:
+		case ir.LayerNorm, ir.RMSNorm, ir.GroupNorm, ir.Softmax, ir.Rotate:
 			candidates = op.args[:1]
 		default:
 			continue

@@ -16,6 +16,7 @@ func TestShareMemory(t *testing.T) {
 	}{
 		{"elementwise", true, func(g *ir.Graph, x ir.Value) ir.Value { return g.SiLU(x) }},
 		{"norm", true, func(g *ir.Graph, x ir.Value) ir.Value { return g.LayerNorm(x, ir.None, ir.None, 1e-5) }},
+		{"rotation", true, func(g *ir.Graph, x ir.Value) ir.Value { return g.Rotate(x, 4) }},
 		{"softmax", true, func(g *ir.Graph, x ir.Value) ir.Value { return g.Softmax(x) }},
 		{"linear reads rows again", false, func(g *ir.Graph, x ir.Value) ir.Value {
 			return g.Linear(x, g.Weight("w", dtype.F32, 8, 8), ir.None)

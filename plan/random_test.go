@@ -63,7 +63,7 @@ func randomGraph(seed uint64) *graphMaker {
 
 func (m *graphMaker) makers() []func(ir.Value) ir.Value {
 	return []func(ir.Value) ir.Value{
-		m.linear, m.linear, m.conv, m.conv, m.attention, m.norm, m.norm, m.groupNorm, m.embedding, m.rope, m.sinusoid,
+		m.linear, m.linear, m.conv, m.conv, m.attention, m.norm, m.norm, m.rotate, m.groupNorm, m.embedding, m.rope, m.sinusoid,
 		m.concat, m.pad, m.resample, m.reduce, m.reshape, m.permute, m.permute, m.slice, m.slice, m.expand,
 		m.unary, m.unary, m.unary, m.binary, m.binary, m.binary, m.binary,
 		m.residual, m.gated, m.sidePath, m.modulated, m.embedded,
@@ -198,6 +198,17 @@ func (m *graphMaker) norm(x ir.Value) ir.Value {
 		return m.g.RMSNorm(x, m.maybe(n), 1e-6)
 	}
 	return m.g.Softmax(x)
+}
+
+func (m *graphMaker) rotate(x ir.Value) ir.Value {
+	s := m.g.Shape(x)
+	switch n := s[len(s)-1]; {
+	case n%16 == 0:
+		return m.g.Rotate(x, 16)
+	case n%4 == 0:
+		return m.g.Rotate(x, 4)
+	}
+	return ir.None
 }
 
 func (m *graphMaker) groupNorm(x ir.Value) ir.Value {

@@ -147,6 +147,8 @@ func compute(op *ir.Op, out tensor, in []tensor) {
 			}
 			store(v, idx...)
 		})
+	case ir.Rotate:
+		computeRotation(a.Dim, out, x, store)
 	case ir.Sinusoid:
 		half := a.Dim / 2
 		each(out.shape, func(idx []int) {
@@ -343,6 +345,32 @@ func computeRows(op *ir.Op, out, x tensor, weight, bias func(int, float64) float
 				v = (v-mean)/math.Sqrt(squares/float64(n)-mean*mean+float64(op.Attrs.Epsilon))*weight(i, 1) + bias(i, 0)
 			}
 			store(v, idx...)
+		}
+	})
+}
+
+// computeRotation multiplies by the matrix of package hadamard, element by
+// element. A row is read before it is stored, which may be at its place.
+func computeRotation(group int, out, x tensor, store func(float64, ...int)) {
+	four := [4][4]float64{{1, 1, 1, -1}, {1, 1, -1, 1}, {1, -1, 1, 1}, {-1, 1, 1, 1}}
+	last := len(out.shape) - 1
+	row := make([]float64, out.shape[last])
+	each(out.shape[:last], func(at []int) {
+		idx := append(append([]int{}, at...), 0)
+		for i := range row {
+			idx[last] = i
+			row[i] = x.at(idx...)
+		}
+		for i := range row {
+			var sum float64
+			for j, v := range row[i/group*group:][:group] {
+				for n, a, b := group, i%group, j; n > 1; n, a, b = n/4, a/4, b/4 {
+					v *= four[a%4][b%4] / 2
+				}
+				sum += v
+			}
+			idx[last] = i
+			store(sum, idx...)
 		}
 	})
 }

@@ -91,7 +91,7 @@ func (op *Op) mayShare(i int) bool {
 	switch op.Kind {
 	case ir.Elementwise:
 		return true
-	case ir.LayerNorm, ir.RMSNorm, ir.GroupNorm, ir.Softmax:
+	case ir.LayerNorm, ir.RMSNorm, ir.GroupNorm, ir.Softmax, ir.Rotate:
 		return i == 0
 	}
 	return false

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -82,8 +83,11 @@ func (b *binding) extent(e plan.Extent) (pager.Extent, error) {
 		if !ok {
 			return x, fmt.Errorf("the checkpoint has no tensor %s", part.Weight)
 		}
-		b.model.reads(ref.File)
+		b.model.reads(ref.Files()...)
 		var from pager.Source = source{ref}
+		if !ref.Mapped() {
+			from = made{ref}
+		}
 		length := ref.Length
 		merged := b.mergedInto(part.Weight)
 		if merged != nil {
@@ -96,6 +100,9 @@ func (b *binding) extent(e plan.Extent) (pager.Extent, error) {
 		fmt.Fprintf(&key, "%d:%d+%d@%d ", ref.File.ID(), ref.Offset+part.From, part.Bytes, part.At)
 		if length != ref.Length {
 			fmt.Fprintf(&key, "of %d ", length)
+		}
+		if !ref.Mapped() {
+			fmt.Fprintf(&key, "as %v %v ", ref.DType, ref.Shape)
 		}
 		if merged != nil {
 			b.model.reads(merged.Files()...)
@@ -144,3 +151,13 @@ func (s source) Bytes(off, n int64) ([]byte, error) {
 	}
 	return b[off : off+n : off+n], nil
 }
+
+// A made source is a tensor whose bytes are made of those of several others.
+type made struct{ ref weights.Ref }
+
+func (m made) ReadAt(ctx context.Context, p []byte, off int64) error {
+	return m.ref.ReadAt(ctx, p, off)
+}
+
+// Scratch returns what making the bytes takes beside them.
+func (m made) Scratch() int64 { return m.ref.Scratch(1) }

@@ -58,6 +58,16 @@ func (f Format) Tokens(ctx context.Context, t Tokenizer, prompt string, find Fin
 	return append(tokens, pad...), missing, nil
 }
 
+// Empty returns the tokens of the empty text, filled up to a length at its end.
+// ComfyUI weighs words against it.
+func (f Format) Empty(length int) []Token {
+	tokens := append(weighted(f.Start, 1), weighted(f.End, 1)...)
+	for len(tokens) < length {
+		tokens = append(tokens, Token{ID: f.Pad, Weight: 1})
+	}
+	return tokens
+}
+
 // segments returns the text of a prompt in pieces of one weight.
 func (f Format) segments(prompt string) ([]Segment, error) {
 	if err := checkLength(prompt); err != nil {

@@ -32,6 +32,9 @@ type Ref struct {
 	File   *File
 	Offset int64 // from the beginning of the file
 	Length int64 // in bytes: what the dtype takes for the shape's elements
+	// Quant says what the elements of a quantized weight stand for; nil for all
+	// other tensors.
+	Quant *Quant
 }
 
 // Elements returns the number of the tensor's elements.
@@ -50,13 +53,17 @@ func (r Ref) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if off < 0 || off > r.Length || int64(len(p)) > r.Length-off {
 		return fmt.Errorf("%v: bytes %d to %d are outside its %d bytes", r, off, off+int64(len(p)), r.Length)
 	}
+	if !r.Mapped() {
+		return r.readBlocks(ctx, p, off)
+	}
 	if err := r.File.ReadAt(ctx, p, r.Offset+off); err != nil {
 		return fmt.Errorf("tensor %s: %w", quote(r.Name), err)
 	}
 	return nil
 }
 
-// ReadF32 reads the whole tensor and converts it to float32.
+// ReadF32 reads the whole tensor in float32: what its elements stand for, if it
+// is quantized.
 func (r Ref) ReadF32(ctx context.Context) ([]float32, error) {
 	raw := make([]byte, r.Length)
 	if err := r.ReadAt(ctx, raw, 0); err != nil {
@@ -64,7 +71,10 @@ func (r Ref) ReadF32(ctx context.Context) ([]float32, error) {
 	}
 	f := make([]float32, r.Elements())
 	dtype.ToF32(f, raw, r.DType)
-	return f, nil
+	if r.Quant == nil {
+		return f, nil
+	}
+	return f, r.Decode(ctx, f, 0, r.Shape[0])
 }
 
 // Bytes returns the tensor's bytes in the mapped file, under the conditions of [File.Map].

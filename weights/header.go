@@ -160,9 +160,13 @@ func parseHeader(text io.Reader) (*header, error) {
 // packedTypes are types of safetensors that hold parts of quantized weights, with
 // the formats that use them.
 var packedTypes = map[string]string{
-	"F4": "NVFP4 or MXFP4", "F6_E2M3": "MXFP6", "F6_E3M2": "MXFP6", "F8_E8M0": "MXFP4, MXFP6 or MXFP8, for scales,",
+	"F4": "NVFP4 or MXFP4", "F6_E2M3": "MXFP6", "F6_E3M2": "MXFP6",
 	"F8_E4M3FNUZ": "FP8 on AMD's MI300", "F8_E5M2FNUZ": "FP8 on AMD's MI300",
 }
+
+// exponents is the type of the scales of MXFP8, powers of two, which are read as
+// the bytes that they are: nothing reads them as numbers but that format.
+const exponents = "F8_E8M0"
 
 // maxDType is how many bytes of an unknown type errors show.
 const maxDType = 40
@@ -181,6 +185,9 @@ func (e *entry) ref(name string) (Ref, error) {
 	}
 	if format := packedTypes[*e.DType]; format != "" {
 		return Ref{}, fmt.Errorf("it has the dtype %s, which %s uses and which is not supported yet; use a file in F16, BF16, plain FP8 or GGUF", *e.DType, format)
+	}
+	if *e.DType == exponents {
+		*e.DType = dtype.U8.String()
 	}
 	dt, err := dtype.Parse(cut(*e.DType, maxDType))
 	if err != nil {

@@ -15,7 +15,7 @@ type Packing struct {
 	metadata []string
 }
 
-// packings are those that are known, none of which Weir reads yet. The first that
+// packings are those that are known and that Weir does not read. The first that
 // fits names a file: later ones have marks that earlier ones have too.
 var packings = []Packing{
 	{Name: "bitsandbytes in 4 bits (NF4 or FP4)", suffixes: []string{
@@ -28,17 +28,17 @@ var packings = []Packing{
 	{Name: "HQQ", suffixes: []string{".W_q", ".weight.W_q"}},
 	{Name: "quanto", suffixes: []string{".weight._data", ".weight._scale", ".weight._shift"}},
 	{Name: "compressed-tensors", suffixes: []string{".weight_packed", ".weight_zero_point", ".weight_g_idx", ".weight_global_scale"}},
-	{Name: "NVFP4", suffixes: []string{".weight_scale_2"}},
-	{Name: "ComfyUI's quantization (comfy_quant)", suffixes: []string{".comfy_quant"}, metadata: []string{"_quantization_metadata"}},
-	{Name: "scaled FP8 (scaled_fp8)", suffixes: []string{".scale_weight", ".scale_input", ".scaled_fp8"}},
-	{Name: "FP8 or integers with scales (weight_scale)", suffixes: []string{
+	{Name: "NVFP4 without ComfyUI's marks (comfy_quant)", suffixes: []string{".weight_scale_2"}},
+	{Name: "scaled FP8 (scale_weight) of which a tensor is missing", suffixes: []string{oldScale, oldInput}},
+	{Name: "FP8 or integers with scales, without ComfyUI's marks (comfy_quant)", suffixes: []string{
 		".weight_scale", ".weight_scale_inv", ".weight_scales", ".input_scale", ".pre_quant_scale", ".weight.scale", ".weight_qdata",
 	}},
 	{Name: "a quantization that its metadata describe", metadata: []string{"quantization_config"}},
 }
 
 // Packing returns how the weights of the set are packed and a tensor, or key of
-// the metadata, that tells it. It returns nil if weights are tensors of their own.
+// the metadata, that tells it. It returns nil if weights are tensors of their own,
+// as they are in what [Set.Unpacked] returns.
 func (s *Set) Packing() (p *Packing, mark string) {
 	for i := range packings {
 		p := &packings[i]

@@ -81,9 +81,13 @@ func openSingle(ctx context.Context, path string) (*Set, error) {
 
 func (s *Set) sort() { s.names = slices.Sorted(maps.Keys(s.refs)) }
 
-// Lookup returns the tensor of that name.
+// Lookup returns the tensor of that name. Parts of a quantized weight have the
+// names that [ScaleOf] and [SmoothOf] give them, and are not among Names.
 func (s *Set) Lookup(name string) (Ref, bool) {
 	r, ok := s.refs[name]
+	if part := s.partOf(name); !ok && part != nil {
+		return *part, true
+	}
 	return r, ok
 }
 
@@ -156,11 +160,15 @@ func (s *Set) Renamed(f func(name string) string) (*Set, error) {
 }
 
 // Shaped returns a view of all tensors, some of which have other shapes of as
-// many elements. To close the view does nothing: it is valid until s is closed.
+// many elements or, if they are padded, of fewer. To close the view does nothing:
+// it is valid until s is closed.
 func (s *Set) Shaped(shapes map[string][]int) *Set {
 	view := &Set{refs: maps.Clone(s.refs), names: s.names, metadata: s.metadata, files: s.files}
 	for name, shape := range shapes {
 		ref := view.refs[name]
+		if ref.Quant != nil && ref.Quant.Padded {
+			ref = ref.cropped(shape)
+		}
 		ref.Shape = shape
 		view.refs[name] = ref
 	}

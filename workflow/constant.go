@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -132,7 +133,7 @@ func (c *checker) constant(n *Node, depth int) []any {
 	}
 	var outputs []any
 	err := fault.Guard(func() (err error) {
-		outputs, err = s.Run(c.ctx, &Call{Node: n, Schema: s, Graph: c.graph, values: values, observe: func(Event) {}})
+		outputs, err = s.Run(c.ctx, &Call{Node: n, Schema: s, Graph: c.graph, values: values, observe: func(Event) {}, need: small})
 		return err
 	})
 	if err != nil || len(outputs) != len(s.Outputs) {
@@ -151,4 +152,12 @@ func (c *checker) constant(n *Node, depth int) []any {
 	}
 	c.constants[n] = outputs
 	return outputs
+}
+
+// small refuses memory for texts that are too long to be computed early.
+func small(_ context.Context, n int64) error {
+	if n > maxConstantText {
+		return fault.New(fault.Memory, "%d bytes", n)
+	}
+	return nil
 }

@@ -38,6 +38,12 @@ const (
 	maxDepth = 100
 )
 
+// ParseJSON reads one JSON value as it stands in workflows: see [Object].
+func ParseJSON(text string) (any, error) {
+	v, _, err := parseJSON([]byte(text))
+	return v, err
+}
+
 // parseJSON reads one JSON value in UTF-8 or UTF-16. It keeps numbers as they are
 // written and the order of keys. Of a key that an object has twice it takes the
 // last value, as Python and JavaScript do, and returns the first such keys.

@@ -195,6 +195,8 @@ func (in *Input) linked(v any) (any, error) {
 	case int64, uint64, float64:
 		v = json.Number(fmt.Sprint(v))
 	case string, bool:
+	case error: // why there is no value
+		return nil, v.(error)
 	default:
 		return nil, fmt.Errorf("expected a value of type %s, the linked node gave %T", in.Type, v)
 	}

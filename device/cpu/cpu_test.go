@@ -459,6 +459,25 @@ var makers = map[ir.Kind]func(t testing.TB, r *random) *sample{
 		}
 		return s
 	},
+	ir.Rotate: func(t testing.TB, r *random) *sample {
+		group := one(r, 4, 16, 64, 256, 1024)
+		s := &sample{shape: append(r.shape(2, 20), group*r.between(1, 5))}
+		s.op.Attrs.Dim = group
+		x := s.add(t, r, ir.Rows, dtype.F32, 1, s.shape...)
+		s.scale = 4
+		four := [4][4]float64{{1, 1, 1, -1}, {1, 1, -1, 1}, {1, -1, 1, 1}, {-1, 1, 1, 1}}
+		for i := range x.data {
+			var sum float64
+			for j, v := range x.data[i/group*group:][:group] {
+				for n, a, b := group, i%group, j; n > 1; n, a, b = n/4, a/4, b/4 {
+					v *= four[a%4][b%4] / 2
+				}
+				sum += v
+			}
+			s.want = append(s.want, sum)
+		}
+		return s
+	},
 	ir.Sinusoid: func(t testing.TB, r *random) *sample {
 		half := r.between(1, 600)
 		s := &sample{shape: ir.Shape{r.between(1, 4), 2 * half}}

@@ -153,6 +153,7 @@ var kernels = map[ir.Kind]func(*Device, *call) error{
 	ir.Pad:         (*Device).pad,
 	ir.Resample:    (*Device).resample,
 	ir.Reduce:      (*Device).reduce,
+	ir.Rotate:      (*Device).rotate,
 }
 
 // Close waits for the operation that runs and ends the device's threads.

@@ -24,8 +24,9 @@ func TestInPlace(t *testing.T) {
 		{Kind: ir.RMSNorm, Attrs: ir.Attrs{Epsilon: 1e-5}, Steps: steps},
 		{Kind: ir.GroupNorm, Attrs: ir.Attrs{Epsilon: 1e-5, Groups: 2}, Steps: steps},
 		{Kind: ir.Softmax, Steps: steps},
+		{Kind: ir.Rotate, Attrs: ir.Attrs{Dim: 16}, Steps: steps},
 	} {
-		shape := ir.Shape{2, 6, 70, 90} // groups of several segments
+		shape := ir.Shape{2, 6, 70, 96} // groups of several segments
 		x, y := newOutput(t, r.d, shape), newOutput(t, r.d, shape)
 		for _, v := range []device.Tensor{x, y} {
 			values := make([]float32, shape.Elems())

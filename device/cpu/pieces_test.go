@@ -36,6 +36,7 @@ func TestPieces(t *testing.T) {
 		{ir.Op{Kind: ir.RMSNorm, Attrs: ir.Attrs{HasWeight: true, Epsilon: 1e-5}}, width,
 			[][]int{{batch, rows, width}, {width}}, []int{0, -1}, []int{1, -1}},
 		{ir.Op{Kind: ir.Softmax}, width, [][]int{{batch, rows, width}}, []int{0}, []int{1}},
+		{ir.Op{Kind: ir.Rotate, Attrs: ir.Attrs{Dim: 4}}, width, [][]int{{batch, rows, width}}, []int{0}, []int{1}},
 		{ir.Op{Kind: ir.Rope, Attrs: ir.Attrs{Heads: 3}}, width,
 			[][]int{{batch, rows, width}, {rows, 12}, {rows, 12}}, []int{0, -1, -1}, []int{1, 0, 0}},
 		{ir.Op{Kind: ir.Elementwise, Steps: []ir.Step{{Func: ir.GELU}, {Func: ir.Mul, Operand: 1}, {Func: ir.Tanh}}}, width,

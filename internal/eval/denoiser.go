@@ -33,9 +33,13 @@ func Denoiser(t testing.TB, c Network, source nn.Source, w Weights, x []float32,
 	inputs := map[string]any{"x": x, "t": steps}
 	for _, input := range c.Inputs(in) {
 		var all []float32
-		if input.Table != nil {
+		switch {
+		case input.Index != nil:
+			inputs[input.Name] = input.Index()
+			continue
+		case input.Table != nil:
 			all = input.Table()
-		} else {
+		default:
 			for _, cond := range conds {
 				all = append(all, input.Of(cond)...)
 			}

@@ -70,7 +70,7 @@ var mutants = []mutant{
 	{"Z-Image's picture follows what is not padded", "model/zimage/zimage.go", "dit.Position{float64(text + 1)}", "dit.Position{float64(in.Tokens + 1)}", "model/zimage"},
 	{"Z-Image's gates and scales are exchanged", "model/zimage/zimage.go", `in("ffn_norm1", m[2])), m[3])`, `in("ffn_norm1", m[3])), m[2])`, "model/zimage"},
 	{"FLUX attends to the picture before the text", "model/flux/flux.go", `d.qkv("txt_attn.", tm[0].apply(d.g, text)), d.qkv("img_attn.", pm[0].apply(d.g, picture)))`, `d.qkv("img_attn.", pm[0].apply(d.g, picture)), d.qkv("txt_attn.", tm[0].apply(d.g, text)))`, "model/flux"},
-	{"FLUX has shift and scale exchanged", "model/flux/modulation.go", "shift: parts[0], scale: parts[1]", "shift: parts[1], scale: parts[0]", "model/flux"},
+	{"shift and scale are exchanged", "model/dit/modulation.go", "Shift: parts[0], Scale: parts[1]", "Shift: parts[1], Scale: parts[0]", "model/flux"},
 	{"Chroma's last layer has those of the first", "model/flux/modulation.go", "d.rows(modulations-2, 2)", "d.rows(0, 2)", "model/flux"},
 	{"references without noise have that of the picture", "model/flux/modulation.go", "d.share(d.embedded(d.g.Affine(t, 0, 0), in))", "d.share(d.embedded(t, in))", "model/flux"},
 	{"FLUX.2's text has no places", "model/flux/reference.go", "dit.Line(dit.Position{}, 3, in.Tokens)", "dit.Line(dit.Position{}, 3, in.Tokens); clear(at)", "model/flux"},
@@ -78,6 +78,9 @@ var mutants = []mutant{
 	{"LoRA's values are the keys", "model/dit/layers.go", "a.Part(own, i*n, n, name)", "a.Part(own, 0*i*n, n, name)", "model/flux model/zimage"},
 	{"packed latents have the sides exchanged", "model/sd/vae.go", "g.Permute(x, 0, 1, 4, 2, 5, 3)", "g.Permute(x, 0, 1, 4, 3, 5, 2)", "model/sd"},
 	{"packed latents are divided by the variance", "model/sd/vae.go", "g.Unary(ir.Sqrt, g.Affine(of(\"running_var\"), 1, packedEps))", "g.Affine(of(\"running_var\"), 1, packedEps)", "model/sd"},
+	{"SD 3 takes positions from the corner", "model/sd3/sd3.go", "first := (c.Side - rows) / 2", "first := 0*rows", "model/sd3"},
+	{"SD 3 takes positions with the sides exchanged", "model/sd3/config.go", "int32(row*c.Side+(c.Side-columns)/2+column)", "int32(row*c.Side+(c.Side-rows)/2+column)", "model/sd3"},
+	{"SD 3.5's second attention sees what the first gave", "model/sd3/sd3.go", "d.qkv(sx.Sub(\"attn2.\"), xm[6:], x)", "d.qkv(sx.Sub(\"attn2.\"), xm[6:], newX)", "model/sd3"},
 
 	{"DoRA without its scale", "merge/dora.go", "d[j] = v[j] + c.Scale*d[j]", "d[j] = v[j] + d[j]", "merge"},
 	{"merged without strength", "merge/merge.go", "values[j] += c.Strength * c.Scale * v", "values[j] += c.Scale * v", "merge"},

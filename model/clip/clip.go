@@ -130,7 +130,7 @@ func TextEmbedded(s nn.Scope, c Config, batch int, o Output) {
 // tokens looks up the vectors of the tokens.
 func tokens(s nn.Scope, c Config, batch int) ir.Value {
 	g := s.Graph()
-	return g.Embedding(g.Input("tokens", dtype.I32, batch, c.Length), s.Weight(c.names.tokens, c.Vocab, c.Width))
+	return s.EmbeddingOf(c.names.tokens, g.Input("tokens", dtype.I32, batch, c.Length), c.Vocab, c.Width)
 }
 
 // encode builds the encoder behind the vectors of the text.
@@ -156,15 +156,11 @@ func encode(s nn.Scope, c Config, batch int, o Output, words ir.Value) {
 
 	pooled := g.Embedding(ends, g.Reshape(last, batch*c.Length, c.Width))
 	if c.Projected > 0 && !o.Unprojected {
-		shape := []int{c.Projected, c.Width}
 		if c.names.transposed {
-			shape[0], shape[1] = shape[1], shape[0]
+			pooled = g.Linear(pooled, g.Permute(s.Weight(c.names.projection, c.Width, c.Projected), 1, 0), ir.None)
+		} else {
+			pooled = s.LinearOf(c.names.projection, "", pooled, c.Projected)
 		}
-		projection := s.Weight(c.names.projection, shape...)
-		if c.names.transposed {
-			projection = g.Permute(projection, 1, 0)
-		}
-		pooled = g.Linear(pooled, projection, ir.None)
 	}
 	g.Output("pooled", pooled)
 }

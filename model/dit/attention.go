@@ -5,33 +5,42 @@ import (
 	"github.com/weir-run/weir/model/nn"
 )
 
-// QKNormEps is the epsilon of the norms of queries and keys: PyTorch's for
-// RMSNorm in float32 when none is given.
-const QKNormEps = 1.1920929e-07
+// TorchEps is the epsilon of PyTorch's RMSNorm in float32 when none is given.
+const TorchEps = 1.1920929e-07
 
 // A QKV is the queries, keys and values of a stream of tokens, each
 // [B,tokens,heads·D].
 type QKV struct{ Q, K, V ir.Value }
 
-// Heads cuts a projection[B,tokens,3·heads·D] into queries, keys and values and
-// normalizes each head of the first two by the weights qNorm[D] and kNorm[D].
-func Heads(s nn.Scope, x ir.Value, heads int, qNorm, kNorm string) QKV {
-	g := s.Graph()
-	parts := g.Split(x, -1, 3)
-	return QKV{NormHeads(s, qNorm, parts[0], heads), NormHeads(s, kNorm, parts[1], heads), parts[2]}
+// QKNorm are the norms of each head of queries and keys: the names of their
+// weights[D], "" for none.
+type QKNorm struct {
+	Q, K string
+	Eps  float32
 }
 
-// NormHeads divides each head of x[B,tokens,heads·D] by its root mean square
-// and multiplies by a weight[D].
-func NormHeads(s nn.Scope, weight string, x ir.Value, heads int) ir.Value {
+// Heads cuts a projection[B,tokens,3·heads·D] into queries, keys and values and
+// normalizes each head of the first two.
+func Heads(s nn.Scope, x ir.Value, heads int, norm QKNorm) QKV {
+	parts := s.Graph().Split(x, -1, 3)
+	return QKV{norm.apply(s, norm.Q, parts[0], heads), norm.apply(s, norm.K, parts[1], heads), parts[2]}
+}
+
+// apply divides each head of x[B,tokens,heads·D] by its root mean square and
+// multiplies by a weight[D].
+func (n QKNorm) apply(s nn.Scope, weight string, x ir.Value, heads int) ir.Value {
+	if weight == "" {
+		return x
+	}
 	g := s.Graph()
 	shape := g.Shape(x)
 	x = g.Reshape(x, shape[0], shape[1], heads, -1)
-	return g.Reshape(s.RMSNormOf(weight, x, QKNormEps), shape...)
+	return g.Reshape(s.RMSNormOf(weight, x, n.Eps), shape...)
 }
 
 // Attention returns the attention[B,tokens,heads·D] between all tokens of
-// streams that follow each other, whose angles are in the same order.
+// streams that follow each other, whose angles are in the same order. Without
+// angles no positions are told apart.
 func Attention(g *ir.Graph, heads int, angles Angles, streams ...QKV) ir.Value {
 	all := streams[0]
 	if len(streams) > 1 {
@@ -43,11 +52,4 @@ func Attention(g *ir.Graph, heads int, angles Angles, streams ...QKV) ir.Value {
 	}
 	q, k := angles.rotate(g, all.Q, heads), angles.rotate(g, all.K, heads)
 	return g.Attention(q, k, all.V, ir.AttentionOptions{Heads: heads})
-}
-
-// PerToken returns v[B,N], or parts of it, as [B,1,N], so that it applies to
-// every token of a batch.
-func PerToken(g *ir.Graph, v ir.Value) ir.Value {
-	shape := g.Shape(v)
-	return g.Reshape(v, shape[0], 1, shape[1])
 }

@@ -18,14 +18,19 @@ func (p Patch) Grid(height, width int) (rows, columns int) {
 	return (height + p.Size - 1) / p.Size, (width + p.Size - 1) / p.Size
 }
 
-// Cut returns the tokens[B,rows·columns,C·Size·Size] of a latent. A height or
-// width that is no multiple of Size is continued with the first rows or
-// columns, as ComfyUI pads latents.
+// Whole returns a latent whose height and width are multiples of Size. It is
+// continued with its first rows and columns, as ComfyUI pads latents.
+func (p Patch) Whole(g *ir.Graph, x ir.Value) ir.Value {
+	shape := g.Shape(x)
+	rows, columns := p.Grid(shape[2], shape[3])
+	return wrap(g, wrap(g, x, 2, rows*p.Size), 3, columns*p.Size)
+}
+
+// Cut returns the tokens[B,rows·columns,C·Size·Size] of a latent, made whole.
 func (p Patch) Cut(g *ir.Graph, x ir.Value) ir.Value {
 	shape := g.Shape(x)
 	rows, columns := p.Grid(shape[2], shape[3])
-	x = wrap(g, wrap(g, x, 2, rows*p.Size), 3, columns*p.Size)
-	x = g.Reshape(x, shape[0], shape[1], rows, p.Size, columns, p.Size)
+	x = g.Reshape(p.Whole(g, x), shape[0], shape[1], rows, p.Size, columns, p.Size)
 	if p.ChannelsLast {
 		x = g.Permute(x, 0, 2, 4, 3, 5, 1)
 	} else {

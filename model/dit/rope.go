@@ -81,5 +81,8 @@ func (a Angles) Of(g *ir.Graph, from, to int) Angles {
 // rotate applies the angles to every head of x[B,tokens,heads·D]. Pairs are
 // neighbouring features.
 func (a Angles) rotate(g *ir.Graph, x ir.Value, heads int) ir.Value {
+	if a == (Angles{}) {
+		return x
+	}
 	return g.Rope(x, a.cos, a.sin, heads, true)
 }

@@ -17,9 +17,6 @@ import (
 // sinusoid is the number of features that a number is embedded in first.
 const sinusoid = 256
 
-// normEps is the epsilon of layer norms.
-const normEps = 1e-6
-
 // Denoiser builds the network. Its inputs are the latents
 // x[batch,Channels,height,width], their noise levels t[batch] from 0 to 1, the
 // text context[batch,tokens,Context], and the tables cos and sin of the
@@ -104,7 +101,12 @@ func (d denoiser) double(i int, picture, text ir.Value) (newPicture, newText ir.
 // qkv returns the queries, keys and values of a stream.
 func (d denoiser) qkv(prefix string, x ir.Value) dit.QKV {
 	x = d.linear(prefix+"qkv", x, 3*d.c.Width)
-	return dit.Heads(d.s, x, d.c.heads(), prefix+"norm.query_norm."+d.c.norm(), prefix+"norm.key_norm."+d.c.norm())
+	return dit.Heads(d.s, x, d.c.heads(), d.qkNorm(prefix))
+}
+
+// qkNorm is the norms of queries and keys.
+func (d denoiser) qkNorm(prefix string) dit.QKNorm {
+	return dit.QKNorm{Q: prefix + "norm.query_norm." + d.c.norm(), K: prefix + "norm.key_norm." + d.c.norm(), Eps: dit.TorchEps}
 }
 
 // stream is what a block does with one stream after the attention a.
@@ -129,7 +131,7 @@ func (d denoiser) single(i int, x ir.Value) ir.Value {
 	d = d.at("single_blocks.%d.", i)
 	m := d.singleModulation(i)
 	h := d.linear("linear1", m.apply(d.g, x), 3*d.c.Width+d.c.mlpIn())
-	qkv := dit.Heads(d.s, d.g.Slice(h, 2, 0, 3*d.c.Width), d.c.heads(), "norm.query_norm."+d.c.norm(), "norm.key_norm."+d.c.norm())
+	qkv := dit.Heads(d.s, d.g.Slice(h, 2, 0, 3*d.c.Width), d.c.heads(), d.qkNorm(""))
 	mlp := d.activate(d.g.Slice(h, 2, 3*d.c.Width, 3*d.c.Width+d.c.mlpIn()))
 	h = d.g.Concat(2, dit.Attention(d.g, d.c.heads(), d.angles, qkv), mlp)
 	return d.g.Add(x, m.gated(d.g, d.linear("linear2", h, d.c.Width)))

@@ -9,24 +9,22 @@ import (
 	"github.com/weir-run/weir/model/dit"
 )
 
-// A modulation is what the timestep and other conditions do to the tokens
-// before and after a layer. Each value is [batch,1,Width].
+// A modulation may be another one from token `from` on, unless rest is nil.
 type modulation struct {
-	shift, scale, gate ir.Value
-	// From token `from` on there is another one, unless it is nil.
+	dit.Modulation
 	rest *modulation
 	from int
 }
 
 // apply normalizes the tokens and scales and shifts them.
 func (m modulation) apply(g *ir.Graph, x ir.Value) ir.Value {
-	x = g.LayerNorm(x, ir.None, ir.None, normEps)
-	return m.each(g, x, func(m modulation, x ir.Value) ir.Value { return g.Modulate(x, m.scale, m.shift) })
+	x = g.LayerNorm(x, ir.None, ir.None, dit.NormEps)
+	return m.each(g, x, func(m modulation, x ir.Value) ir.Value { return m.Modulate(g, x) })
 }
 
 // gated multiplies what a layer gives by the gate.
 func (m modulation) gated(g *ir.Graph, h ir.Value) ir.Value {
-	return m.each(g, h, func(m modulation, h ir.Value) ir.Value { return g.Mul(h, m.gate) })
+	return m.each(g, h, func(m modulation, h ir.Value) ir.Value { return m.Gated(g, h) })
 }
 
 // each calls f for the tokens of each modulation.
@@ -43,13 +41,9 @@ func pair(parts []ir.Value) [2]modulation {
 	return [2]modulation{modulationOf(parts[:3]), modulationOf(parts[3:])}
 }
 
-// modulationOf takes shift, scale and gate from parts, which may lack the gate.
+// modulationOf takes shift, scale and, if it is there, gate from parts.
 func modulationOf(parts []ir.Value) modulation {
-	m := modulation{shift: parts[0], scale: parts[1]}
-	if len(parts) > 2 {
-		m.gate = parts[2]
-	}
-	return m
+	return modulation{Modulation: dit.ModulationOf(parts)}
 }
 
 // conditions are what all modulations are made of, by kind.
@@ -118,7 +112,7 @@ func (d *denoiser) embed(name string, x ir.Value) ir.Value {
 // parts applies a layer to v[batch,Width] and cuts what it gives into n parts
 // [batch,1,Width].
 func (d denoiser) parts(name string, v ir.Value, n int) []ir.Value {
-	return d.g.Split(dit.PerToken(d.g, d.linear(name, v, n*d.c.Width)), -1, n)
+	return dit.Parts(d.g, d.linear(name, v, n*d.c.Width), n)
 }
 
 // rows returns n rows of Chroma's table from a place on, each [batch,1,Width].
@@ -185,7 +179,7 @@ func (d denoiser) approximate(t ir.Value, in model.Shape) ir.Value {
 	x := g.Concat(2, number(t), number(g.Input("guidance", dtype.F32, in.Batch)), index)
 	x = d.linear("in_proj", x, d.c.Approximator.Width)
 	for i := range d.c.Approximator.Layers {
-		h := d.s.RMSNormOf(fmt.Sprintf("norms.%d.%s", i, d.c.norm()), x, dit.QKNormEps)
+		h := d.s.RMSNormOf(fmt.Sprintf("norms.%d.%s", i, d.c.norm()), x, dit.TorchEps)
 		layer := fmt.Sprintf("layers.%d.", i)
 		h = g.SiLU(d.linear(layer+"in_layer", h, d.c.Approximator.Width))
 		x = g.Add(x, d.linear(layer+"out_layer", h, d.c.Approximator.Width))

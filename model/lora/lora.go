@@ -274,10 +274,10 @@ func (x layer) effect(l Source, t target, k kind) (effect, error) {
 
 // mergeable returns an error if nothing can be merged into the weight.
 func (t target) mergeable() error {
-	if t.dtype.IsFloat() {
+	if _, quantized := nn.PackingOf(t.weights, t.weight); quantized || t.dtype.IsFloat() {
 		return nil
 	}
-	return fault.New(fault.Model, "the weight %s has dtype %v, into which nothing but a plain LoRA can be merged: use a checkpoint whose weights are F32, F16, BF16, F8 or a quantized type of GGUF", show(t.weight), t.dtype)
+	return fault.New(fault.Model, "the weight %s has dtype %v, into which nothing but a plain LoRA can be merged: use a checkpoint whose weights are F32, F16, BF16, F8 or quantized in a format that is read", show(t.weight), t.dtype)
 }
 
 // transpose makes a change one of a weight that is stored with its inputs as

@@ -26,6 +26,7 @@ type misfit struct {
 	dtype       dtype.DType
 	found, want ir.Shape
 	missing     bool
+	quantized   bool // where the network reads plain numbers
 }
 
 // InFile is a source whose names are not those in its file.
@@ -95,17 +96,19 @@ func (a *Audit) Err() error {
 
 // faultOf compares a weight with what a network states of it, and returns nil
 // when it fits.
-func faultOf(name string, dt dtype.DType, found, want ir.Shape, ok bool) *misfit {
-	if ok && Holds(found, want) && dt.IsFloat() {
+func faultOf(name string, dt dtype.DType, found, want ir.Shape, ok, packed bool) *misfit {
+	if ok && Holds(found, want) && (packed || dt.IsFloat()) {
 		return nil
 	}
-	return &misfit{name, dt, found, slices.Clone(want), !ok}
+	return &misfit{name: name, dtype: dt, found: found, want: slices.Clone(want), missing: !ok}
 }
 
 func (f misfit) Error() string {
 	switch {
 	case f.missing:
 		return "there is no tensor " + fault.Name(f.name)
+	case f.quantized:
+		return fmt.Sprintf("tensor %s is quantized, which only the weights of linear layers, convolutions and embeddings may be", fault.Name(f.name))
 	case slices.Contains(f.found, 0):
 		return fmt.Sprintf("tensor %s is empty: its shape is %v", fault.Name(f.name), f.found)
 	case !Holds(f.found, f.want):
@@ -115,14 +118,20 @@ func (f misfit) Error() string {
 }
 
 // Holds reports whether a tensor that is stored in one shape holds the elements
-// of another in their order. Dimensions of 1 at the end count for nothing, so
-// that a matrix may be stored as a 1×1 convolution. Neighbouring dimensions may
+// of another in their order. Dimensions of 1 at either end count for nothing, so
+// that a matrix may be stored as a 1×1 convolution or as a batch of one. Neighbouring dimensions may
 // be merged, as converters to GGUF do.
 func Holds(stored, want ir.Shape) bool {
 	if slices.Contains(stored, 0) || slices.Contains(want, 0) {
 		return false
 	}
 	stored, want = trim(stored), trim(want)
+	for len(stored) > 0 && stored[0] == 1 {
+		stored = stored[1:]
+	}
+	for len(want) > 0 && want[0] == 1 {
+		want = want[1:]
+	}
 	if slices.Equal(stored, want) {
 		return true
 	}

@@ -58,18 +58,22 @@ func (s Scope) Sub(prefix string) Scope {
 }
 
 // Weight returns the weight NAME, whose shape the network states. One that is
-// missing, has another shape or holds integers makes the graph fail.
+// missing, has another shape, holds integers or is quantized makes the graph
+// fail.
 func (s Scope) Weight(name string, shape ...int) ir.Value {
-	name = s.prefix + name
-	dt, found, ok := s.src.Lookup(name)
-	if f := faultOf(name, dt, found, shape, ok); f != nil {
-		s.g.Fail("%v", f)
-		if s.audit != nil {
-			s.audit.faults = append(s.audit.faults, *f)
-		}
-		dt = dtype.F32
+	w, p := s.packed(name, shape...)
+	if p != (Packing{}) {
+		s.fail(misfit{name: s.prefix + name, quantized: true})
 	}
-	return s.g.Weight(name, dt, shape...)
+	return w
+}
+
+// fail records a weight that the network cannot read.
+func (s Scope) fail(f misfit) {
+	s.g.Fail("%v", f)
+	if s.audit != nil {
+		s.audit.faults = append(s.audit.faults, f)
+	}
 }
 
 // Linear applies NAME.weight[n,K] and NAME.bias[n] to x[...,K].
@@ -91,7 +95,8 @@ func (s Scope) LinearOf(weight, bias string, x ir.Value, n int) (y ir.Value) {
 		if bias != "" {
 			b = s.Weight(bias, n)
 		}
-		y = s.g.Linear(x, s.Weight(weight, n, in[len(in)-1]), b)
+		w, p := s.packed(weight, n, in[len(in)-1])
+		y = s.unpack(p, x, b, 1, func(x, bias ir.Value) ir.Value { return s.g.Linear(x, w, bias) })
 		for _, a := range s.src.Adapters(s.prefix + weight) {
 			y = s.addLinear(y, x, a)
 		}
@@ -161,7 +166,8 @@ func (s Scope) Conv(name string, x ir.Value, n, size int, o ir.ConvOptions) (y i
 		for range in[2:] {
 			shape = append(shape, size)
 		}
-		y = s.g.Conv(x, s.Weight(name+".weight", shape...), s.Weight(name+".bias", n), o)
+		w, p := s.packed(name+".weight", shape...)
+		y = s.unpack(p, x, s.Weight(name+".bias", n), len(in)-1, func(x, bias ir.Value) ir.Value { return s.g.Conv(x, w, bias, o) })
 		for _, a := range s.src.Adapters(s.prefix + name + ".weight") {
 			y = s.addConv(y, x, o, a)
 		}
@@ -207,14 +213,6 @@ func (s Scope) RMSNormOf(weight string, x ir.Value, eps float32) (y ir.Value) {
 	s.g.In(s.prefix+weight, func() {
 		shape := s.g.Shape(x)
 		y = s.g.RMSNorm(x, s.Weight(weight, shape[len(shape)-1]), eps)
-	})
-	return y
-}
-
-// Embedding gathers the rows of NAME.weight[rows,width] that ids[...] name.
-func (s Scope) Embedding(name string, ids ir.Value, rows, width int) (y ir.Value) {
-	s.g.In(s.prefix+name, func() {
-		y = s.g.Embedding(ids, s.Weight(name+".weight", rows, width))
 	})
 	return y
 }

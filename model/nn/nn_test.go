@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/hadamard"
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/ir"
@@ -177,5 +178,112 @@ func TestMissing(t *testing.T) {
 	s.Linear("proj", g.Input("x", dtype.F32, 2, 1), 3)
 	if err := g.Err(); err == nil || !strings.Contains(err.Error(), "no tensor a.proj.weight") {
 		t.Errorf("got %v, want an error that names the tensor", err)
+	}
+}
+
+// A quantized source is weights of which some are stored as other numbers.
+type quantized struct {
+	eval.Weights
+	packings map[string]nn.Packing
+}
+
+func (q quantized) Packing(weight string) (nn.Packing, bool) {
+	p, ok := q.packings[weight]
+	return p, ok
+}
+
+// TestQuantized compares layers of quantized weights, with biases and LoRAs, with
+// those of the weights that they stand for.
+func TestQuantized(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	const n, k, group = 12, 32, 16
+	kernel := ir.ConvOptions{Pad: []int{1}}
+	for name, p := range map[string]nn.Packing{
+		"one scale":         {Scale: "one"},
+		"a scale for a row": {Scale: "rows"},
+		"rotated":           {Scale: "rows", Rotation: group},
+		"smoothed":          {Scale: "one", Smooth: "smooth", Rotation: group},
+		"without a scale":   {Rotation: group},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &random{rand.New(rand.NewPCG(seed, 1)), eval.Weights{}, map[string][]float32{}}
+			r.add("one", 1)
+			r.add("rows", n, 1)
+			r.add("smooth", k)
+			r.add("bias", n)
+			r.add("stored.weight", n, k)
+			r.add("kernels.weight", n, 3, 3, 3)
+			meant := func(stored string, columns int) []float32 {
+				w := append([]float32{}, r.numbers[stored]...)
+				if p.Rotation > 0 {
+					hadamard.Rotate(w, p.Rotation)
+				}
+				for i := range w {
+					if p.Scale != "" {
+						w[i] *= r.numbers[p.Scale][min(i/columns, len(r.numbers[p.Scale])-1)]
+					}
+					if p.Smooth != "" {
+						w[i] *= r.numbers["smooth"][i%columns]
+					}
+				}
+				return w
+			}
+			r.set("meant.weight", meant("stored.weight", k), n, k)
+			packings := map[string]nn.Packing{"stored.weight": p}
+			conv := p.Rotation == 0 && p.Smooth == ""
+			if conv {
+				packings["kernels.weight"] = p
+				r.set("meant kernels.weight", meant("kernels.weight", 27), n, 3, 3, 3)
+			}
+			for _, layer := range []string{"stored", "meant", "kernels", "meant kernels"} {
+				r.set(layer+".bias", r.numbers["bias"], n)
+			}
+			inputs := map[string]any{"x": r.fill(5 * k), "picture": r.fill(2 * 3 * 5 * 4), "ids": []int32{3, 0, 11, 3}}
+			out := eval.Build(t, quantized{r.weights, packings}, r.weights, inputs, func(s nn.Scope) {
+				g := s.Graph()
+				for _, layer := range []string{"stored", "meant"} {
+					g.Output(layer, s.Linear(layer, g.Input("x", dtype.F32, 5, k), n))
+					g.Output(layer+" table", s.Embedding(layer, g.Input("ids", dtype.I32, 4), n, k))
+				}
+				if conv {
+					for _, layer := range []string{"kernels", "meant kernels"} {
+						g.Output(layer, s.Conv(layer, g.Input("picture", dtype.F32, 2, 3, 5, 4), n, 3, kernel))
+					}
+				}
+			})
+			golden.Check(t, "linear", out["stored"], out["meant"], 1e-5)
+			golden.Check(t, "table", out["stored table"], out["meant table"], 1e-5)
+			if conv {
+				golden.Check(t, "conv", out["kernels"], out["meant kernels"], 1e-5)
+			}
+		})
+	}
+}
+
+// TestQuantizedElsewhere reads a quantized weight where only plain numbers can
+// be, and one whose scale is missing.
+func TestQuantizedElsewhere(t *testing.T) {
+	src := quantized{eval.Weights{"norm.weight": {DType: dtype.F8E4M3, Shape: ir.Shape{4}}, "norm.bias": {DType: dtype.F32, Shape: ir.Shape{4}}},
+		map[string]nn.Packing{"norm.weight": {Scale: "gone"}}}
+	audit := nn.Check(src, func(s nn.Scope) {
+		s.LayerNorm("norm", s.Graph().Input("x", dtype.F32, 2, 4), 1e-5)
+	})
+	if err := audit.Err(); err == nil || !strings.Contains(err.Error(), "tensor norm.weight is quantized, which only the weights of linear layers") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestPadded checks a matrix that has more rows and columns in the file.
+func TestPadded(t *testing.T) {
+	for _, test := range []struct {
+		shape ir.Shape
+		fits  bool
+	}{{ir.Shape{3, 5}, true}, {ir.Shape{16, 16}, true}, {ir.Shape{34, 36}, true}, {ir.Shape{35, 5}, false}, {ir.Shape{3, 37}, false}, {ir.Shape{2, 5}, false}} {
+		src := quantized{eval.Weights{"l.weight": {DType: dtype.NVFP4, Shape: test.shape}}, map[string]nn.Packing{"l.weight": {Padded: true}}}
+		audit := nn.Check(src, func(s nn.Scope) { s.Project("l", s.Graph().Input("x", dtype.F32, 2, 5), 3) })
+		if err := audit.Err(); (err == nil) != test.fits {
+			t.Errorf("%v: %v", test.shape, err)
+		}
 	}
 }

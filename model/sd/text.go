@@ -35,12 +35,17 @@ var (
 		"lora_te2_", "lycoris_te2_", "te2.", "", "text_encoder_2."}
 )
 
+// format is that of CLIP's chunks, which are filled up with pad.
+func format(pad int32) tokenizer.Format {
+	return tokenizer.Format{Start: []int32{tokenizer.CLIPStart}, End: []int32{end}, Pad: pad}
+}
+
 // TextSD1 is CLIP-L, whose last states are normalized.
 var TextSD1 = model.Text{
 	Name: SD1, Types: []string{"stable_diffusion"},
 	Slots: []model.Slot{{
 		Name: "CLIP-L", Key: "clip_l", Names: &clip.Names, Prefixes: []string{ClipLSD1}, LoRA: loraL, Match: matchL,
-		Prompt: model.Prompt{Tokenizer: "clip", Chunk: chunk, Format: tokenizer.Format{Pad: end}},
+		Prompt: model.Prompt{Tokenizer: "clip", Chunk: chunk, Format: format(end)},
 		States: model.States{Layers: []int{-1}, Norm: true, Pooled: true},
 	}},
 }
@@ -53,12 +58,12 @@ var TextSDXL = model.Text{
 	Slots: []model.Slot{
 		{
 			Name: "CLIP-L", Key: "clip_l", Names: &clip.Names, Prefixes: []string{ClipLSDXL, ClipLSD1}, LoRA: loraL, Match: matchL,
-			Prompt: model.Prompt{Tokenizer: "clip", Chunk: chunk, Format: tokenizer.Format{Pad: end}},
+			Prompt: model.Prompt{Tokenizer: "clip", Chunk: chunk, Format: format(end)},
 			States: model.States{Layers: []int{-2}, Pooled: true},
 		},
 		{
 			Name: "CLIP-G", Key: "clip_g", Names: &clip.Names, Prefixes: []string{ClipG, ClipGConverted}, LoRA: loraG, Match: matchG,
-			Prompt: model.Prompt{Tokenizer: "clip", Chunk: chunk},
+			Prompt: model.Prompt{Tokenizer: "clip", Chunk: chunk, Format: format(0)},
 			States: model.States{Layers: []int{-2}, Pooled: true},
 		},
 	},

@@ -19,7 +19,6 @@ const (
 	// multiple is what the tokens of the text and of the picture are padded to.
 	multiple = 32
 	blockEps = 1e-5
-	finalEps = 1e-6
 )
 
 // patch is how latents become tokens.
@@ -103,7 +102,7 @@ func (d denoiser) pad(s nn.Scope, name string, x ir.Value) ir.Value {
 // scales what goes in and gates what comes out.
 func (d denoiser) block(s nn.Scope, x ir.Value, angles dit.Angles) ir.Value {
 	g := d.g
-	m := g.Split(dit.PerToken(g, s.Linear("adaLN_modulation.0", d.t, 4*d.c.Width)), -1, 4)
+	m := dit.Parts(g, s.Linear("adaLN_modulation.0", d.t, 4*d.c.Width), 4)
 	in := func(norm string, scale ir.Value) ir.Value {
 		return g.Mul(s.RMSNorm(norm, x, blockEps), g.Affine(scale, 1, 1))
 	}
@@ -124,7 +123,7 @@ func (d denoiser) textBlock(s nn.Scope, x ir.Value, angles dit.Angles) ir.Value 
 
 func (d denoiser) attention(s nn.Scope, x ir.Value, angles dit.Angles) ir.Value {
 	heads := d.c.Width / d.c.HeadDim
-	qkv := dit.Heads(s, s.Project("qkv", x, 3*d.c.Width), heads, "q_norm.weight", "k_norm.weight")
+	qkv := dit.Heads(s, s.Project("qkv", x, 3*d.c.Width), heads, dit.QKNorm{Q: "q_norm.weight", K: "k_norm.weight", Eps: dit.TorchEps})
 	return s.Project("out", dit.Attention(d.g, heads, angles, qkv), d.c.Width)
 }
 
@@ -138,6 +137,6 @@ func (d denoiser) feedForward(s nn.Scope, x ir.Value) ir.Value {
 func (d denoiser) final(s nn.Scope, x ir.Value) ir.Value {
 	g := d.g
 	scale := dit.PerToken(g, s.Linear("adaLN_modulation.1", g.SiLU(d.t), d.c.Width))
-	x = g.Mul(g.LayerNorm(x, ir.None, ir.None, finalEps), g.Affine(scale, 1, 1))
+	x = g.Mul(g.LayerNorm(x, ir.None, ir.None, dit.NormEps), g.Affine(scale, 1, 1))
 	return s.Linear("linear", x, d.c.Channels*patch.Size*patch.Size)
 }

@@ -9,7 +9,7 @@ import os
 
 import comfyui  # noqa: F401
 import ldm
-from comfy.utils import flux_to_diffusers, z_image_to_diffusers
+from comfy.utils import flux_to_diffusers, mmdit_to_diffusers, z_image_to_diffusers
 
 
 def main():
@@ -17,6 +17,7 @@ def main():
         "z-image": z_image_to_diffusers({"n_layers": 2, "dim": 3840}),
         "flux1-dev": flux_to_diffusers({"depth": 2, "depth_single_blocks": 2, "hidden_size": 3072}),
         "flux2-dev": flux_to_diffusers({"depth": 2, "depth_single_blocks": 2, "hidden_size": 6144}),
+        "sd3.5-medium": mmdit_to_diffusers({"depth": 24, "num_blocks": 2}),
     }
     out = {}
     for family, names in maps.items():

@@ -17,6 +17,7 @@ from comfy.ldm.chroma.model import Chroma
 from comfy.ldm.flux.model import Flux
 from comfy.ldm.lumina.model import NextDiT
 from comfy.ldm.models.autoencoder import AutoencoderKL
+from comfy.ldm.modules.diffusionmodules.mmdit import OpenAISignatureMMDITWrapper
 from comfy.ldm.modules.diffusionmodules.model import Decoder, Encoder
 from comfy.text_encoders import llama
 from comfy.text_encoders.t5 import T5
@@ -41,6 +42,13 @@ def klVAE(decoder=None):
     kl = vae | dict(z_channels=32, batch_norm_latent=True)
     with torch.device("meta"):
         return AutoencoderKL(ddconfig=kl, embed_dim=32, **({} if decoder is None else {"decoder_ddconfig": kl | {"ch": decoder}}))
+
+
+def sd3(depth, side, **options):
+    context = {"target": "torch.nn.Linear", "params": {"in_features": 4096, "out_features": 64 * depth}}
+    return OpenAISignatureMMDITWrapper(
+        depth=depth, in_channels=16, input_size=None, adm_in_channels=2048, num_patches=side * side, pos_embed_max_size=side,
+        context_embedder_config=context, **options, **meta)
 
 
 def t5(vocabulary, kind):
@@ -80,6 +88,9 @@ models = {
     "flux2-klein-4b": lambda: Flux(**flux2, hidden_size=3072, num_heads=24, context_in_dim=7680, depth=5, depth_single_blocks=20, guidance_embed=False, **meta),
     "flux2-klein-9b": lambda: Flux(**flux2, hidden_size=4096, num_heads=32, context_in_dim=12288, depth=8, depth_single_blocks=24, guidance_embed=False, **meta),
     "chroma1": lambda: Chroma(**chroma, **meta),
+    "sd3-medium": lambda: sd3(24, 192),
+    "sd3.5-medium": lambda: sd3(24, 384, qk_norm="rms", x_block_self_attn_layers=list(range(13))),
+    "sd3.5-large": lambda: sd3(38, 192, qk_norm="rms"),
     "ae": lambda: halves(16),
     "flux2-vae": klVAE,
     "flux2-vae-small-decoder": lambda: klVAE(96),

@@ -1,118 +1,87 @@
-"""Prompts encoded by ComfyUI's text encoders of whole families, from text to states.
+"""Nodes that work on texts, as ComfyUI runs them.
 
-    COMFYUI=/path/to/ComfyUI python testdata/golden/texts.py
-    made: texts.safetensors
+    python testdata/golden/texts.py COMFYUI
+    made: texts.json
 
-The encoders have tiny widths and the real vocabularies. No weight is stored: each is computed from its name and shape, by
-hashed here and by golden.Hashed. Of many tokens, only every STEP-th state is stored.
+COMFYUI is a checkout of ComfyUI. A case is a class, its inputs and its result, or
+null where there is an error.
 """
 
-import base64
-import io
+import importlib.util
+import itertools
 import json
 import os
-
-import numpy as np
-import sentencepiece
-import torch
-from safetensors.torch import save_file
-
-import comfyui
-import comfy.sd1_clip
-import comfy.text_encoders.flux as flux
-import comfy.text_encoders.pixart_t5 as pixart
-import comfy.text_encoders.sd3_clip as sd3
-import comfy.text_encoders.wan as wan
-import comfy.text_encoders.z_image as z_image
+import sys
 
 here = os.path.dirname(os.path.abspath(__file__))
-torch.set_num_threads(1)
-STEP = 7
+sys.path.insert(0, sys.argv[1])
+sys.argv = ["x", "--cpu"]
+import comfy.options
+
+comfy.options.enable_args_parsing()
+spec = importlib.util.spec_from_file_location("nodes_string", os.path.join(sys.path[0], "comfy_extras/nodes_string.py"))
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+
+texts = ["", "Hello World", "  two\nlines\t \x1f\u2003", "ÄÖÜ straße ﬁne ŉ ǆ", "ΟΔΥΣΣΕΥΣ ΣΑΣ. they're 3rd o'NEIL", "日本語 emoji 🙂👩‍👩‍👧 done", "İstanbul ıI", "ⅷ ⓐ ʰello"]
+cases = []
 
 
-def hashed(name, shape):
-    """Weights in float16: uniform, of a row's length near 1 for matrices, around 1 for norms and around 0 for biases."""
-    seed = 0xCBF29CE484222325  # FNV-1a
-    for b in name.encode():
-        seed = (seed ^ b) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    with np.errstate(over="ignore"):  # SplitMix64
-        z = np.uint64(seed) + np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z ^= z >> np.uint64(31)
-    v = (z >> np.uint64(40)).astype(np.float64) * 2.0**-23 - 1
-    if len(shape) > 1:
-        v *= 1.75 / np.sqrt(shape[-1])
-    else:
-        v = v * 0.25 + (0 if name.endswith("bias") else 1)
-    return torch.from_numpy(v.astype(np.float32).astype(np.float16)).float().reshape(shape)
+def node(name, **inputs):
+    cls = getattr(module, name)
+    try:
+        out = cls.execute(**inputs).args[0]
+    except Exception:
+        out = None
+    cases.append([name, inputs, out])
 
 
-def fill(module, drop=()):
-    for name, p in module.named_parameters():
-        p.data = hashed(name, list(p.shape))
-    return module.eval()
+for t in texts:
+    for mode in ["UPPERCASE", "lowercase", "Capitalize", "Title Case"]:
+        node("CaseConverter", string=t, mode=mode)
+    for mode in ["Both", "Left", "Right"]:
+        node("StringTrim", string=t, mode=mode)
+    node("StringLength", string=t)
+    for a, b in [(0, 3), (2, -1), (-4, 99), (5, 2), (-99, 4)]:
+        node("StringSubstring", string=t, start=a, end=b)
+    for c in [True, False]:
+        node("StringContains", string=t, substring="S", case_sensitive=c)
+        node("StringContains", string=t, substring="ß", case_sensitive=c)
+        for mode in ["Starts With", "Ends With", "Equal"]:
+            node("StringCompare", string_a=t, string_b=t[:3].upper(), mode=mode, case_sensitive=c)
+    node("StringReplace", string=t, find="l", replace="[L]")
+    node("StringReplace", string=t, find="", replace="-")
+    node("StringConcatenate", string_a=t, string_b="b", delimiter=", ")
 
+prompt = 'A cat --no dogs, birds\n---\nsecond part\n```json\n{"bbox": [1, -2, 3, 44], "lighting": "soft \\"x\\"", "palette": ["#fff"]}\n```\n'
+patterns = ["", "o", "(o)(r)?", r"(?P<first>\w+) (?P<second>\w+)", r"(?P<a>.)(?P=a)", r"^\w+", r"\w+$", r"\s*\Z", r"(?sm)^(.*?)^---$(.*)", r"(?s)(?<=\n---\n)([\s\S]*)$",
+            r"^(.+?)(?=\s+--no)", r"(?<=--no\s)(.+)$", r"```(?:json)?\s*\n?", r"\n?```\s*$", "{outfit}", "[^{]", r'"bbox":\s*\[\s*(-?\d+)\s*,\s*(-?\d+)', r"\{[^{}]*\}", "x*", "l{,1}", "l{1,2}", "[[]", "[]a]", "[^]a]+",
+            "(unclosed", "(?<bad>x)", "a{2,1}", "(?P<n>a)(?P<n>b)", "(?P=no)", r"\1", "(a)|b", r"(?i)HELLO", "[a-z-[aeiou]]", r"\d+", ".", "é|ß", "(?#note)l", r"\bw", "(?:(l)|(o))+", "*", "|", "$"]
+strings = [prompt, "Hello World", "", "abab\nßé", "axxb", "[a]"]
+for s, p in itertools.product(strings, patterns):
+    for flags in [dict(case_insensitive=True, multiline=False, dotall=False), dict(case_insensitive=False, multiline=True, dotall=True)]:
+        node("RegexMatch", string=s, regex_pattern=p, **flags)
+        if s in (prompt, "Hello World", "axxb"):
+            for mode in ["First Match", "All Matches", "First Group", "All Groups"]:
+                node("RegexExtract", string=s, regex_pattern=p, mode=mode, group_index=1, **flags)
+    node("RegexReplace", string=s, regex_pattern=p, replace="<\\g<0>>")
+node("RegexExtract", string=prompt, regex_pattern=patterns[16], mode="First Group", group_index=2, case_insensitive=True, multiline=False, dotall=False)
+node("RegexExtract", string=prompt, regex_pattern=patterns[16], mode="First Group", group_index=3, case_insensitive=True, multiline=False, dotall=False)
+node("RegexExtract", string=prompt, regex_pattern=patterns[16], mode="All Groups", group_index=0, case_insensitive=True, multiline=False, dotall=False)
+for r in [r"\2-\1", r"\g<second>, \g<1>", r"\n\t\\\a", r"\3", r"\g<no>", r"\q", "\\", r"\07x\101", r"\0", r"\.", r"\g1", r"\g<1", r"\11"]:
+    node("RegexReplace", string="Hello World", regex_pattern=patterns[3], replace=r)
+for count in [0, 1, 2]:
+    node("RegexReplace", string="a-b-c-d", regex_pattern="-", replace="+", count=count)
 
-def tekken():
-    """A vocabulary of bytes and some words, with the marks of Mistral's templates."""
-    special = {0: "<unk>", 1: "<s>", 2: "</s>", 3: "[INST]", 4: "[/INST]", 11: "<pad>", 17: "[SYSTEM_PROMPT]", 18: "[/SYSTEM_PROMPT]"}
-    words = [bytes([i]) for i in range(256)] + [w.encode() for w in (" a", "th", "in", " t", "er", " th", " the", "on", "re", "at", " cat", " ph", "ca", " c", " p")]
-    vocab = {
-        "config": {"default_vocab_size": 320, "default_num_special_tokens": 20},
-        "vocab": [{"rank": i, "token_bytes": base64.b64encode(w).decode(), "token_str": w.decode("latin-1")} for i, w in enumerate(words)],
-        "special_tokens": [{"rank": i, "token_str": special.get(i, f"<SPECIAL_{i}>"), "is_control": True} for i in range(20)],
-    }
-    return torch.frombuffer(bytearray(json.dumps(vocab).encode()), dtype=torch.uint8)
+for s, k in [('{"a": 1}', "a"), ('{"a": 1.50}', "a"), ('{"a": 1e20, "b": -0, "c": 1e5, "d": 0.00001, "e": 123456789012345678901234567890, "f": 1e15, "g": -0.0}', "a")]:
+    for k in "abcdefg":
+        node("JsonExtractString", json_string=s, key=k)
+nested = json.dumps({"l": [1, "x'y", 'q"', "both'\"", None, True, {"k": [0.1, "é\n\t\x07\u200b🙂\\"]}], "n": None, "t": True, "s": "plain 'text'", "o": {}, "": "empty"})
+for k in ["l", "n", "t", "s", "o", "", "missing"]:
+    node("JsonExtractString", json_string=nested, key=k)
+for s in ["", "[1]", "{", "{'a': 1}", '{"a": 1} x', '  {"a": "b"}\n', '{"a": 1, "a": 2}', "null"]:
+    node("JsonExtractString", json_string=s, key="a")
 
-
-def spiece():
-    """A vocabulary of pieces with UMT5's marks."""
-    out = io.BytesIO()
-    sentences = LONG.split(", ") + ["a photo of a very small red cat in the rain, really dark."] * 50
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sentences), model_writer=out, vocab_size=330, byte_fallback=True, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2, num_threads=1)
-    return torch.frombuffer(bytearray(out.getvalue()), dtype=torch.uint8)
-
-
-LLM = dict(hidden_size=32, intermediate_size=40, num_attention_heads=2, num_key_value_heads=1)
-T5 = dict(d_model=48, d_kv=16, num_heads=3, d_ff=64, num_layers=3)
-CLIP = dict(hidden_size=64, num_attention_heads=1, intermediate_size=256, num_hidden_layers=2)
-LONG = "a photo of " + ", ".join(f"{n} cats in box {n}" for n in range(80))
-PROMPTS = {
-    "empty": "",
-    "plain": "A photo of a cat, in the rain.",
-    "weighted": "a (red:1.4) cat, (((very))) [small] \\(really\\) (dark:0.3) <|im_end|> </s> it's 12345",
-    "long": LONG,
-}
-options = {"qwen3_4b_model_config": LLM, "qwen3_8b_model_config": LLM, "mistral3_24b_model_config": LLM | dict(vocab_size=320), "t5xxl_model_config": T5, "umt5xxl_model_config": T5 | dict(vocab_size=330), "clip_l_model_config": CLIP}
-vocabulary = {"tekken_model": tekken(), "spiece_model": spiece()}
-
-families = {
-    "z_image": lambda: (z_image.ZImageTokenizer(), fill(z_image.ZImageTEModel(dtype=torch.float32, model_options=options))),
-    "klein": lambda: (flux.KleinTokenizer(), fill(flux.klein_te(torch.float32)(model_options=options))),
-    "flux2": lambda: (flux.Flux2Tokenizer(tokenizer_data=vocabulary), fill(flux.flux2_te(torch.float32, pruned=True)(model_options=options))),
-    "flux1": lambda: (flux.FluxTokenizer(), fill(flux.flux_clip(torch.float32)(dtype=torch.float32, model_options=options))),
-    "wan": lambda: (wan.WanT5Tokenizer(tokenizer_data=vocabulary), fill(wan.te(torch.float32)(dtype=torch.float32, model_options=options))),
-    "chroma": lambda: (pixart.PixArtTokenizer(), fill(pixart.pixart_te(torch.float32)(model_options=options))),
-}
-
-
-@torch.no_grad()
-def main():
-    result = dict(vocabulary)
-    for family, make in families.items():
-        tokenizer, model = make()
-        for name, prompt in PROMPTS.items():
-            if family in ("klein", "flux2") and name == "empty":
-                continue
-            states, pooled = model.encode_token_weights(tokenizer.tokenize_with_weights(prompt))[:2]
-            print(family, name, tuple(states.shape), None if pooled is None else tuple(pooled.shape), states.abs().max().item())
-            result[f"{family}.{name}.tokens"] = torch.tensor([states.shape[1]], dtype=torch.int32)
-            result[f"{family}.{name}"] = states[0, ::STEP].contiguous()
-            if pooled is not None:
-                result[f"{family}.{name}.pooled"] = pooled[0]
-    save_file(result, os.path.join(here, "texts.safetensors"), {name: prompt for name, prompt in PROMPTS.items()})
-
-
-main()
+print(len(cases), sum(c[2] is None for c in cases))
+with open(os.path.join(here, "texts.json"), "w") as f:
+    json.dump(cases, f, separators=(",", ":"))

@@ -123,14 +123,14 @@ var wan = model.Text{
 			return t5.Encoder{Config: c}, err
 		},
 		Prompt: model.Prompt{Tokenizer: "sentencepiece", Masked: true, Format: tokenizer.Format{End: []int32{1}, MinLength: 512}},
-		States: model.States{Norm: true, ZeroMasked: true},
+		States: model.States{Norm: true, ZeroPadded: true},
 	}},
 }
 
 // TestTexts compares encoded prompts, from text to states, with those of ComfyUI's
 // text encoders of whole families.
 func TestTexts(t *testing.T) {
-	g := golden.Open(t, "texts")
+	g := golden.Open(t, "encoders")
 	qwen := tinyLLM(t, "qwen3_4b", 36, 151936, true)
 	qwen.add("model.norm.weight", 32)
 	qwenFile := qwen.write()
