@@ -26,7 +26,7 @@ type lifetime struct {
 func placeValues(s *draft) *arena {
 	home := shareMemory(s)
 	lives := lifetimes(s, home)
-	a := &arena{offsets: make([]int64, len(s.values)), lowerBound: lowerBound(lives, len(s.ops))}
+	a := &arena{offsets: make([]int64, len(s.values)), lowerBound: lowerBound(lives)}
 	a.size = packLifetimes(lives, a.lowerBound)
 	for _, l := range lives {
 		a.offsets[l.value] = l.at
@@ -69,49 +69,80 @@ func lifetimes(s *draft, home []ir.Value) []*lifetime {
 }
 
 // lowerBound returns the largest sum of sizes that are in use at once.
-func lowerBound(lives []*lifetime, ops int) int64 {
-	change := make([]int64, ops+3) // by time, of which the first is -1
+func lowerBound(lives []*lifetime) int64 { return slices.Max(append(breadths(lives), 0)) }
+
+// breadths returns the sum of the sizes that are in use at each time, the first
+// of which is -1.
+func breadths(lives []*lifetime) []int64 {
+	last := -1
 	for _, l := range lives {
-		change[l.from+1] += l.size
-		change[l.to+2] -= l.size
+		last = max(last, l.to)
 	}
-	var sum, most int64
-	for _, c := range change {
-		sum += c
-		most = max(most, sum)
+	sums := make([]int64, last+3)
+	for _, l := range lives {
+		sums[l.from+1] += l.size
+		sums[l.to+2] -= l.size
 	}
-	return most
+	for i := 1; i < len(sums); i++ {
+		sums[i] += sums[i-1]
+	}
+	return sums
 }
 
 // packLifetimes gives each lifetime its place so that no two that overlap in
-// time overlap in memory, and returns the memory they need. The largest are
-// placed first, each into the smallest gap that holds it, as in "Efficient
-// Memory Management for Deep Neural Net Inference" (Pisarchyk and Lee, 2020),
-// greedy by size. When that needs more than the lower bound, the order in which
-// they begin is tried too, and the better result kept.
+// time overlap in memory, and returns the memory they need. They are placed one
+// after another, each into the smallest gap that holds it. Several orders are
+// tried until one needs no more than the lower bound, and the best is kept.
 func packLifetimes(lives []*lifetime, bound int64) int64 {
-	order := slices.Clone(lives)
-	slices.SortStableFunc(order, func(a, b *lifetime) int {
+	best, places := int64(-1), make([]int64, len(lives))
+	for _, order := range []func([]*lifetime) []*lifetime{bySize, byBeginning, byBreadth} {
+		if size := packInOrder(order(slices.Clone(lives))); best < 0 || size < best {
+			best = size
+			for i, l := range lives {
+				places[i] = l.at
+			}
+		}
+		if best == bound {
+			break
+		}
+	}
+	for i, l := range lives {
+		l.at = places[i]
+	}
+	return best
+}
+
+// bySize puts the largest first, as in "Efficient Memory Management for Deep
+// Neural Net Inference" (Pisarchyk and Lee, 2020), greedy by size.
+func bySize(lives []*lifetime) []*lifetime {
+	slices.SortStableFunc(lives, func(a, b *lifetime) int {
 		return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.from, b.from))
 	})
-	size := packInOrder(order)
-	if size == bound {
-		return size
-	}
-	bySize := make([]int64, len(lives))
-	for i, l := range lives {
-		bySize[i] = l.at
-	}
-	slices.SortStableFunc(order, func(a, b *lifetime) int {
+	return lives
+}
+
+// byBeginning puts first what begins first.
+func byBeginning(lives []*lifetime) []*lifetime {
+	slices.SortStableFunc(lives, func(a, b *lifetime) int {
 		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.size, a.size))
 	})
-	if n := packInOrder(order); n < size {
-		return n
+	return lives
+}
+
+// byBreadth puts first what is in use when most is, the largest first: greedy by
+// breadth of the same paper.
+func byBreadth(lives []*lifetime) []*lifetime {
+	most := make(map[*lifetime]int64, len(lives)) // in use at once while it is
+	sums := breadths(lives)
+	for _, l := range lives {
+		for t := l.from; t <= l.to; t++ {
+			most[l] = max(most[l], sums[t+1])
+		}
 	}
-	for i, l := range lives {
-		l.at = bySize[i]
-	}
-	return size
+	slices.SortStableFunc(lives, func(a, b *lifetime) int {
+		return cmp.Or(cmp.Compare(most[b], most[a]), cmp.Compare(b.size, a.size), cmp.Compare(a.from, b.from))
+	})
+	return lives
 }
 
 // packInOrder places the lifetimes one after the other and returns the memory

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -32,7 +33,7 @@ func TestPackLifetimes(t *testing.T) {
 	for range 400 {
 		n := 1 + r.IntN(60)
 		lives := randomLifetimes(r, n)
-		low := lowerBound(lives, n)
+		low := lowerBound(lives)
 		size := packLifetimes(lives, low)
 		packed, bound = packed+size, bound+low
 		if low != mostAtOnce(lives, n) || size < low {
@@ -79,8 +80,22 @@ func TestPackLifetimesInTwoOrders(t *testing.T) {
 		{from: 1, to: 3, size: 3 * Align}, {from: 3, to: 5, size: 3 * Align},
 		{from: 5, to: 7, size: Align}, {from: 6, to: 9, size: 4 * Align},
 	}
-	bound := lowerBound(lives, 10)
+	bound := lowerBound(lives)
 	if got := packLifetimes(lives, bound); got != 6*Align || bound != 6*Align {
 		t.Errorf("the lifetimes take %d bytes and the bound is %d, want %d", got, bound, 6*Align)
+	}
+}
+
+// TestPackLifetimesByBreadth has lifetimes that need more than is live at once
+// in either of the other orders.
+func TestPackLifetimesByBreadth(t *testing.T) {
+	lives := []*lifetime{
+		{from: 2, to: 3, size: 2 * Align}, {from: 0, to: 2, size: 3 * Align},
+		{from: 0, to: 1, size: 4 * Align}, {from: 2, to: 3, size: 3 * Align},
+	}
+	if bound := lowerBound(lives); packInOrder(bySize(slices.Clone(lives))) == bound || packInOrder(byBeginning(slices.Clone(lives))) == bound {
+		t.Error("another order would do")
+	} else if got := packLifetimes(lives, bound); got != 8*Align || bound != 8*Align {
+		t.Errorf("the lifetimes take %d bytes and the bound is %d, want %d", got, bound, 8*Align)
 	}
 }

@@ -31,7 +31,8 @@ func splitGates(g *ir.Graph) *ir.Graph {
 
 type gateSplit struct {
 	*ir.Graph
-	parts map[ir.Value]*parts // of values that are cut
+	parts   map[ir.Value]*parts // of values that are cut
+	waiting map[ir.Value]waiting
 }
 
 // The parts of a value are those of its last dimension.
@@ -43,19 +44,41 @@ type parts struct {
 // size is the length of the dimension that is cut.
 func (p *parts) size() int { return p.ends[len(p.ends)-1] }
 
-// rewrite appends the operations of g, those that are cut in parts.
+// rewrite appends the operations of g. Parts of those that are cut are made when
+// the first operation needs them, so that few of them wait at once.
 func (h *gateSplit) rewrite(g *ir.Graph) {
+	h.waiting = map[ir.Value]waiting{}
 	for i := range g.Ops {
 		op := &g.Ops[i]
 		switch {
 		case h.parts[op.Out] != nil:
-			for k := range h.parts[op.Out].values {
-				h.emitPart(op, k)
+			for k, v := range h.parts[op.Out].values {
+				h.waiting[v] = waiting{op, k}
 			}
 		case op.Kind == ir.Slice && h.parts[op.In[0]] != nil:
 			// It is made as a part.
 		default:
+			h.make(op.In)
 			h.Ops = append(h.Ops, *op)
+		}
+	}
+	for _, out := range g.Outputs {
+		h.make([]ir.Value{out.Value})
+	}
+}
+
+// A waiting is part k of an operation, which nothing has needed yet.
+type waiting struct {
+	op *ir.Op
+	k  int
+}
+
+// make appends the operations that make those of the values that are waited for.
+func (h *gateSplit) make(values []ir.Value) {
+	for _, v := range values {
+		if w, ok := h.waiting[v]; ok {
+			delete(h.waiting, v)
+			h.emitPart(w.op, w.k)
 		}
 	}
 }
@@ -172,5 +195,6 @@ func (h *gateSplit) emitPart(op *ir.Op, k int) {
 			part.In[i] = h.slice(op.Name, v, len(shape)-1, p, k)
 		}
 	}
+	h.make(part.In)
 	h.Ops = append(h.Ops, part)
 }

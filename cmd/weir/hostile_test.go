@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -173,7 +174,7 @@ func (o *ordeal) done(least int) {
 func TestHostileModels(t *testing.T) {
 	o := &ordeal{t: t}
 	dir := t.TempDir()
-	for _, in := range append(hostile.Safetensors(hostileSeed), hostile.GGUF(hostileSeed)...) {
+	for _, in := range slices.Concat(hostile.Safetensors(hostileSeed), hostile.GGUF(hostileSeed), hostile.Torch(hostileSeed)) {
 		path := writeHostile(t, dir, in)
 		o.face(in, []string{in.File}, o.command(in, "inspect", path))
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // Hashed returns the weights of a tensor that no golden stores: they are computed
-// from its name and shape, as in encoders.py. Matrices have rows of a length near 1,
+// from its name and shape, as in hashed.py. Matrices have rows of a length near 1,
 // norms are around 1 and biases around 0.
 func Hashed(name string, shape ...int) []float32 {
 	h := fnv.New64a()

@@ -19,6 +19,7 @@ import (
 	"github.com/weir-run/weir/device"
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/host"
+	"github.com/weir-run/weir/internal/published"
 	"github.com/weir-run/weir/internal/synth"
 	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model"
@@ -77,7 +78,7 @@ func esrganX4() shapes {
 // A network is a part of a model for given sizes.
 type network struct {
 	name   string
-	source shapes
+	source nn.Source
 	build  func(s nn.Scope)
 	limit  int64 // MiB of the arena, 0 for none
 }
@@ -120,6 +121,28 @@ func networks(t *testing.T) []network {
 		}
 		return func(s nn.Scope) { esrgan.Upscale(s, c, 1, height, width) }
 	}
+	transformer := func(name string, tokens, width, height int) network {
+		w := published.Tensors(t, name, model.DenoiserPrefix)
+		c, err := families.Denoiser(w, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shape := model.Shape{Shape: c.Latent().Of(1, 1, height, width), Tokens: tokens}
+		build := func(s nn.Scope) { c.Denoiser(s.Sub(model.DenoiserPrefix), shape) }
+		return network{fmt.Sprintf("%s %d×%d", name, width, height), w, build, 0}
+	}
+	vae := func(name string, width, height int) network {
+		w := published.Tensors(t, name, model.AutoencoderPrefix)
+		c, err := families.Autoencoder(w, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := c.Latent()
+		build := func(s nn.Scope) {
+			c.Decode(s.Sub(model.AutoencoderPrefix), 1, height/f.Stride.Height, width/f.Stride.Width)
+		}
+		return network{fmt.Sprintf("%s decodes %d×%d", name, width, height), w, build, 0}
+	}
 	return []network{
 		{"SD 1.5 UNet 512×512", sd15, unet(small, 2, 512, 512), 0},
 		{"SD 1.5 UNet 768×512", sd15, unet(small, 2, 768, 512), 0},
@@ -134,6 +157,13 @@ func networks(t *testing.T) []network {
 		{"CLIP-L of SD 1.5", sd15, text(sd15, small, 0), 0},
 		{"OpenCLIP-G of SDXL", sdxl, text(sdxl, large, 1), 0},
 		{"Real-ESRGAN x4 of 256×192", upscaler, upscale(256, 192), 0},
+		transformer("z-image", 60, 832, 1216),
+		transformer("flux1-dev", 256, 832, 1216),
+		transformer("chroma1", 60, 832, 1216),
+		transformer("flux2-klein-4b", 512, 832, 1216),
+		transformer("flux2-dev", 512, 256, 256),
+		transformer("flux2-dev", 512, 832, 1216),
+		vae("flux2-vae-small-decoder", 832, 1216),
 	}
 }
 
@@ -259,7 +289,7 @@ func schedule(t *testing.T, p *plan.Program, vram, ram int64) (*pager.Pager, *pa
 func TestMoved(t *testing.T) {
 	rows := [][]string{{"network", "VRAM MiB", "RAM MiB", "kept in VRAM", "to VRAM", "kept in RAM", "from disk", "first s", "later s", "work s", "bound s"}}
 	all := networks(t)
-	for _, name := range []string{"SD 1.5 UNet 768×512", "SD 1.5 UNet 512×512 in 90 MiB", "SDXL UNet 832×1216", "SDXL UNet 832×1216 in 256 MiB"} {
+	for _, name := range []string{"SD 1.5 UNet 768×512", "SD 1.5 UNet 512×512 in 90 MiB", "SDXL UNet 832×1216", "SDXL UNet 832×1216 in 256 MiB", "flux2-dev 832×1216"} {
 		n := all[slices.IndexFunc(all, func(n network) bool { return n.name == name })]
 		p := n.program(t)
 		times := p.Costs()

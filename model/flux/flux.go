@@ -132,8 +132,9 @@ func (d denoiser) single(i int, x ir.Value) ir.Value {
 	m := d.singleModulation(i)
 	h := d.linear("linear1", m.apply(d.g, x), 3*d.c.Width+d.c.mlpIn())
 	qkv := dit.Heads(d.s, d.g.Slice(h, 2, 0, 3*d.c.Width), d.c.heads(), d.qkNorm(""))
+	a := dit.Attention(d.g, d.c.heads(), d.angles, qkv)
 	mlp := d.activate(d.g.Slice(h, 2, 3*d.c.Width, 3*d.c.Width+d.c.mlpIn()))
-	h = d.g.Concat(2, dit.Attention(d.g, d.c.heads(), d.angles, qkv), mlp)
+	h = d.g.Concat(2, a, mlp)
 	return d.g.Add(x, m.gated(d.g, d.linear("linear2", h, d.c.Width)))
 }
 
