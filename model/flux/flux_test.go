@@ -139,9 +139,6 @@ func TestPublished(t *testing.T) {
 			}
 			published.Complete(t, w, c.Check(w))
 			published.Layers(t, w, c.Layers)
-			if tt.name == "flux1-dev" || tt.name == "flux2-dev" {
-				published.Names(t, tt.name, c.Layers)
-			}
 		})
 	}
 }
