@@ -66,18 +66,21 @@ var harmless = struct{ prefixes, suffixes []string }{
 	},
 	suffixes: []string{
 		"position_ids", "logit_scale", "num_batches_tracked", "attn_mask",
-		// Vocabularies are read as bytes.
-		tekkenModel, spieceModel,
+		// Vocabularies are read as bytes; heads guess the next word.
+		tekkenModel, spieceModel, "lm_head.weight",
 	},
 }
 
-// isHarmless reports whether a tensor does nothing for pictures. The image halves
-// of whole CLIP models belong to text encoders.
+// sight are parts of names of what sees pictures in whole CLIP and language models,
+// of which the text encoder is the other half.
+var sight = []string{"vision_model", "visual", "visual_projection", "vision_tower", "multi_modal_projector"}
+
+// isHarmless reports whether a tensor does nothing for pictures.
 func isHarmless(name string) bool {
 	return slices.ContainsFunc(harmless.prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) ||
 		slices.ContainsFunc(harmless.suffixes, func(s string) bool { return name == s || strings.HasSuffix(name, "."+s) }) ||
 		slices.ContainsFunc(strings.Split(name, "."), func(part string) bool {
-			return part == "vision_model" || part == "visual" || part == "visual_projection"
+			return slices.Contains(sight, part)
 		})
 }
 
