@@ -55,7 +55,7 @@ func f16(shape ...int) device.Tensor { return device.Tensor{DType: dtype.F16, Sh
 func BenchmarkLinear(b *testing.B) {
 	for _, s := range [][3]int{{4096, 320, 320}, {1024, 640, 640}, {256, 1280, 5120}, {77, 768, 320}, {2, 1280, 1280}} {
 		m, k, n := s[0], s[1], s[2]
-		for _, dt := range []dtype.DType{dtype.F16, dtype.Q8_0, dtype.Q4_K} {
+		for _, dt := range []dtype.DType{dtype.F16, dtype.I8, dtype.F8E4M3, dtype.Q8_0, dtype.Q4_K} {
 			b.Run(fmt.Sprintf("%dx%dx%d/%v", m, k, n, dt), func(b *testing.B) {
 				w := device.Tensor{DType: dt, Shape: ir.Shape{n, k}}
 				benchmark(b, ir.Op{Kind: ir.Linear}, 2*float64(m)*float64(k)*float64(n), ir.Shape{m, n}, f32(m, k), w)
