@@ -124,7 +124,7 @@ var mutants = []mutant{
 
 	{"the rooms of goroutines are not counted", "merge/room.go", "return n + int64(w.workers())*w.roomBytes(w.largestBlock())", "return n", "merge"},
 	{"a pickle may call anything", "weights/torch.go", `strings.HasPrefix(g.module, "pytorch_lightning.")`, "g.module != name", "weights"},
-	{"the strides of tensors are not looked at", "weights/torch.go", "if n > 1 && v.stride[i] != step {", "if n < 0 {", "weights"},
+	{"the strides of tensors are not looked at", "weights/torch.go", "n > 1 && v.stride[i] != step {", "n > 1 && v.stride[i] < 0 {", "weights"},
 	{"rows of llama.cpp are taken for those of transformers", "model/llm/llm.go", "heads, c.Pairs)", "heads, false)", "model/llm"},
 	{"what could not be renamed stays closed", "atomicfile/file.go", "if err == nil || renamesOpen {", "if true {", "atomicfile"},
 }
