@@ -103,13 +103,16 @@ type Output struct {
 	Layer int
 	// Norm applies the final layer norm to that state.
 	Norm bool
+	// Unprojected gives the pooled state as it is before a projection.
+	Unprojected bool
 }
 
 // Text builds the encoder from the weights at the scope. Its inputs are
 // tokens[batch,Length] and ends[batch], the place of each chunk's end token in
 // all the tokens, counted through. Its outputs are hidden[batch,Length,Width],
 // the state that o names, and pooled[batch,Projected], the last layer's
-// normalized state at the end tokens, projected if there is a projection.
+// normalized state at the end tokens, projected if there is a projection and o
+// wants it.
 func Text(s nn.Scope, c Config, batch int, o Output) {
 	encode(s, c, batch, o, tokens(s, c, batch))
 }
@@ -153,7 +156,7 @@ func encode(s nn.Scope, c Config, batch int, o Output, words ir.Value) {
 	g.Output("hidden", hidden)
 
 	pooled := g.Embedding(ends, g.Reshape(last, batch*c.Length, c.Width))
-	if c.Projected > 0 {
+	if c.Projected > 0 && !o.Unprojected {
 		if c.names.transposed {
 			pooled = g.Linear(pooled, g.Permute(s.Weight(c.names.projection, c.Width, c.Projected), 1, 0), ir.None)
 		} else {

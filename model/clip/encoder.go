@@ -22,7 +22,11 @@ var Names = model.Names{
 }
 
 // An Encoder is a text encoder as a part of a model.
-type Encoder struct{ Config }
+type Encoder struct {
+	Config
+	// Unprojected says that the pooled text is the state before a projection.
+	Unprojected bool
+}
 
 // Describe returns kind and sizes.
 func (e Encoder) Describe() string {
@@ -41,7 +45,7 @@ func (e Encoder) Features() int { return e.Width }
 
 // Summary returns the number of features of the pooled text.
 func (e Encoder) Summary() int {
-	if e.Projected > 0 {
+	if e.Projected > 0 && !e.Unprojected {
 		return e.Projected
 	}
 	return e.Width
@@ -52,7 +56,7 @@ func (e Encoder) Vocabulary() int { return e.Vocab }
 
 // Build builds the encoder.
 func (e Encoder) Build(s nn.Scope, in model.TextShape) {
-	build, output := Text, Output{Layer: -1}
+	build, output := Text, Output{Layer: -1, Unprojected: e.Unprojected}
 	if in.Embedded {
 		build = TextEmbedded
 	}
