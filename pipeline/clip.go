@@ -35,7 +35,7 @@ func (c *CLIP) of(tokens int) Text {
 	texts := make([]Text, len(c.encoders))
 	for i, e := range c.encoders {
 		width := e.features()
-		texts[i] = Text{Tokens: tokens, Width: width, Embed: make([]float32, tokens*width), Pooled: make([]float32, e.Summary())}
+		texts[i] = Text{Tokens: tokens, Width: width, Embed: make([]float32, tokens*width), Pooled: make([]float32, e.Summary(e.slot.States))}
 	}
 	return join(texts, c.text.Join)
 }

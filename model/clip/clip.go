@@ -103,7 +103,7 @@ type Output struct {
 	Layer int
 	// Norm applies the final layer norm to that state.
 	Norm bool
-	// Unprojected gives the pooled state as it is before a projection.
+	// Unprojected leaves out the projection of the pooled output.
 	Unprojected bool
 }
 
@@ -111,8 +111,7 @@ type Output struct {
 // tokens[batch,Length] and ends[batch], the place of each chunk's end token in
 // all the tokens, counted through. Its outputs are hidden[batch,Length,Width],
 // the state that o names, and pooled[batch,Projected], the last layer's
-// normalized state at the end tokens, projected if there is a projection and o
-// wants it.
+// normalized state at the end tokens, projected if there is a projection.
 func Text(s nn.Scope, c Config, batch int, o Output) {
 	encode(s, c, batch, o, tokens(s, c, batch))
 }

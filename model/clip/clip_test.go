@@ -8,7 +8,6 @@ import (
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/ir"
-	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/nn"
 )
@@ -115,27 +114,6 @@ func TestPooledWithoutProjection(t *testing.T) {
 	tokens := f.I32("tokens")
 	out := eval.Build(t, w, w, map[string]any{"tokens": tokens, "ends": ends(tokens, c.Length)}, func(s nn.Scope) {
 		clip.Text(s.Sub(prefix), c, batch, clip.Output{Layer: -1})
-	})
-	golden.Check(t, "pooled", out["pooled"], f.F32("pooled"), 1e-4)
-}
-
-// TestUnprojected is an encoder with a projection, of which a model reads the
-// pooled text without it.
-func TestUnprojected(t *testing.T) {
-	const prefix = "cond_stage_model.transformer."
-	f := golden.Open(t, "clip_l")
-	w := eval.Read(t, f.File)
-	c, err := clip.Detect(w, prefix, f.Metadata())
-	if err != nil || c.Projected == 0 {
-		t.Fatalf("projected to %d, %v", c.Projected, err)
-	}
-	e := clip.Encoder{Config: c, Unprojected: true}
-	if e.Summary() != c.Width {
-		t.Errorf("the pooled text has %d features, want %d", e.Summary(), c.Width)
-	}
-	tokens := f.I32("tokens")
-	out := eval.Build(t, w, w, map[string]any{"tokens": tokens, "ends": ends(tokens, c.Length)}, func(s nn.Scope) {
-		e.Build(s.Sub(prefix), model.TextShape{Batch: batch, Tokens: c.Length})
 	})
 	golden.Check(t, "pooled", out["pooled"], f.F32("pooled"), 1e-4)
 }

@@ -22,11 +22,7 @@ var Names = model.Names{
 }
 
 // An Encoder is a text encoder as a part of a model.
-type Encoder struct {
-	Config
-	// Unprojected says that the pooled text is the state before a projection.
-	Unprojected bool
-}
+type Encoder struct{ Config }
 
 // Describe returns kind and sizes.
 func (e Encoder) Describe() string {
@@ -44,8 +40,8 @@ func (e Encoder) Depth() int { return e.Config.Layers }
 func (e Encoder) Features() int { return e.Width }
 
 // Summary returns the number of features of the pooled text.
-func (e Encoder) Summary() int {
-	if e.Projected > 0 && !e.Unprojected {
+func (e Encoder) Summary(s model.States) int {
+	if e.Projected > 0 && !s.Unprojected {
 		return e.Projected
 	}
 	return e.Width
@@ -56,14 +52,14 @@ func (e Encoder) Vocabulary() int { return e.Vocab }
 
 // Build builds the encoder.
 func (e Encoder) Build(s nn.Scope, in model.TextShape) {
-	build, output := Text, Output{Layer: -1, Unprojected: e.Unprojected}
+	build, output := Text, Output{Layer: -1}
 	if in.Embedded {
 		build = TextEmbedded
 	}
 	if len(in.States.Layers) > 0 {
 		output.Layer = in.States.Layers[0]
 	}
-	output.Norm = in.States.Norm
+	output.Norm, output.Unprojected = in.States.Norm, in.States.Unprojected
 	build(s, e.Config, in.Batch, output)
 }
 

@@ -74,15 +74,7 @@ var TextSDXL = model.Text{
 func SlotsLater() (l, g model.Slot) {
 	l, g = TextSDXL.Slots[0], TextSDXL.Slots[1]
 	l.Prefixes, g.Prefixes = []string{"text_encoders.clip_l.transformer."}, []string{"text_encoders.clip_g.transformer."}
-	l.Match = func(src nn.Tensors, prefix string, metadata map[string]string) (model.Encoder, error) {
-		e, err := matchL(src, prefix, metadata)
-		if err != nil {
-			return nil, err
-		}
-		l := e.(clip.Encoder)
-		l.Unprojected = true
-		return l, nil
-	}
+	l.States.Unprojected = true
 	return l, g
 }
 
