@@ -27,7 +27,7 @@ func Registry(env *Env) *workflow.Registry {
 	for _, register := range []func(*workflow.Registry, *Env){
 		registerLoaders, registerParts, registerModelSampling, registerText, registerEncode, registerConditioning, registerLatents,
 		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules, registerExtras, registerLatentNodes,
-		registerVAE, registerImages, registerUpscale, registerSave,
+		registerVAE, registerImages, registerUpscale, registerVision, registerSave,
 		registerPrimitives, registerLogic, registerMath, registerStrings,
 		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
 	} {
