@@ -25,8 +25,9 @@ type Env struct {
 func Registry(env *Env) *workflow.Registry {
 	reg := workflow.NewRegistry()
 	for _, register := range []func(*workflow.Registry, *Env){
-		registerLoaders, registerParts, registerModelSampling, registerText, registerEncode, registerConditioning, registerLatents,
-		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules, registerExtras, registerLatentNodes,
+		registerLoaders, registerParts, registerModelSampling, registerText, registerEncode, registerConditioning, registerExtras,
+		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules,
+		registerLatents, registerLatentNodes, registerInpaint,
 		registerVAE, registerImages, registerUpscale, registerVision, registerSave,
 		registerPrimitives, registerLogic, registerMath, registerStrings,
 		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
