@@ -15,6 +15,9 @@ func ToF32(dst []float32, src []byte, dt DType) {
 	if len(dst) == 0 {
 		return
 	}
+	if n := widen(dst, src, dt); n > 0 { // these types have no blocks
+		dst, src = dst[n:], src[n*dt.Size():]
+	}
 	le := binary.LittleEndian
 	switch dt {
 	case F32:
@@ -185,16 +188,13 @@ func checkLength(function string, elements, bytes int, dt DType) {
 	}
 }
 
-// f16ToF32 converts what the processor can by itself, and then takes four halves a turn. A group without zeros, subnormals, infinities and NaNs, as nearly all are in
+// f16ToF32 takes four halves a turn. A group without zeros, subnormals, infinities and NaNs, as nearly all are in
 // weights, needs only its exponents rebased.
 func f16ToF32(dst []float32, src []byte) {
 	const (
 		lanes    = 0x0001_0001_0001_0001
 		exponent = 0x7c00 * lanes
 	)
-	if n := widen(dst, src); n > 0 {
-		dst, src = dst[n:], src[2*n:]
-	}
 	for len(dst) >= 4 {
 		w := binary.LittleEndian.Uint64(src)
 		// Adding 1 to an exponent, kept from its neighbours, gives 1 for 0 and 32 for 31, the two special ones: neither

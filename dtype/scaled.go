@@ -39,15 +39,21 @@ var W4A8Levels = [16]float32{
 // w4a8 is 16 elements of 4 bits, the lower half of a byte first, after their
 // scale.
 func w4a8(dst *[16]float32, b *[9]byte) {
-	scale := f8e4m3[b[0]]
-	var values [16]float32
-	for q, level := range W4A8Levels {
-		values[q] = RoundW4A8(level, scale)
-	}
+	values := &w4a8Values[b[0]]
 	for i, q := range b[1:] {
 		dst[2*i], dst[2*i+1] = values[q&15], values[q>>4]
 	}
 }
+
+// w4a8Values are the integers that the levels stand for, by the scale's byte.
+var w4a8Values = func() (all [256][16]float32) {
+	for scale := range all {
+		for q, level := range W4A8Levels {
+			all[scale][q] = RoundW4A8(level, f8e4m3[scale])
+		}
+	}
+	return all
+}()
 
 // RoundW4A8 returns the integer from -127 to 127 that a level of W4A8 stands for
 // in a group with a scale: the nearest, the even one of two.

@@ -3,4 +3,4 @@
 package dtype
 
 // widen converts nothing: the processor has no instruction that is used.
-func widen([]float32, []byte) int { return 0 }
+func widen([]float32, []byte, DType) int { return 0 }

@@ -30,7 +30,7 @@ func join(parts ...string) string { return filepath.FromSlash(strings.Join(parts
 func TestFindAndList(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
 	touch(t, a, "models/loras/ink.safetensors", "models/loras/styles/oil.safetensors", "models/loras/notes.txt",
-		"models/loras/.hidden.safetensors", "models/loras/.git/x.safetensors", "models/loras/old.ckpt",
+		"models/loras/.hidden.safetensors", "models/loras/.git/x.safetensors", "models/loras/old.txt",
 		"models/clip/l.safetensors", "models/diffusion_models/new.sft", "models/unet/small-Q4_K.GGUF", "models/unet/early.safetensors",
 		"models/unet/big.safetensors.index.json")
 	touch(t, b, "models/loras/ink.safetensors", "models/loras/Zinc.SAFETENSORS", "models/text_encoders/t5.safetensors")
@@ -53,7 +53,7 @@ func TestFindAndList(t *testing.T) {
 		{"loras", "Zinc.SAFETENSORS", join(b, "models/loras/Zinc.SAFETENSORS")},
 		{"loras", "styles/oil.safetensors", join(a, "models/loras/styles/oil.safetensors")},
 		{"loras", `styles\oil.safetensors`, join(a, "models/loras/styles/oil.safetensors")},
-		{"loras", "old.ckpt", join(a, "models/loras/old.ckpt")}, // not listed; opening it says why
+		{"loras", "old.txt", join(a, "models/loras/old.txt")}, // not listed; opening it says why
 		{"clip", "t5.safetensors", join(b, "models/text_encoders/t5.safetensors")},
 		{"unet", "new.sft", join(a, "models/diffusion_models/new.sft")},
 	} {

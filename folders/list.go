@@ -24,8 +24,8 @@ func (r *Roots) List(category string) []string {
 // isModel reports whether a file of that name can be opened as a model.
 func isModel(name string) bool {
 	name = strings.ToLower(name)
-	return strings.HasSuffix(name, ".safetensors") || strings.HasSuffix(name, ".sft") || strings.HasSuffix(name, ".gguf") ||
-		strings.HasSuffix(name, ".safetensors.index.json")
+	return slices.ContainsFunc([]string{".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin", ".safetensors.index.json"},
+		func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
 func always(string) bool { return true }

@@ -9,6 +9,7 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"math"
 
 	"github.com/weir-run/weir/resample"
 )
@@ -17,6 +18,15 @@ import (
 // and with texts, in their order, as ComfyUI does. It takes memory for a few
 // rows, and stops with an error when ctx ends.
 func EncodePNG(ctx context.Context, w io.Writer, m *Image, texts []Text) error {
+	return encodePNG(ctx, w, m, newRows(m), texts)
+}
+
+// EncodePNG16 is EncodePNG with 16 bits a channel.
+func EncodePNG16(ctx context.Context, w io.Writer, m *Image, texts []Text) error {
+	return encodePNG(ctx, w, m, &deepRows{rows: newRows(m)}, texts)
+}
+
+func encodePNG(ctx context.Context, w io.Writer, m *Image, rows image.Image, texts []Text) error {
 	if m.Batch < 1 || m.Channels < 3 || m.Channels > 4 {
 		return fmt.Errorf("a picture of %d channels cannot be a PNG: expected 3 or 4", m.Channels)
 	}
@@ -26,7 +36,7 @@ func EncodePNG(ctx context.Context, w io.Writer, m *Image, texts []Text) error {
 		}
 	}
 	encoder := png.Encoder{CompressionLevel: png.DefaultCompression}
-	return encoder.Encode(&pngWriter{ctx: ctx, w: w, texts: texts}, newRows(m))
+	return encoder.Encode(&pngWriter{ctx: ctx, w: w, texts: texts}, rows)
 }
 
 // A pngWriter writes texts behind the header of a PNG, where Pillow has them,
@@ -98,6 +108,25 @@ func (r *rows) At(x, y int) color.Color {
 	}
 	b := r.bytes[4*x:][:4]
 	return color.NRGBA{b[0], b[1], b[2], b[3]}
+}
+
+// deepRows are rows of 16 bits a channel.
+type deepRows struct{ *rows }
+
+// ColorModel returns that of 16 bits a channel.
+func (r *deepRows) ColorModel() color.Model { return color.NRGBA64Model }
+
+// At returns a colour: values are cut to 0..1 and, times 65535, to whole numbers.
+func (r *deepRows) At(x, y int) color.Color {
+	if y != r.y {
+		r.m.Row(r.values, 0, y)
+		r.y = y
+	}
+	p := [4]uint16{3: math.MaxUint16}
+	for i, v := range r.values[x*r.m.Channels:][:r.m.Channels] {
+		p[i] = uint16(min(max(v*math.MaxUint16, 0), math.MaxUint16))
+	}
+	return color.NRGBA64{p[0], p[1], p[2], p[3]}
 }
 
 // opaque is a colour without opacity.

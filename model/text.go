@@ -60,7 +60,8 @@ type Prompt struct {
 	// Chunk is the number of tokens that are read at once, with their ends; longer
 	// prompts become several chunks. 0 is any number.
 	Chunk int
-	// Masked says that what was filled up is hidden from the other tokens.
+	// Masked says that what follows the first end of a prompt is hidden from its
+	// tokens: the first token of End or, where there is none, of Pad.
 	Masked bool
 	// Format is what becomes of the prompt. With Chunk, only Start, End and Pad
 	// count.
@@ -75,13 +76,11 @@ type States struct {
 	Layers []int
 	// Norm applies the final norm to them.
 	Norm bool
-	// Pooled asks for the summary of the text too.
-	Pooled bool
-	// ZeroPadded sets the states of what was filled up to 0.
+	// Pooled asks for the summary of the text too, Unprojected for that which an
+	// encoder with a projection makes it from.
+	Pooled, Unprojected bool
+	// ZeroPadded sets the states of what is masked to 0.
 	ZeroPadded bool
-	// Front is the number of tokens that shorter texts are filled up to with
-	// zeros before the first.
-	Front int
 }
 
 // Numbers returns the layers counted from the first, of an encoder with so many.
@@ -111,14 +110,14 @@ type Encoder interface {
 	// that of the pooled text (0 without one), Vocabulary that of tokens.
 	Depth() int
 	Features() int
-	Summary() int
+	Summary(States) int
 	Vocabulary() int
 	// Build builds the encoder at the scope. Its inputs are tokens[batch, tokens]
 	// and, with Embedded, known[batch, tokens, 1] and vectors[batch, tokens,
 	// features]: 1 and zeros for a token, 0 and the vector in its place; with
 	// Pooled ends[batch], the place of each chunk's end token among all tokens, and
-	// with Masked mask[batch, 1, 1, tokens], 0 for tokens and -inf for what was
-	// filled up. Its outputs are hidden[batch, tokens, features] and pooled[batch,
+	// with Masked mask[batch, 1, 1, tokens], 0 for tokens and -inf for what is
+	// masked. Its outputs are hidden[batch, tokens, features] and pooled[batch,
 	// summary].
 	Build(s nn.Scope, in TextShape)
 	// Tables returns the inputs of the graph that depend on its shape alone, such as

@@ -107,7 +107,7 @@ func (w *wiring) node(id string, n *classed, links ...string) {
 	for _, l := range links {
 		input, from, _ := strings.Cut(l, "=")
 		from, output, _ := strings.Cut(from, ".")
-		inputs[input] = []any{from, map[string]int{"": 0, "1": 1}[output]}
+		inputs[input] = []any{from, map[string]int{"": 0, "1": 1, "2": 2}[output]}
 	}
 	w.nodes[id] = map[string]any{"class_type": n.class, "inputs": inputs}
 }

@@ -25,8 +25,9 @@ type Env struct {
 func Registry(env *Env) *workflow.Registry {
 	reg := workflow.NewRegistry()
 	for _, register := range []func(*workflow.Registry, *Env){
-		registerLoaders, registerParts, registerModelSampling, registerText, registerConditioning, registerLatents,
-		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules, registerExtras,
+		registerLoaders, registerParts, registerModelSampling, registerText, registerEncode, registerConditioning, registerExtras,
+		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules,
+		registerLatents, registerLatentNodes, registerInpaint,
 		registerVAE, registerImages, registerUpscale, registerSave,
 		registerPrimitives, registerLogic, registerMath, registerStrings,
 		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
@@ -62,13 +63,17 @@ func (e *Env) changed(input, category string) func(context.Context, *workflow.Ca
 	}
 }
 
-// embeddings returns the fingerprints of the textual inversion embeddings that a
-// prompt names.
-func (e *Env) embeddings(input string) func(context.Context, *workflow.Call) (string, error) {
+// embeddings returns the fingerprints of the textual inversion embeddings that
+// prompts name.
+func (e *Env) embeddings(inputs ...string) func(context.Context, *workflow.Call) (string, error) {
 	return func(ctx context.Context, c *workflow.Call) (string, error) {
 		var all strings.Builder
 		find := e.Folders.Embeddings()
-		for _, name := range tokenizer.Embeddings(c.String(input)) {
+		var names []string
+		for _, input := range inputs {
+			names = append(names, tokenizer.Embeddings(c.String(input))...)
+		}
+		for _, name := range names {
 			if err := ctx.Err(); err != nil {
 				return "", err
 			}

@@ -69,7 +69,7 @@ func registerExtras(reg *workflow.Registry, env *Env) {
 					return err
 				}
 			}
-			to.latent(model.References, l.filled(env.Engine.Planning()).Tensor)
+			to.latents(model.References, slices.Concat(to.Latents[model.References], []latent.Tensor{l.filled(env.Engine.Planning()).Tensor}))
 			return nil
 		})
 	register("ConditioningZeroOut", "", "model/conditioning/transform", "Makes the text of a conditioning zeros.", nil,
@@ -95,12 +95,12 @@ func (c *Cond) number(name string, values ...float32) {
 	c.Numbers = numbers
 }
 
-// latent adds latents of an autoencoder to those of an extra.
-func (c *Cond) latent(name string, l ...latent.Tensor) {
+// latents sets an extra that is latents of an autoencoder.
+func (c *Cond) latents(name string, l []latent.Tensor) {
 	all := maps.Clone(c.Latents)
 	if all == nil {
 		all = map[string][]latent.Tensor{}
 	}
-	all[name] = slices.Concat(all[name], l)
+	all[name] = l
 	c.Latents = all
 }

@@ -71,7 +71,7 @@ func TestExtras(t *testing.T) {
 	// are.
 	cond := takenOf[Conditioning](w, "second")[0]
 	format := latent.Square("", 4, 8, 2, 1)
-	told, err := cond.told(format)
+	told, err := cond.told(t.Context(), format, given)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,8 +81,8 @@ func TestExtras(t *testing.T) {
 	if given.Data[0] != 1 {
 		t.Error("the latents that were given have changed")
 	}
-	cond.latent(model.References, latent.New(latent.Picture(2, 4, 1, 1)))
-	if _, err := cond.told(format); err == nil || !strings.Contains(err.Error(), "a batch of 2 pictures") {
+	cond.latents(model.References, []latent.Tensor{latent.New(latent.Picture(2, 4, 1, 1))})
+	if _, err := cond.told(t.Context(), format, given); err == nil || !strings.Contains(err.Error(), "a batch of 2 pictures") {
 		t.Errorf("a batch as a reference: %v", err)
 	}
 }

@@ -116,7 +116,7 @@ func (g *Guider) at(ctx context.Context, l *Latent) (diffusion.Guider, error) {
 			if err != nil {
 				return nil, fmt.Errorf("input %s: %w", p.Name, err)
 			}
-			told, err := part.told(g.Model.Format())
+			told, err := part.told(ctx, g.Model.Format(), l)
 			if err != nil {
 				return nil, fmt.Errorf("input %s: %w", p.Name, err)
 			}
@@ -127,8 +127,9 @@ func (g *Guider) at(ctx context.Context, l *Latent) (diffusion.Guider, error) {
 	return g.By(g.Model.Sampling(), prompts), nil
 }
 
-// told returns what a model is told, with latents in its format.
-func (c *Cond) told(format latent.Format) (*model.Cond, error) {
+// told returns what a model is told for latents, with those among the extras in
+// its format.
+func (c *Cond) told(ctx context.Context, format latent.Format, of *Latent) (*model.Cond, error) {
 	out := c.Cond
 	if len(c.Latents) == 0 {
 		return &out, nil
@@ -143,6 +144,12 @@ func (c *Cond) told(format latent.Format) (*model.Cond, error) {
 				l = format.In(l)
 			}
 			out.Latents[name] = append(out.Latents[name], l)
+		}
+		if name == model.Concat {
+			var err error
+			if out.Latents[name], err = c.besides(ctx, format, of); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return &out, nil

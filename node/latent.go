@@ -125,6 +125,13 @@ func (l *Latent) resize(ctx context.Context, c *workflow.Call, height, width int
 	if err := c.Need(ctx, out.Size()+4*(l.Bytes()+out.Bytes())/int64(l.Batch)); err != nil {
 		return nil, err
 	}
+	return l.resized(ctx, height, width, method, crop)
+}
+
+// resized is resize without a look at the memory.
+func (l *Latent) resized(ctx context.Context, height, width int, method resample.Method, crop bool) (*Latent, error) {
+	out := *l
+	out.Height, out.Width = height, width
 	out.Data = nil
 	if l.planned() {
 		return &out, nil

@@ -136,15 +136,20 @@ func registerMasks(reg *workflow.Registry, _ *Env) {
 			if err != nil {
 				return nil, err
 			}
-			in := readMask(m)
-			out, err := draft{size: size{m.Batch, m.Height, m.Width, 3}, from: []raster{m}, row: func(b, y int, dst []float32) {
-				for x, v := range in(b, y) {
-					dst[3*x], dst[3*x+1], dst[3*x+2] = v, v, v
-				}
-			}}.image(ctx, c)
+			out, err := greyOf(ctx, c, m)
 			return []any{out}, err
 		},
 	})
+}
+
+// greyOf makes grey pictures of masks.
+func greyOf(ctx context.Context, c *workflow.Call, m *media.Mask) (*media.Image, error) {
+	in := readMask(m)
+	return draft{size: size{m.Batch, m.Height, m.Width, 3}, from: []raster{m}, row: func(b, y int, dst []float32) {
+		for x, v := range in(b, y) {
+			dst[3*x], dst[3*x+1], dst[3*x+2] = v, v, v
+		}
+	}}.image(ctx, c)
 }
 
 // eachValue returns the Run of a node that changes each value of a mask.

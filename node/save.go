@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/big"
 	"math/rand/v2"
@@ -26,47 +27,136 @@ import (
 // registerSave registers the nodes that write pictures.
 func registerSave(reg *workflow.Registry, env *Env) {
 	images := workflow.Link("images", workflow.TypeImage)
+	output := []workflow.Output{{Type: workflow.TypeImage, Name: "images"}}
 	reg.Register(workflow.Schema{
 		Class: "SaveImage", Name: "Save Image", Category: "image", Output: true,
 		Description: "Saves pictures as PNG files that carry the workflow.",
-		Inputs:      []workflow.Input{images, prefix()},
+		Inputs:      []workflow.Input{images, prefix()}, Outputs: output,
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) { return env.savePNG(ctx, c, pngFile{}) },
+	})
+	space := func(names ...string) workflow.Input { return workflow.Combo("input_color_space", names...) }
+	reg.Register(workflow.Schema{
+		Class: "SaveImageAdvanced", Name: "Save Image (Advanced)", Category: "image", Output: true,
+		Description: "Saves pictures as PNG files with 8 or 16 bits a channel that carry the workflow.",
+		Inputs: []workflow.Input{images, prefix(), workflow.Switch("format",
+			workflow.Case{Choice: "png", Inputs: []workflow.Input{workflow.Combo("bit_depth", "8-bit", "16-bit"), space("sRGB")}},
+			workflow.Case{Choice: "exr", Inputs: []workflow.Input{workflow.Combo("bit_depth", "32-bit float"), space("sRGB", "HDR", "linear")}},
+		)},
+		Outputs: output,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			m, err := picturesOf(c, "images")
-			if err != nil {
-				return nil, err
+			if c.String("format") != "png" {
+				return nil, fault.New(fault.Workflow, "input format: files of the format %s are not written; choose png", c.String("format"))
 			}
-			if env.Engine.Planning() {
-				return nil, env.checkSave(c.String("filename_prefix"), m)
-			}
-			return nil, save(ctx, c, m, env, "output", c.String("filename_prefix"))
+			return env.savePNG(ctx, c, pngFile{deep: c.String("format.bit_depth") == "16-bit", bare: true})
 		},
 	})
 	// A run's previews do not overwrite those of another program.
 	suffix := fmt.Sprintf("_temp_%05x", rand.Uint32()&0xfffff)
+	preview := func(ctx context.Context, c *workflow.Call, input, prefix string) error {
+		m, err := picturesOf(c, input)
+		if err != nil || env.Engine.Planning() {
+			return err
+		}
+		return save(ctx, c, m, env, "temp", prefix+suffix, pngFile{})
+	}
 	reg.Register(workflow.Schema{
 		Class: "PreviewImage", Name: "Preview Image", Category: "image", Output: true,
 		Description: "Writes pictures to the folder of temporary files.",
-		Inputs:      []workflow.Input{images},
+		Inputs:      []workflow.Input{images}, Outputs: output,
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			m, err := picturesOf(c, "images")
+			return []any{c.Value("images")}, preview(ctx, c, "images", "ComfyUI")
+		},
+	})
+	reg.Register(workflow.Schema{
+		Class: "ImageCompare", Name: "Compare Images", Category: "image", Output: true,
+		Description: "Writes two pictures to the folder of temporary files.",
+		Inputs:      []workflow.Input{workflow.Link("image_a", workflow.TypeImage).Opt(), workflow.Link("image_b", workflow.TypeImage).Opt()},
+		Open:        true, // compare_view is what the user interface shows
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			for _, input := range []string{"image_a", "image_b"} {
+				if c.Has(input) {
+					if err := preview(ctx, c, input, "comfy.compare."+input[len(input)-1:]); err != nil {
+						return nil, err
+					}
+				}
+			}
+			return nil, nil
+		},
+	})
+	reg.Register(workflow.Schema{
+		Class: "MaskPreview", Name: "Preview Mask", Category: "image/mask", Output: true,
+		Description: "Writes masks to the folder of temporary files.",
+		Inputs:      []workflow.Input{workflow.Link("mask", workflow.TypeMask)},
+		Outputs:     []workflow.Output{{Type: workflow.TypeMask, Name: "mask"}},
+		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
+			mask, err := Input[*media.Mask](c, "mask")
 			if err != nil {
 				return nil, err
 			}
-			if env.Engine.Planning() {
-				return nil, nil
+			m, err := greyOf(ctx, c, mask)
+			if err != nil || env.Engine.Planning() {
+				return []any{mask}, err
 			}
-			return nil, save(ctx, c, m, env, "temp", "ComfyUI"+suffix)
+			return []any{mask}, save(ctx, c, m, env, "temp", "ComfyUI"+suffix, pngFile{})
+		},
+	})
+	reg.Register(workflow.Schema{
+		Class: "PreviewAny", Name: "Preview as Text", Category: "utilities", Output: true,
+		Description: "Shows a value as text.",
+		Inputs:      []workflow.Input{workflow.Link("source", workflow.TypeAny)}, Outputs: workflow.Outputs(workflow.TypeString),
+		Run: func(_ context.Context, c *workflow.Call) ([]any, error) {
+			text := shownAs(c.Value("source"))
+			c.Show(text)
+			return []any{text}, nil
 		},
 	})
 }
 
+// shownAs writes a value as text, numbers as Python writes them.
+func shownAs(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case bool:
+		return python(v)
+	case float64:
+		return pythonFloat(v)
+	case int64, uint64:
+		return fmt.Sprint(v)
+	case *media.Image:
+		return fmt.Sprintf("%d pictures of %d×%d pixels, %d channels", v.Batch, v.Width, v.Height, v.Channels)
+	case *media.Mask:
+		return fmt.Sprintf("%d masks of %d×%d pixels", v.Batch, v.Width, v.Height)
+	case nil:
+		return "None"
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T", v), "*")
+}
+
+// A pngFile says how a PNG is written: with 16 bits a channel, and whether its
+// name ends with the number, without an underscore.
+type pngFile struct{ deep, bare bool }
+
+// savePNG saves the pictures of a node, or looks whether it could.
+func (e *Env) savePNG(ctx context.Context, c *workflow.Call, file pngFile) ([]any, error) {
+	m, err := picturesOf(c, "images")
+	if err != nil {
+		return nil, err
+	}
+	if e.Engine.Planning() {
+		return []any{m}, e.checkSave(c.String("filename_prefix"), m)
+	}
+	return []any{m}, save(ctx, c, m, e, "output", c.String("filename_prefix"), file)
+}
+
 // save writes each picture of a batch under the next free number. What cannot
 // be written there goes to another folder, which the error names.
-func save(ctx context.Context, c *workflow.Call, m *media.Image, env *Env, kind, prefix string) error {
+func save(ctx context.Context, c *workflow.Call, m *media.Image, env *Env, kind, prefix string, file pngFile) error {
 	d, err := env.destination(kind, prefix, m.Width, m.Height)
 	if err != nil {
 		return fmt.Errorf("input filename_prefix: %w", err)
 	}
+	d.file = file
 	texts := []media.Text{{Key: "prompt", Value: c.Graph.String()}}
 	if c.Graph.Source != nil {
 		texts = append(texts, media.Text{Key: "workflow", Value: workflow.Dumps(c.Graph.Source)})
@@ -77,7 +167,7 @@ func save(ctx context.Context, c *workflow.Call, m *media.Image, env *Env, kind,
 	}
 	var elsewhere []string
 	for _, folder := range []string{env.Folders.Temp, os.TempDir()} {
-		d := destination{folder: folder, kind: "temp", base: short(d.base)}
+		d := destination{folder: folder, kind: "temp", base: short(d.base), file: file}
 		n, fails := d.save(ctx, m, written, texts, func(f workflow.File) {
 			c.Saved(f)
 			elsewhere = append(elsewhere, f.Path)
@@ -119,6 +209,7 @@ type destination struct {
 	kind      string // "output" or "temp"
 	subfolder string // of the folder, with slashes; "" for none
 	base      string // what names begin with
+	file      pngFile
 }
 
 // destination reads a prefix. It makes no folders.
@@ -156,7 +247,11 @@ const batchNumber = "%batch_num%"
 func (d destination) name(i int, number *big.Int) string {
 	digits := number.String()
 	digits = strings.Repeat("0", max(0, 5-len(digits))) + digits
-	return strings.ReplaceAll(d.base, batchNumber, strconv.Itoa(i)) + "_" + digits + "_.png"
+	end := "_.png"
+	if d.file.bare {
+		end = ".png"
+	}
+	return strings.ReplaceAll(d.base, batchNumber, strconv.Itoa(i)) + "_" + digits + end
 }
 
 // save writes the pictures of a batch from the first one on, and returns how
@@ -191,7 +286,7 @@ func (d destination) write(ctx context.Context, m *media.Image, i int, number *b
 		return "", err
 	}
 	defer f.Close()
-	if err := media.EncodePNG(ctx, f, m.Picture(i), texts); err != nil {
+	if err := d.file.encode(ctx, f, m.Picture(i), texts); err != nil {
 		return "", fmt.Errorf("picture %d of %d was not saved: %w", i+1, m.Batch, err)
 	}
 	for {
@@ -203,6 +298,14 @@ func (d destination) write(ctx context.Context, m *media.Image, i int, number *b
 			return "", err
 		}
 	}
+}
+
+// encode writes a picture.
+func (f pngFile) encode(ctx context.Context, w io.Writer, m *media.Image, texts []media.Text) error {
+	if f.deep {
+		return media.EncodePNG16(ctx, w, m, texts)
+	}
+	return media.EncodePNG(ctx, w, m, texts)
 }
 
 // nextNumber returns the number after the highest that a file of the
@@ -217,7 +320,11 @@ func (d destination) nextNumber() (*big.Int, error) {
 	if runtime.GOOS == "windows" {
 		flags = "(?i)"
 	}
-	numbered, err := regexp.Compile(flags + "^" + pattern + "_([0-9]+)(?:_|$)")
+	end := "(?:_|$)"
+	if d.file.bare {
+		end = `(?:_|\.|$)`
+	}
+	numbered, err := regexp.Compile(flags + "^" + pattern + "_([0-9]+)" + end)
 	if err != nil {
 		return nil, err
 	}

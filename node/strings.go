@@ -246,9 +246,14 @@ func pythonNumber(text string) string {
 		}
 		return text
 	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return strings.ToLower(strings.TrimPrefix(strconv.FormatFloat(f, 'g', -1, 64), "+"))
+	f, _ := strconv.ParseFloat(text, 64) // beyond its range it is infinite, there too
+	return pythonFloat(f)
+}
+
+// pythonFloat writes a number as Python's float does.
+func pythonFloat(f float64) string {
+	if math.IsInf(f, 0) || math.IsNaN(f) {
+		return strings.ToLower(strings.TrimPrefix(fmt.Sprint(f), "+"))
 	}
 	if a := math.Abs(f); a != 0 && (a < 1e-4 || a >= 1e16) {
 		return strconv.FormatFloat(f, 'e', -1, 64)

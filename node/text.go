@@ -17,23 +17,7 @@ func registerText(reg *workflow.Registry, env *Env) {
 		Prepare:     preparing("clip", (*pipeline.CLIP).Prefetch),
 		Changed:     env.embeddings("text"),
 		Run: func(ctx context.Context, c *workflow.Call) ([]any, error) {
-			clip, err := Input[*pipeline.CLIP](c, "clip")
-			if err != nil {
-				return nil, err
-			}
-			c.Finishing()
-			memory, err := clip.Memory(ctx, c.String("text"))
-			if err != nil {
-				return nil, err
-			}
-			if err := c.Need(ctx, memory); err != nil {
-				return nil, err
-			}
-			text, err := clip.Encode(ctx, c.String("text"), env.Folders.Embeddings())
-			if err != nil {
-				return nil, err
-			}
-			return []any{Conditioning{NewCond(text.Embed, text.Tokens, text.Width, text.Pooled)}}, nil
+			return env.encode(ctx, c, c.String("text"))
 		},
 	})
 	reg.Register(workflow.Schema{
@@ -54,11 +38,7 @@ func registerText(reg *workflow.Registry, env *Env) {
 	})
 }
 
-func prompt() workflow.Input {
-	in := workflow.Text("text")
-	in.Choices = true
-	return in
-}
+func prompt() workflow.Input { return choices(workflow.Text("text")) }
 
 func stopAtLayer() workflow.Input {
 	in := workflow.Int("stop_at_clip_layer", -1, -24, 0)

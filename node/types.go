@@ -54,8 +54,10 @@ type Conditioning []Cond
 func (c Conditioning) Size() (n int64) {
 	for _, cond := range c {
 		n += cond.Cond.Size()
-		if cond.Mask != nil {
-			n += cond.Mask.Size()
+		for _, m := range []*media.Mask{cond.Mask, cond.ConcatMask} {
+			if m != nil {
+				n += m.Size()
+			}
 		}
 	}
 	return n
@@ -72,6 +74,9 @@ type Cond struct {
 	Strength float64
 	// Mask limits the part to where it is 1; nil for everywhere.
 	Mask *media.Mask
+	// ConcatMask marks what is to be painted of the picture among the extras that
+	// stands beside the latents; nil for none.
+	ConcatMask *media.Mask
 }
 
 // NewCond returns a part that applies fully, always and everywhere.

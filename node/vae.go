@@ -2,12 +2,10 @@ package node
 
 import (
 	"context"
-	"math"
 
 	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/pipeline"
-	"github.com/weir-run/weir/resample"
 	"github.com/weir-run/weir/workflow"
 )
 
@@ -137,83 +135,4 @@ func encode(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m *media.Ima
 		return nil, err
 	}
 	return &Latent{Tensor: l, Stride: v.Format().Stride}, nil
-}
-
-// encodeForInpaint greys out what is masked, so that nothing of it shows in
-// the latents, and grows the mask that sampling changes.
-func encodeForInpaint(ctx context.Context, c *workflow.Call, v *pipeline.VAE, m *media.Image, mask *media.Mask) (*Latent, error) {
-	area := int64(m.Height) * int64(m.Width)
-	if err := c.Need(ctx, mask.ResizeMemory(m.Height, m.Width)+4*area*int64(3*m.Batch+3*mask.Batch)); err != nil {
-		return nil, err
-	}
-	mask, err := mask.Resize(ctx, m.Height, m.Width, resample.Bilinear, false)
-	if err != nil {
-		return nil, err
-	}
-	f := v.Factor()
-	height, width := m.Height/f*f, m.Width/f*f
-	top, left := m.Height%f/2, m.Width%f/2
-	if m.Planned() || mask.Planned() {
-		l, err := encode(ctx, c, v, media.PlanImage(m.Batch, height, width, 3))
-		if err == nil {
-			l.NoiseMask = media.PlanMask(mask.Batch, height, width)
-		}
-		return l, err
-	}
-	marked := make([]float32, mask.Batch*height*width)
-	row := make([]float32, m.Width)
-	for b := range mask.Batch {
-		for y := range height {
-			mask.Row(row, b, top+y)
-			for x, v := range row[left : left+width] {
-				marked[(b*height+y)*width+x] = float32(math.RoundToEven(float64(v)))
-			}
-		}
-	}
-	grey := make([]float32, m.Batch*height*width*3)
-	pixels := make([]float32, m.Width*m.Channels)
-	for b := range m.Batch {
-		for y := range height {
-			m.Row(pixels, b, top+y)
-			for x := range width {
-				keep := 1 - marked[(b%mask.Batch*height+y)*width+x]
-				for k := range 3 {
-					grey[((b*height+y)*width+x)*3+k] = (pixels[(left+x)*m.Channels+k]-0.5)*keep + 0.5
-				}
-			}
-		}
-	}
-	l, err := encode(ctx, c, v, media.NewImage(m.Batch, height, width, 3, grey))
-	if err != nil {
-		return nil, err
-	}
-	l.NoiseMask = media.NewMask(mask.Batch, height, width, grow(marked, mask.Batch, height, width, c.Int("grow_mask_by")))
-	return l, nil
-}
-
-// grow marks all that lies within a square of the given width around what is
-// marked in values of the shape [batch, height, width]. A square of even width
-// reaches one further up and left.
-func grow(marked []float32, batch, height, width, by int) []float32 {
-	if by == 0 {
-		return marked
-	}
-	before := by / 2 // the padding of the convolution that ComfyUI grows with
-	out := make([]float32, len(marked))
-	for b := range batch {
-		for y := range height {
-			for x := range width {
-				if marked[(b*height+y)*width+x] == 0 {
-					continue
-				}
-				// This value is under the square of each place from here on.
-				for v := max(y-(by-1)+before, 0); v <= min(y+before, height-1); v++ {
-					for u := max(x-(by-1)+before, 0); u <= min(x+before, width-1); u++ {
-						out[(b*height+v)*width+u] = 1
-					}
-				}
-			}
-		}
-	}
-	return out
 }

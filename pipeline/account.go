@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/model"
@@ -67,18 +66,21 @@ var harmless = struct{ prefixes, suffixes []string }{
 	},
 	suffixes: []string{
 		"position_ids", "logit_scale", "num_batches_tracked", "attn_mask",
-		// Vocabularies are read as bytes.
-		tekkenModel, spieceModel,
+		// Vocabularies are read as bytes; heads guess the next word.
+		tekkenModel, spieceModel, "lm_head.weight",
 	},
 }
 
-// isHarmless reports whether a tensor does nothing for pictures. The image halves
-// of whole CLIP models belong to text encoders.
+// sight are parts of names of what sees pictures in whole CLIP and language models,
+// of which the text encoder is the other half.
+var sight = []string{"vision_model", "visual", "visual_projection", "vision_tower", "multi_modal_projector"}
+
+// isHarmless reports whether a tensor does nothing for pictures.
 func isHarmless(name string) bool {
 	return slices.ContainsFunc(harmless.prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) ||
 		slices.ContainsFunc(harmless.suffixes, func(s string) bool { return name == s || strings.HasSuffix(name, "."+s) }) ||
 		slices.ContainsFunc(strings.Split(name, "."), func(part string) bool {
-			return part == "vision_model" || part == "visual" || part == "visual_projection"
+			return slices.Contains(sight, part)
 		})
 }
 
@@ -132,13 +134,8 @@ func doubt(path string, c model.Config) {
 	}
 }
 
-// told are the warnings that were given, so that a file that is opened again and
-// again has each once.
-var told sync.Map
-
-// warn gives a warning about a file, once.
+// warn gives a warning about a file. It is given whenever the file is opened: who
+// shows warnings leaves out what was shown.
 func warn(text, path string, attributes ...any) {
-	if _, before := told.LoadOrStore(fmt.Sprint(text, path, attributes), true); !before {
-		slog.Warn(text, append([]any{"file", filepath.Base(path)}, attributes...)...)
-	}
+	slog.Warn(text, append([]any{"file", filepath.Base(path)}, attributes...)...)
 }

@@ -2,8 +2,11 @@ package pipeline
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"strings"
 
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/lora"
 	"github.com/weir-run/weir/tokenizer"
@@ -32,7 +35,7 @@ func (c *CLIP) of(tokens int) Text {
 	texts := make([]Text, len(c.encoders))
 	for i, e := range c.encoders {
 		width := e.features()
-		texts[i] = Text{Tokens: tokens, Width: width, Embed: make([]float32, tokens*width), Pooled: make([]float32, e.Summary())}
+		texts[i] = Text{Tokens: tokens, Width: width, Embed: make([]float32, tokens*width), Pooled: make([]float32, e.Summary(e.slot.States))}
 	}
 	return join(texts, c.text.Join)
 }
@@ -63,21 +66,68 @@ func (c *CLIP) Memory(ctx context.Context, prompt string) (n int64, err error) {
 // Encode encodes a prompt with its weights and textual inversion embeddings. An
 // embedding that is not there is left out with a warning.
 func (c *CLIP) Encode(ctx context.Context, prompt string, find Embeddings) (Text, error) {
-	return c.EncodeEach(ctx, func(string) string { return prompt }, find)
+	prompts := make([]string, len(c.encoders))
+	for i := range prompts {
+		prompts[i] = prompt
+	}
+	chunks, err := c.tokens(ctx, prompts, find)
+	if err != nil {
+		return Text{}, err
+	}
+	return c.encode(ctx, chunks)
 }
 
 // EncodeEach is Encode with a prompt for each encoder, by the key of its slot.
-func (c *CLIP) EncodeEach(ctx context.Context, prompt func(key string) string, find Embeddings) (Text, error) {
-	// All encoders have their tokens before the first one runs.
+// Where encoders read chunks, all of them read as many: shorter prompts are
+// followed by empty ones.
+func (c *CLIP) EncodeEach(ctx context.Context, each map[string]string, find Embeddings) (Text, error) {
+	prompts := make([]string, len(c.encoders))
+	for i, e := range c.encoders {
+		prompt, ok := each[e.slot.Key]
+		if !ok || len(each) != len(c.encoders) {
+			return Text{}, fault.New(fault.Workflow, "there are prompts for %s, and the text encoders of %s read %s: use CLIPTextEncode, or load the text encoders that the node is for",
+				fault.List(slices.Sorted(maps.Keys(each)), 5), c.text.Name, strings.Join(c.keys(), ", "))
+		}
+		prompts[i] = prompt
+	}
+	chunks, err := c.tokens(ctx, prompts, find)
+	if err != nil {
+		return Text{}, err
+	}
+	longest := 0
+	for i, e := range c.encoders {
+		if e.slot.Prompt.Chunk > 0 {
+			longest = max(longest, len(chunks[i]))
+		}
+	}
+	for i, e := range c.encoders {
+		for p := e.slot.Prompt; p.Chunk > 0 && len(chunks[i]) < longest; {
+			chunks[i] = append(chunks[i], p.Empty(p.Chunk))
+		}
+	}
+	return c.encode(ctx, chunks)
+}
+
+// keys returns those of the encoders' slots.
+func (c *CLIP) keys() (keys []string) {
+	for _, e := range c.encoders {
+		keys = append(keys, e.slot.Key)
+	}
+	return keys
+}
+
+// tokens returns the chunks of the prompt of each encoder. Embeddings that are
+// missing are warned of once.
+func (c *CLIP) tokens(ctx context.Context, prompts []string, find Embeddings) ([][][]tokenizer.Token, error) {
 	embeddings := c.encoders[0].engine.newEmbeddings(find)
-	prompts := make([][][]tokenizer.Token, len(c.encoders))
+	all := make([][][]tokenizer.Token, len(c.encoders))
 	told := map[string]bool{}
 	for i, e := range c.encoders {
-		chunks, missing, err := e.tokens(ctx, prompt(e.key), embeddings)
+		chunks, missing, err := e.tokens(ctx, prompts[i], embeddings)
 		if err != nil {
-			return Text{}, err
+			return nil, err
 		}
-		prompts[i] = chunks
+		all[i] = chunks
 		if missing = slices.DeleteFunc(missing, func(name string) bool { return told[name] }); !e.engine.Planning() {
 			embeddings.warn(missing)
 		}
@@ -85,6 +135,11 @@ func (c *CLIP) EncodeEach(ctx context.Context, prompt func(key string) string, f
 			told[name] = true
 		}
 	}
+	return all, nil
+}
+
+// encode runs the encoders. All have their tokens before the first one runs.
+func (c *CLIP) encode(ctx context.Context, prompts [][][]tokenizer.Token) (Text, error) {
 	texts := make([]Text, len(c.encoders))
 	for i, e := range c.encoders {
 		if i+1 < len(c.encoders) {

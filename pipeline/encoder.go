@@ -78,7 +78,7 @@ func (e *encoder) length(ctx context.Context, prompt string) (n int, err error) 
 	for _, chunk := range chunks {
 		n += len(chunk)
 	}
-	return max(n, e.slot.States.Front), err
+	return n, err
 }
 
 // features returns the number of features of a token in the encoded text.
@@ -106,19 +106,9 @@ func (e *encoder) encode(ctx context.Context, chunks [][]tokenizer.Token, layer 
 	}
 	text := Text{Tokens: n * length, Width: width, Embed: hidden[:n*length*width]}
 	if len(pooled) > 0 {
-		text.Pooled = pooled[:e.Summary()]
+		text.Pooled = pooled[:e.Summary(e.slot.States)]
 	}
-	return text.front(e.slot.States.Front), nil
-}
-
-// front returns a text that is filled up to so many tokens with zeros before the
-// first.
-func (t Text) front(tokens int) Text {
-	if missing := tokens - t.Tokens; missing > 0 {
-		t.Embed = append(make([]float32, missing*t.Width), t.Embed...)
-		t.Tokens = tokens
-	}
-	return t
+	return text, nil
 }
 
 // weigh moves each token away from, or towards, what the empty prompt has in
@@ -137,26 +127,31 @@ func weigh(hidden, empty []float32, chunk []tokenizer.Token, width int) {
 
 // run evaluates the encoder; hidden is [chunks, tokens, features].
 func (e *encoder) run(ctx context.Context, chunks [][]tokenizer.Token, layer int) (hidden, pooled []float32, err error) {
-	embedded := slices.ContainsFunc(chunks, func(chunk []tokenizer.Token) bool { return slices.ContainsFunc(chunk, e.fits) })
-	shape := e.shape(len(chunks), len(chunks[0]), layer, embedded)
-	key, b := e.network(shape)
-	if e.engine.Planning() {
-		n := len(chunks)
-		return make([]float32, n*shape.Tokens*e.features()), make([]float32, n*e.Summary()), e.planned(ctx, key, b, 1)
-	}
-	in := words{embedded: embedded}
+	in := words{embedded: slices.ContainsFunc(chunks, func(chunk []tokenizer.Token) bool { return slices.ContainsFunc(chunk, e.fits) })}
 	for _, chunk := range chunks {
 		if err := e.read(&in, chunk); err != nil {
 			return nil, nil, err
 		}
+	}
+	length := len(chunks[0])
+	read := length
+	if e.slot.States.ZeroPadded {
+		read = in.cut(length, e.Features())
+	}
+	shape := e.shape(len(chunks), read, layer)
+	shape.Embedded, shape.Masked = in.embedded, e.slot.Prompt.Masked && slices.Contains(in.hidden, true)
+	key, b := e.network(shape)
+	if e.engine.Planning() {
+		n := len(chunks)
+		return make([]float32, n*length*e.features()), make([]float32, n*e.Summary(shape.States)), e.planned(ctx, key, b, 1)
 	}
 	out, err := e.part.run(ctx, key, b, in.inputs(shape, e.Tables(shape)))
 	if err != nil {
 		return nil, nil, err
 	}
 	hidden = out["hidden"]
-	if shape.States.ZeroPadded {
-		in.zero(hidden, e.features())
+	if e.slot.States.ZeroPadded {
+		hidden = in.zeroed(hidden, read, length, e.features())
 	}
 	return hidden, out["pooled"], nil
 }
@@ -164,7 +159,7 @@ func (e *encoder) run(ctx context.Context, chunks [][]tokenizer.Token, layer int
 // words are what the network reads of a prompt.
 type words struct {
 	tokens, ends []int32
-	hidden       []bool    // what was filled up
+	hidden       []bool    // what follows the end
 	embedded     bool      // the prompt has vectors of embeddings, and
 	known        []float32 // 1 for each token, 0 for each vector
 	vectors      []float32 // [tokens, Width], 0 for each token
@@ -192,13 +187,39 @@ func (w *words) inputs(shape model.TextShape, tables map[string]any) run.Inputs 
 	return in
 }
 
-// zero sets the states of what is hidden to 0.
-func (w *words) zero(states []float32, width int) {
+// cut leaves out what is hidden at the end of all chunks, of so many tokens, and
+// returns the new length.
+func (w *words) cut(length, features int) int {
+	end := 1
 	for i, hidden := range w.hidden {
-		if hidden {
-			clear(states[i*width : (i+1)*width])
+		if !hidden {
+			end = max(end, i%length+1)
 		}
 	}
+	w.tokens, w.hidden = shortened(w.tokens, length, end), shortened(w.hidden, length, end)
+	if w.embedded {
+		w.known, w.vectors = shortened(w.known, length, end), shortened(w.vectors, length*features, end*features)
+	}
+	return end
+}
+
+// shortened returns the first n values of each run.
+func shortened[T any](values []T, run, n int) (out []T) {
+	for run := range slices.Chunk(values, run) {
+		out = append(out, run[:n]...)
+	}
+	return out
+}
+
+// zeroed returns the states of chunks that were cut, with zeros for what is hidden.
+func (w *words) zeroed(states []float32, from, to, width int) []float32 {
+	out := make([]float32, len(states)/from*to)
+	for i, hidden := range w.hidden {
+		if !hidden {
+			copy(out[(i/from*to+i%from)*width:][:width], states[i*width:])
+		}
+	}
+	return out
 }
 
 // fits reports whether a token is a vector that the encoder reads.
@@ -250,11 +271,11 @@ func (e *encoder) add(in *words, t tokenizer.Token, hidden bool) {
 	}
 }
 
-// shape is that of the encoder's graph for so many chunks of a length, with
-// embeddings among them or not, up to a layer counted from the end, or to its own
-// if that is 0. An encoder of several states has its own in any case.
-func (e *encoder) shape(chunks, length, layer int, embedded bool) model.TextShape {
-	in := model.TextShape{Batch: chunks, Tokens: length, Embedded: embedded, Masked: e.slot.Prompt.Masked, States: e.slot.States}
+// shape is that of the encoder's graph for so many chunks of a length, up to a
+// layer counted from the end, or to its own if that is 0. An encoder of several
+// states has its own in any case.
+func (e *encoder) shape(chunks, length, layer int) model.TextShape {
+	in := model.TextShape{Batch: chunks, Tokens: length, States: e.slot.States}
 	if layer != 0 && len(in.States.Layers) <= 1 {
 		in.States.Layers = []int{layer}
 		if -layer > e.Depth() {
@@ -271,5 +292,5 @@ func (e *encoder) network(in model.TextShape) (string, build) {
 
 // prefetch tells that a prompt of so many chunks of a length will be encoded next.
 func (e *encoder) prefetch(chunks, length, layer int) {
-	e.part.prefetch(e.network(e.shape(chunks, max(1, length), layer, false)))
+	e.part.prefetch(e.network(e.shape(chunks, max(1, length), layer)))
 }

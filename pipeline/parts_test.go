@@ -9,6 +9,7 @@ import (
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/golden"
+	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/weights"
@@ -33,7 +34,7 @@ func TestTwoTextEncoders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(c.encoders) != 2 || c.encoders[0].Summary() != 48 || c.encoders[1].Summary() != 64 ||
+		if len(c.encoders) != 2 || c.encoders[0].Summary(model.States{}) != 48 || c.encoders[1].Summary(model.States{}) != 64 ||
 			c.encoders[0].slot.Prompt.Pad == 0 || c.encoders[1].slot.Prompt.Pad != 0 || !slices.Equal(c.encoders[1].slot.States.Layers, []int{-2}) || c.encoders[1].slot.States.Norm {
 			t.Errorf("got %+v", c.encoders)
 		}

@@ -41,7 +41,7 @@ func ParseTekken(data []byte) (*BytePair, error) {
 func parseTekken(data []byte) (v Tokens, err error) {
 	var t tekken
 	if err := json.Unmarshal(data, &t); err != nil {
-		return v, fault.New(fault.Model, "the vocabulary is no tekken.json: %v", err)
+		return v, fault.New(fault.Model, "the vocabulary is no tekken.json: %.200s", err.Error()) // which repeats long numbers
 	}
 	if t.Config.Size == nil || t.Config.Special == nil {
 		return v, fault.New(fault.Model, "the tekken.json has no config.default_vocab_size and default_num_special_tokens")

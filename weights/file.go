@@ -1,4 +1,4 @@
-// Package weights reads checkpoints in the formats safetensors and GGUF, and writes the former.
+// Package weights reads checkpoints in the formats safetensors, GGUF and PyTorch, and writes the first.
 //
 // Opening a file reads its header alone, checks everything the header claims, and gives a [Ref] for each tensor: a
 // pointer into the file, no bytes. Bytes are had by positional reads or through a read-only mapping of the file. A [Set]
@@ -107,13 +107,13 @@ var opened atomic.Uint64
 // for the contents of another.
 func (f *File) ID() uint64 { return f.id }
 
-// Open opens the safetensors or GGUF file at path; which it is, its first bytes tell. It reads and checks the header and
+// Open opens the safetensors, GGUF or PyTorch file at path; which it is, its first bytes tell. It reads and checks the header and
 // nothing else; see [OpenSet] for sharded checkpoints. The errors say what is wrong with the file and, for other kinds of
 // files, what they are. Cancelling the context ends the reading with its error.
 func Open(ctx context.Context, path string) (*File, error) {
 	f, info, err := regular.Open(path)
 	if errors.Is(err, regular.ErrNot) {
-		return nil, fault.New(fault.Model, "%w of weights, .safetensors or .gguf", err)
+		return nil, fault.New(fault.Model, "%w of weights, such as .safetensors, .gguf or .ckpt", err)
 	}
 	if err != nil {
 		return nil, err
@@ -128,8 +128,11 @@ func Open(ctx context.Context, path string) (*File, error) {
 
 func newFile(ctx context.Context, path string, f *os.File, info fs.FileInfo) (*File, error) {
 	read := readHeader
-	if isGGUF(f) {
+	switch {
+	case begins(f, magicGGUF):
 		read = readGGUF
+	case begins(f, magicZip):
+		read = readTorch
 	}
 	h, err := read(ctx, f, info.Size())
 	if err != nil {

@@ -15,10 +15,8 @@ func foreign(start []byte, err error) error {
 	switch {
 	case len(start) == 0:
 		return errors.New("the file is empty; download or copy it again")
-	case bytes.HasPrefix(start, []byte("PK\x03\x04")):
-		return errors.New("this is a PyTorch checkpoint (.ckpt, .pt, .pth or .bin: pickled, in a zip archive), which can run any code when it is loaded; convert it to safetensors: load it with torch.load(path, weights_only=True) and save its state dict with safetensors.torch.save_file")
 	case len(start) > 1 && start[0] == 0x80 && start[1] >= 2 && start[1] <= 5:
-		return errors.New("this is a pickle, as old PyTorch checkpoints (.ckpt, .pt, .pth, .bin) are, which can run any code when it is loaded; convert it to safetensors: load it with torch.load(path, weights_only=True) and save its state dict with safetensors.torch.save_file")
+		return errors.New("this is a pickle, as PyTorch saved checkpoints before version 1.6, which is not read; load it with torch.load(path, weights_only=True) and save it again with torch.save or safetensors.torch.save_file")
 	case bytes.HasPrefix(start, []byte("\x1f\x8b")), bytes.HasPrefix(start, []byte("7z\xbc\xaf")), bytes.HasPrefix(start, []byte("Rar!")):
 		return errors.New("this is an archive; unpack it and use the .safetensors or .gguf file in it")
 	case bytes.HasPrefix(start, []byte("\x89PNG")), bytes.HasPrefix(start, []byte("\xff\xd8\xff")), bytes.HasPrefix(start, []byte("RIFF")), bytes.HasPrefix(start, []byte("GIF8")):

@@ -68,10 +68,10 @@ var otherTypes = map[uint32]string{
 	9: "Q8_1", 15: "Q8_K", 40: "NVFP4",
 }
 
-// isGGUF reports whether a file begins as GGUF does.
-func isGGUF(r io.ReaderAt) bool {
+// begins reports whether a file begins with four bytes.
+func begins(r io.ReaderAt, magic string) bool {
 	var start [4]byte
-	return readFull(r, start[:], 0) == nil && string(start[:]) == magicGGUF
+	return readFull(r, start[:], 0) == nil && string(start[:]) == magic
 }
 
 // readGGUF reads and checks the header of a GGUF file of the given size, and nothing behind it. Shapes have the slowest

@@ -29,8 +29,8 @@ var badFiles = []struct {
 	{"few bytes", []byte("abc"), "not a safetensors file: it has only 3 bytes"},
 	{"no header", raw("", 0), "not a safetensors file: it has only 8 bytes"},
 	{"random", bytes.Repeat([]byte{0xa5}, 600), "not a safetensors file: its first 8 bytes claim a header of 11936128518282651045 bytes, the format permits 100000000"},
-	{"zip", []byte("PK\x03\x04\x14\x00\x00\x08archive/data.pkl"), "this is a PyTorch checkpoint (.ckpt, .pt, .pth or .bin: pickled, in a zip archive), which can run any code when it is loaded; convert it to safetensors: load it with torch.load(path, weights_only=True) and save its state dict with safetensors.torch.save_file"},
-	{"pickle", []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M"), "this is a pickle, as old PyTorch checkpoints (.ckpt, .pt, .pth, .bin) are, which can run any code when it is loaded; convert it to safetensors: load it with torch.load(path, weights_only=True) and save its state dict with safetensors.torch.save_file"},
+	{"zip", []byte("PK\x03\x04\x14\x00\x00\x08archive/data.pkl"), "the file begins as a zip archive, as PyTorch's checkpoints are, and is none: zip: not a valid zip file; download or copy it again"},
+	{"pickle", []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M"), "this is a pickle, as PyTorch saved checkpoints before version 1.6, which is not read; load it with torch.load(path, weights_only=True) and save it again with torch.save or safetensors.torch.save_file"},
 	{"lfs", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"), "this is a Git LFS pointer, the file's name in place of the file; run git lfs pull, or download the file itself"},
 	{"html", []byte("\n<!DOCTYPE html><html>"), "this is a web page, not a model: a download saved the site's answer (a login or an error) instead of the file; download it again"},
 	{"json", []byte(`{"weight_map": {}}`), "this is JSON text, not a safetensors file; an index of a sharded checkpoint must be named *.safetensors.index.json"},
@@ -56,7 +56,7 @@ var badFiles = []struct {
 	{"picture", []byte("\x89PNG\r\n\x1a\n\x00\x00\x00"), "this is a picture, not a model"},
 	{"packed dtype", raw(`{"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}`, 1), `tensor "a": it has the dtype F4, which NVFP4 or MXFP4 uses and which is not supported yet; use a file in F16, BF16, plain FP8 or GGUF`},
 	{"long dtype", raw(`{"a":{"dtype":"`+strings.Repeat("F", 1<<20)+`","shape":[2],"data_offsets":[0,1]}}`, 1), `tensor "a": unknown dtype "` + strings.Repeat("F", 40) + `": known are [F32 F16 BF16 F8_E4M3 F8_E5M2 I8 I16 I32 I64 U8 U16 U32 U64 F64 BOOL]`},
-	{"long number", raw(`{"a":{"dtype":"U8","shape":[`+strings.Repeat("9", 1<<20)+`],"data_offsets":[0,1]}}`, 1), `tensor "a": json: cannot unmarshal number ` + strings.Repeat("9", 270) + `...`},
+	{"long number", raw(`{"a":{"dtype":"U8","shape":[`+strings.Repeat("9", 1<<20)+`],"data_offsets":[0,1]}}`, 1), `tensor "a": json: cannot unmarshal number ` + strings.Repeat("9", 270) + `…`},
 	{"unknown dtype", raw(`{"a":{"dtype":"C64","shape":[2],"data_offsets":[0,1]}}`, 1), `tensor "a": unknown dtype "C64": known are [F32 F16 BF16 F8_E4M3 F8_E5M2 I8 I16 I32 I64 U8 U16 U32 U64 F64 BOOL]`},
 	{"negative dimension", raw(`{"a":{"dtype":"U8","shape":[-1,-1],"data_offsets":[0,1]}}`, 1), `tensor "a": shape [-1 -1]: dimension 0 is negative`},
 	{"fraction", raw(`{"a":{"dtype":"U8","shape":[1.5],"data_offsets":[0,1]}}`, 1), `tensor "a": json: cannot unmarshal number 1.5 into Go struct field entry.shape of type int`},
@@ -101,7 +101,7 @@ func TestBadFiles(t *testing.T) {
 
 func TestOpenNoFile(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Open(t.Context(), dir); err == nil || err.Error() != "open "+dir+": this is a folder, expected a file of weights, .safetensors or .gguf" {
+	if _, err := Open(t.Context(), dir); err == nil || err.Error() != "open "+dir+": this is a folder, expected a file of weights, such as .safetensors, .gguf or .ckpt" {
 		t.Errorf("opening a folder: error %v", err)
 	}
 	absent := filepath.Join(dir, "absent.safetensors")

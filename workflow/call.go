@@ -22,6 +22,7 @@ type Call struct {
 	prepare func() // what runs next
 	need    func(ctx context.Context, n int64) error
 	files   []File
+	text    string
 }
 
 // Has says whether an optional input was given or has a default.
@@ -103,6 +104,9 @@ func (c *Call) Finishing() {
 		c.prepare = nil
 	}
 }
+
+// Show reports a text that the node shows.
+func (c *Call) Show(text string) { c.text = text }
 
 // Saved reports a file that the node wrote.
 func (c *Call) Saved(f File) { c.files = append(c.files, f) }

@@ -23,7 +23,7 @@ type EventKind int
 const (
 	NodeStarted  EventKind = iota // begins to run
 	NodeProgress                  // did Step of Total steps
-	NodeDone                      // has run, in Elapsed, and wrote Files
+	NodeDone                      // has run, in Elapsed, wrote Files and shows Text
 	NodeCached                    // need not run: its result is known; Files are those of then
 	NodeFailed                    // ended with Err
 )
@@ -37,6 +37,7 @@ type Event struct {
 	// has none. It may be called only until Observe returns.
 	Preview func() any
 	Files   []File
+	Text    string // that the node shows
 	Elapsed time.Duration
 	Err     error
 }
@@ -397,7 +398,7 @@ func (r *run) step(ctx context.Context, i int) (*entry, error) {
 	r.x.made++
 	e.serial = r.x.made
 	r.x.cache[r.signatures[s.node.ID]] = e
-	r.observe(Event{Kind: NodeDone, Node: s.node, Files: c.files, Elapsed: time.Since(start)})
+	r.observe(Event{Kind: NodeDone, Node: s.node, Files: c.files, Text: c.text, Elapsed: time.Since(start)})
 	return e, nil
 }
 

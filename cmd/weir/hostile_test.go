@@ -2,17 +2,18 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/folders"
@@ -105,7 +106,7 @@ func (o *ordeal) face(in hostile.Input, places []string, do func(context.Context
 
 // harmful returns the place of what changes a terminal, or -1.
 func harmful(text string) int {
-	return strings.IndexFunc(text, func(r rune) bool { return r != '\n' && r != unicode.ReplacementChar && unprintable(r) })
+	return strings.IndexFunc(text, func(r rune) bool { return r != '\n' && r != '\t' && fault.Control(r) })
 }
 
 // allocated returns how many bytes the program has allocated since it began.
@@ -173,7 +174,7 @@ func (o *ordeal) done(least int) {
 func TestHostileModels(t *testing.T) {
 	o := &ordeal{t: t}
 	dir := t.TempDir()
-	for _, in := range append(hostile.Safetensors(hostileSeed), hostile.GGUF(hostileSeed)...) {
+	for _, in := range slices.Concat(hostile.Safetensors(hostileSeed), hostile.GGUF(hostileSeed), hostile.Torch(hostileSeed)) {
 		path := writeHostile(t, dir, in)
 		o.face(in, []string{in.File}, o.command(in, "inspect", path))
 	}
@@ -252,17 +253,79 @@ func TestHostileModelPaths(t *testing.T) {
 	o.done(60)
 }
 
-// TestHostilePrompts splits prompts into tokens.
+// TestHostilePrompts splits prompts into tokens, of each vocabulary.
 func TestHostilePrompts(t *testing.T) {
 	o := &ordeal{t: t}
 	clip := tokenizer.NewCLIP()
+	none := func(string) ([][]float32, bool) { return nil, false }
+	tekken, spiece := goodVocabularies(t)
+	mistral, err := tokenizer.ParseTekken(tekken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	umt5, err := tokenizer.ParseSentencePiece(spiece)
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := []tokenizer.Tokenizer{tokenizer.NewT5(), tokenizer.NewQwen(), mistral, umt5}
 	for _, in := range hostile.Prompts() {
 		o.face(in, []string{"prompt"}, func(ctx context.Context) error {
-			_, _, err := clip.Chunks(ctx, string(in.Data), 0, func(string) ([][]float32, bool) { return nil, false })
+			_, _, err := clip.Chunks(ctx, string(in.Data), 0, none)
+			return err
+		})
+		for _, other := range others {
+			o.face(in, []string{"prompt"}, func(ctx context.Context) error {
+				_, _, err := tokenizer.Format{Template: "<|im_start|>{}", Embeddings: true, MinLength: 512}.Tokens(ctx, other, string(in.Data), none)
+				return err
+			})
+		}
+	}
+	o.done(100)
+}
+
+// goodVocabularies are a tekken.json and a sentencepiece model of the goldens.
+func goodVocabularies(t *testing.T) (tekken, spiece []byte) {
+	t.Helper()
+	f, err := os.Open(goldens + "tokens.json.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var all struct {
+		Tekken []byte
+		Models map[string]struct{ Model []byte }
+	}
+	r, err := gzip.NewReader(f)
+	if err == nil {
+		err = json.NewDecoder(r).Decode(&all)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all.Tekken, all.Models["umt5"].Model
+}
+
+// TestHostileVocabularies reads vocabularies of text encoders and encodes with
+// what is taken.
+func TestHostileVocabularies(t *testing.T) {
+	o := &ordeal{t: t}
+	tekken, spiece := goodVocabularies(t)
+	for _, in := range hostile.Vocabularies(hostileSeed, tekken, spiece) {
+		o.face(in, []string{"tekken.json", "vocabulary", "sentencepiece", "charsmap"}, func(context.Context) error {
+			var tok tokenizer.Tokenizer
+			var err error
+			if in.File == "tekken.json" {
+				tok, err = tokenizer.ParseTekken(in.Data)
+			} else {
+				tok, err = tokenizer.ParseSentencePiece(in.Data)
+			}
+			if err == nil {
+				tok.Encode(strings.Repeat("a", 1<<14) + " <s> \u0301日本")
+			}
 			return err
 		})
 	}
-	o.done(20)
+	o.done(80)
 }
 
 // TestHostileAdapters generates with broken LoRAs and upscalers.

@@ -89,13 +89,16 @@ func (p *progress) weights() string {
 	return fmt.Sprintf(", %s of weights resident, %s streamed", size(r.Kept), size(r.Streamed))
 }
 
-// done says what a node saved, and how long it took when that can be noticed.
+// done says what a node saved and shows, and how long it took when that can be noticed.
 func (p *progress) done(e workflow.Event) {
 	if e.Elapsed > 100*time.Millisecond {
 		fmt.Fprintf(p.w, "%s: %.1f s\n", title(e.Node), e.Elapsed.Seconds())
 	}
 	for _, f := range e.Files {
 		fmt.Fprintf(p.w, "%s: saved %s\n", title(e.Node), printable(f.Path))
+	}
+	if e.Text != "" {
+		fmt.Fprintf(p.w, "%s: %s\n", title(e.Node), printable(e.Text))
 	}
 }
 

@@ -327,7 +327,7 @@ func TestInspectPNG(t *testing.T) {
 			t.Errorf("%q: %s, %s; want %s, %s", tt.prompt, r.Kind, r.What, tt.kind, tt.what)
 		}
 		table := must(t, "inspect", path)
-		if !strings.Contains(table, `Author = "`+strings.Repeat("e", 100)+`..."`) || strings.Contains(table, "\ntensors") {
+		if !strings.Contains(table, `Author = "`+strings.Repeat("e", 100)+`…"`) || strings.Contains(table, "\ntensors") {
 			t.Errorf("the table is\n%s", table)
 		}
 	}
@@ -435,12 +435,14 @@ func TestProgressLines(t *testing.T) {
 	p.Observe(workflow.Event{Kind: workflow.NodeDone, Node: n, Elapsed: 3 * time.Second})
 	p.Observe(workflow.Event{Kind: workflow.NodeDone, Node: &workflow.Node{ID: "8", Class: "Fast"}, Elapsed: time.Millisecond})
 	p.Observe(workflow.Event{Kind: workflow.NodeDone, Node: &workflow.Node{ID: "9", Class: "SaveImage"}, Files: []workflow.File{{Path: "output/a.png"}, {Path: "output/b.png"}}})
+	p.Observe(workflow.Event{Kind: workflow.NodeDone, Node: &workflow.Node{ID: "4", Class: "PreviewAny"}, Text: "two\nlines"})
 	const want = "Draw 3: step 1/5, 0.60 s a step, 2 s left\n" +
 		"Draw 3: step 3/5, 0.60 s a step, 1 s left\n" +
 		"Draw 3: step 5/5, 0.60 s a step, 0 s left\n" +
 		"Draw 3: 3.0 s\n" +
 		"SaveImage 9: saved output/a.png\n" +
-		"SaveImage 9: saved output/b.png\n"
+		"SaveImage 9: saved output/b.png\n" +
+		"PreviewAny 4: two\\nlines\n"
 	if out.String() != want {
 		t.Errorf("printed\n%swant\n%s", out.String(), want)
 	}

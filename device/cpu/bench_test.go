@@ -55,13 +55,25 @@ func f16(shape ...int) device.Tensor { return device.Tensor{DType: dtype.F16, Sh
 func BenchmarkLinear(b *testing.B) {
 	for _, s := range [][3]int{{4096, 320, 320}, {1024, 640, 640}, {256, 1280, 5120}, {77, 768, 320}, {2, 1280, 1280}} {
 		m, k, n := s[0], s[1], s[2]
-		for _, dt := range []dtype.DType{dtype.F16, dtype.Q8_0, dtype.Q4_K} {
+		for _, dt := range []dtype.DType{dtype.F16, dtype.I8, dtype.F8E4M3, dtype.Q8_0, dtype.Q4_K} {
 			b.Run(fmt.Sprintf("%dx%dx%d/%v", m, k, n, dt), func(b *testing.B) {
 				w := device.Tensor{DType: dt, Shape: ir.Shape{n, k}}
 				benchmark(b, ir.Op{Kind: ir.Linear}, 2*float64(m)*float64(k)*float64(n), ir.Shape{m, n}, f32(m, k), w)
 			})
 		}
 	}
+}
+
+// BenchmarkRotate is the input of a layer of 4096 features, and the layer.
+func BenchmarkRotate(b *testing.B) {
+	const m, n = 256, 4096
+	b.Run("rotate", func(b *testing.B) {
+		benchmark(b, ir.Op{Kind: ir.Rotate, Attrs: ir.Attrs{Dim: 256}}, 4*m*n*2, ir.Shape{m, n}, f32(m, n))
+	})
+	b.Run("linear", func(b *testing.B) {
+		w := device.Tensor{DType: dtype.I8, Shape: ir.Shape{n, n}}
+		benchmark(b, ir.Op{Kind: ir.Linear}, 2*m*n*n, ir.Shape{m, n}, f32(m, n), w)
+	})
 }
 
 func BenchmarkConv(b *testing.B) {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -66,46 +65,6 @@ func Layers(t testing.TB, w eval.Weights, layers func(yield func(model.Layer) bo
 	for name, x := range w {
 		if strings.HasSuffix(name, ".weight") && len(x.Shape) > 1 && !listed[name] {
 			t.Errorf("no layer is %s %v", name, x.Shape)
-		}
-	}
-}
-
-// Names fails the test unless the layers of a model have all names by which
-// ComfyUI knows them, for the same rows of the same weights. A name with nil must
-// stand for no layer.
-func Names(t testing.TB, name string, layers func(yield func(model.Layer) bool)) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(golden.Dir(), "dit_layers.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all map[string]map[string][]any
-	if err := json.Unmarshal(text, &all); err != nil {
-		t.Fatal(err)
-	}
-	if len(all[name]) == 0 {
-		t.Fatalf("dit_layers.json has no model %s", name)
-	}
-	found, weights := map[string][]any{}, map[string]bool{}
-	for l := range layers {
-		weight := l.Weight
-		if stem, ok := strings.CutSuffix(weight, ".scale"); ok { // ComfyUI's class has another name
-			weight = stem + ".weight"
-		}
-		weights[weight] = true
-		for _, name := range l.Elsewhere {
-			if _, twice := found[name]; twice {
-				t.Errorf("two layers are called %s", name)
-			}
-			found[name] = []any{weight, float64(l.From), float64(l.Rows)}
-		}
-	}
-	for name, want := range all[name] {
-		if want != nil && !weights[want[0].(string)] { // of another variant
-			continue
-		}
-		if got := found[name]; !slices.Equal(got, want) {
-			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
 }

@@ -103,6 +103,8 @@ type Output struct {
 	Layer int
 	// Norm applies the final layer norm to that state.
 	Norm bool
+	// Unprojected leaves out the projection of the pooled output.
+	Unprojected bool
 }
 
 // Text builds the encoder from the weights at the scope. Its inputs are
@@ -153,7 +155,7 @@ func encode(s nn.Scope, c Config, batch int, o Output, words ir.Value) {
 	g.Output("hidden", hidden)
 
 	pooled := g.Embedding(ends, g.Reshape(last, batch*c.Length, c.Width))
-	if c.Projected > 0 {
+	if c.Projected > 0 && !o.Unprojected {
 		if c.names.transposed {
 			pooled = g.Linear(pooled, g.Permute(s.Weight(c.names.projection, c.Width, c.Projected), 1, 0), ir.None)
 		} else {

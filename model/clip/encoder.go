@@ -40,8 +40,8 @@ func (e Encoder) Depth() int { return e.Config.Layers }
 func (e Encoder) Features() int { return e.Width }
 
 // Summary returns the number of features of the pooled text.
-func (e Encoder) Summary() int {
-	if e.Projected > 0 {
+func (e Encoder) Summary(s model.States) int {
+	if e.Projected > 0 && !s.Unprojected {
 		return e.Projected
 	}
 	return e.Width
@@ -59,7 +59,7 @@ func (e Encoder) Build(s nn.Scope, in model.TextShape) {
 	if len(in.States.Layers) > 0 {
 		output.Layer = in.States.Layers[0]
 	}
-	output.Norm = in.States.Norm
+	output.Norm, output.Unprojected = in.States.Norm, in.States.Unprojected
 	build(s, e.Config, in.Batch, output)
 }
 

@@ -144,9 +144,16 @@ func (c *Config) Process() process.Process {
 	return process.RectifiedExp(1.15)
 }
 
+// leastTokens is the number of tokens that shorter texts of FLUX.2 are filled up
+// to, with zeros before the first.
+const leastTokens = 512
+
 // Shape checks what a conditioning has.
 func (c *Config) Shape(x latent.Shape, cond *model.Cond) (model.Shape, error) {
 	in := model.Shape{Shape: x, Tokens: cond.Tokens}
+	if c.Kind == Flux2 {
+		in.Tokens = max(in.Tokens, leastTokens)
+	}
 	if cond.Width != c.Context {
 		return in, fault.New(fault.Workflow, "%s reads text of %d features, and the prompt was encoded with %d: load the text encoders that belong to it", c.Family(), c.Context, cond.Width)
 	}
@@ -181,7 +188,9 @@ func (c *Config) beside(x latent.Shape, cond *model.Cond) error {
 func (c *Config) Inputs(in model.Shape) []model.Input {
 	cos, sin := c.axes().Tables(c.positions(in))
 	all := []model.Input{
-		{Name: "context", Of: func(c *model.Cond) []float32 { return c.Embed }},
+		{Name: "context", Of: func(c *model.Cond) []float32 {
+			return append(make([]float32, (in.Tokens-c.Tokens)*c.Width), c.Embed...)
+		}},
 		{Name: "cos", Table: func() []float32 { return cos }},
 		{Name: "sin", Table: func() []float32 { return sin }},
 	}

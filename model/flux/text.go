@@ -21,8 +21,7 @@ var TextFlux1 = model.Text{
 // TextChroma is T5 alone, whose texts are not filled up.
 var TextChroma = model.Text{Name: "Chroma", Types: []string{"chroma"}, Slots: []model.Slot{t5Slot(1)}}
 
-// TextFlux2 is Mistral Small 3, of which three states stand side by side. Its text
-// is filled up with zeros at the beginning.
+// TextFlux2 is Mistral Small 3, of which three states stand side by side.
 var TextFlux2 = model.Text{
 	Name: "FLUX.2 dev", Types: []string{"flux2", "stable_diffusion"},
 	Slots: []model.Slot{{
@@ -33,7 +32,7 @@ var TextFlux2 = model.Text{
 			Template: "[SYSTEM_PROMPT]You are an AI that reasons about image descriptions. You give structured responses focusing on object relationships, object\n" +
 				"attribution and actions without speculation.[/SYSTEM_PROMPT][INST]{}[/INST]",
 		}},
-		States: model.States{Layers: []int{10, 20, 30}, Front: 512},
+		States: model.States{Layers: []int{10, 20, 30}},
 	}},
 }
 
@@ -79,10 +78,12 @@ func t5Slot(least int) model.Slot {
 	}
 }
 
-// clipSlot is CLIP-L as in Stable Diffusion 1.x.
+// clipSlot is CLIP-L as in Stable Diffusion 1.x, without the projection that some
+// files have.
 func clipSlot() model.Slot {
 	slot := sd.TextSD1.Slots[0]
 	slot.Prefixes = []string{"text_encoders.clip_l.transformer."}
+	slot.States.Unprojected = true
 	return slot
 }
 

@@ -71,7 +71,7 @@ type networks []network
 // denoiserPrefixes are put before the paths of a denoiser's layers, in the order
 // in which ComfyUI replaces one by the next when a file has several for one
 // weight. "" is for files that hold a denoiser alone.
-var denoiserPrefixes = []string{"lora_unet_", "diffusion_model.", "model.diffusion_model.", "lycoris_unet_", "lycoris_", "transformer.", "", "unet."}
+var denoiserPrefixes = []string{"lora_unet_", "diffusion_model.", "model.diffusion_model.", "lycoris_unet_", "lycoris_", "transformer.", "lora_transformer_", "", "unet."}
 
 // wrappers are put before the names of modules by programs that wrap them: PEFT,
 // torch.compile and data parallel training.

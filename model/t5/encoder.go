@@ -33,7 +33,7 @@ func (e Encoder) Depth() int { return e.Config.Layers }
 func (e Encoder) Features() int { return e.Width }
 
 // Summary returns 0: there is no pooled text.
-func (e Encoder) Summary() int { return 0 }
+func (e Encoder) Summary(model.States) int { return 0 }
 
 // Vocabulary returns the number of tokens.
 func (e Encoder) Vocabulary() int { return e.Vocab }

@@ -23,7 +23,7 @@ var Text = model.Text{
 			}
 			return llm.Encoder{Config: c}, err
 		},
-		Prompt: model.Prompt{Tokenizer: "qwen", Format: tokenizer.Format{
+		Prompt: model.Prompt{Tokenizer: "qwen", Masked: true, Format: tokenizer.Format{
 			Template: "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n", Plain: true, Embeddings: true, MinLength: 1, Pad: tokenizer.QwenPad,
 		}},
 		States: model.States{Layers: []int{-2}},

@@ -51,7 +51,6 @@ func TestPublished(t *testing.T) {
 	}
 	published.Complete(t, w, c.Check(w))
 	published.Layers(t, w, c.Layers)
-	published.Names(t, "z-image", c.Layers)
 }
 
 // TestDetectErrors names what is wrong with a file.

@@ -55,6 +55,8 @@ def case(net, name, batch, channels, height, width, tokens, vector=0, guidance=F
         out |= {f"reference{i}": r for i, r in enumerate(args["ref_latents"])}
         if method:
             args["ref_latents_method"] = method
+    if len(net.params.axes_dim) == 4:  # as ComfyUI's model of FLUX.2 does before its network
+        context = torch.nn.functional.pad(context, (0, 0, max(0, 512 - tokens), 0))
     out["y"] = net(torch.cat([x, out["concat"]], 1) if beside else x, t, context, transformer_options={}, **args)
     return {f"{k}.{name}": v for k, v in out.items()}
 
@@ -80,6 +82,7 @@ def main():
     out |= case(net, "references", 2, 16, 3, 4, 5, guidance=True, references=[(2, 3), (4, 1)])
     out |= case(net, "offset", 1, 16, 3, 4, 5, guidance=True, references=[(2, 3), (4, 1)], method="offset")
     out |= case(net, "index_timestep_zero", 1, 16, 3, 4, 5, guidance=True, references=[(2, 3), (4, 1)], method="index_timestep_zero")
+    out |= case(net, "long", 1, 16, 3, 4, 514, guidance=True)
     ldm.save("flux2", weights(net, True), out)
 
     net = comfyui.randomize(Flux(**flux2 | dict(depth=1, depth_single_blocks=3, guidance_embed=False), **s), 314)
