@@ -3,15 +3,11 @@
 package published
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/weir-run/weir/dtype"
 	"github.com/weir-run/weir/internal/eval"
-	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/internal/synth"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/nn"
