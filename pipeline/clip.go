@@ -162,16 +162,37 @@ func (c *CLIP) Prefetch() {
 
 // join makes one text of those that several encoders give.
 func join(texts []Text, how model.Join) Text {
-	if how == model.First {
+	last := texts[len(texts)-1]
+	switch how {
+	case model.First:
 		first := texts[0]
-		first.Pooled = texts[len(texts)-1].Pooled
+		first.Pooled = last.Pooled
 		return first
+	case model.Sequence:
+		return behind(join(texts[:len(texts)-1], model.Beside), last, texts)
 	}
 	var all Text
 	for _, t := range texts {
 		all = beside(all, t)
 	}
 	return all
+}
+
+// behind puts the tokens of b behind those of a, which are filled up with zeros
+// to as many features. The pooled texts of all stand side by side.
+func behind(a, b Text, all []Text) Text {
+	out := Text{Tokens: a.Tokens + b.Tokens, Width: max(a.Width, b.Width)}
+	out.Embed = make([]float32, out.Tokens*out.Width)
+	for i := range a.Tokens {
+		copy(out.Embed[i*out.Width:], a.Embed[i*a.Width:(i+1)*a.Width])
+	}
+	for i := range b.Tokens {
+		copy(out.Embed[(a.Tokens+i)*out.Width:], b.Embed[i*b.Width:(i+1)*b.Width])
+	}
+	for _, t := range all {
+		out.Pooled = append(out.Pooled, t.Pooled...)
+	}
+	return out
 }
 
 // beside joins the features of two encodings token by token, as far as the
