@@ -56,6 +56,12 @@ var tinyFamilies = []tinyFamily{
 	"g": {"class_type": "FluxGuidance", "inputs": {"conditioning": ["p", 0], "guidance": 2.0}},
 	"s": {"class_type": "KSampler", "inputs": {"model": ["m", 0], "positive": ["g", 0], "negative": ["n", 0], "latent_image": ["l", 0],
 		"seed": 7, "steps": 4, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1}},`},
+	{"chroma", "vae_flux1", `
+	"m": {"class_type": "UNETLoader", "inputs": {"unet_name": "chroma.safetensors", "weight_dtype": "default"}},
+	"c": {"class_type": "CLIPLoader", "inputs": {"clip_name": "chroma t5xxl.safetensors", "type": "chroma", "device": "default"}},`, `
+	"l": {"class_type": "EmptySD3LatentImage", "inputs": {"width": WIDTH, "height": HEIGHT, "batch_size": 1}},
+	"s": {"class_type": "KSampler", "inputs": {"model": ["m", 0], "positive": ["p", 0], "negative": ["n", 0], "latent_image": ["l", 0],
+		"seed": 7, "steps": 4, "cfg": 2.5, "sampler_name": "euler", "scheduler": "simple", "denoise": 1}},`},
 }
 
 // workflow returns the workflow of a picture, which ends in the nodes TakeLatent
