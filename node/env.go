@@ -28,7 +28,7 @@ func Registry(env *Env) *workflow.Registry {
 		registerLoaders, registerParts, registerModelSampling, registerText, registerEncode, registerConditioning, registerExtras,
 		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules,
 		registerLatents, registerLatentNodes, registerInpaint,
-		registerVAE, registerImages, registerUpscale, registerSave,
+		registerVAE, registerImages, registerUpscale, registerVision, registerSave,
 		registerPrimitives, registerLogic, registerMath, registerStrings,
 		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
 	} {
