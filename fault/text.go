@@ -44,3 +44,35 @@ func Count(n int) string {
 	}
 	return text
 }
+
+// Cut returns a text of at most limit bytes, and dots for the rest.
+func Cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
+}
+
+// Line returns a text of about limit bytes at most as a terminal shows it: control
+// characters but tabs, and what is no UTF-8, are written out.
+func Line(text string, limit int) string {
+	text = Cut(text, limit)
+	written := func(r rune) bool { return r != '\t' && (Control(r) || r == unicode.ReplacementChar) }
+	if !strings.ContainsFunc(text, written) {
+		return text
+	}
+	var b strings.Builder
+	for i, r := range text {
+		if b.Len() > limit {
+			fmt.Fprintf(&b, "… and %d bytes", len(text)-i)
+			break
+		}
+		if written(r) {
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

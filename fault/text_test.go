@@ -44,3 +44,21 @@ func TestList(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+func TestLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                            "",
+		"größe\tand more":             "größe\tand more",
+		"\x1b[2J\u202e\u009b\a":       `\x1b[2J\u202e\u009b\a`,
+		"two\nlines\r":                `two\nlines\r`,
+		"a\xff":                       "a\ufffd",
+		strings.Repeat("x", 31):       strings.Repeat("x", 30) + "…",
+		strings.Repeat("ä", 31):       strings.Repeat("ä", 15) + "…",
+		strings.Repeat("\x1b", 31):    strings.Repeat(`\x1b`, 8) + "… and 25 bytes",
+		strings.Repeat("x", 29) + "ä": strings.Repeat("x", 29) + "…",
+	} {
+		if got := Line(text, 30); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+}

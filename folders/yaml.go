@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/weir-run/weir/fault"
 )
 
 // parseYAML returns the root of the one document of a text, or nil if the text has only comments. Nothing is expanded:
@@ -29,7 +31,7 @@ func parseYAML(text []byte) (*yaml.Node, error) {
 		}
 	}
 	if err != nil {
-		return nil, errors.New(cut(strings.TrimPrefix(err.Error(), "yaml: ")))
+		return nil, errors.New(fault.Cut(strings.TrimPrefix(err.Error(), "yaml: "), maxQuoted))
 	}
 	root := target(document.Content[0])
 	if isNull(root) {
@@ -210,12 +212,4 @@ func wrong(n *yaml.Node, expected string) error {
 // maxQuoted is how many bytes of a text stand in a message.
 const maxQuoted = 200
 
-// cut returns the beginning of a text.
-func cut(text string) string {
-	if len(text) <= maxQuoted {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxQuoted], "") + "…"
-}
-
-func quote(text string) string { return fmt.Sprintf("%q", cut(text)) }
+func quote(text string) string { return fmt.Sprintf("%q", fault.Cut(text, maxQuoted)) }

@@ -28,7 +28,7 @@ func Registry(env *Env) *workflow.Registry {
 		registerLoaders, registerParts, registerModelSampling, registerText, registerEncode, registerConditioning, registerExtras,
 		registerSamplers, registerSampling, registerSchedulers, registerSigmas, registerGuiders, registerCustom, registerRules,
 		registerLatents, registerLatentNodes, registerInpaint,
-		registerVAE, registerImages, registerUpscale, registerSave,
+		registerVAE, registerImages, registerUpscale, registerVision, registerSave,
 		registerPrimitives, registerLogic, registerMath, registerStrings,
 		registerArrange, registerMasks, registerCompositing, registerFilters, registerResize,
 	} {
@@ -52,9 +52,13 @@ func (e *Env) find(c *workflow.Call, input, category string) (string, error) {
 	return e.Folders.Find(category, c.String(input))
 }
 
-// changed returns the fingerprint of the model file that an input names.
+// changed returns the fingerprint of the model file that an input names, if the
+// name is written in the file.
 func (e *Env) changed(input, category string) func(context.Context, *workflow.Call) (string, error) {
 	return func(_ context.Context, c *workflow.Call) (string, error) {
+		if !c.Has(input) {
+			return "", nil
+		}
 		path, err := e.find(c, input, category)
 		if err != nil {
 			return "", err
@@ -64,14 +68,16 @@ func (e *Env) changed(input, category string) func(context.Context, *workflow.Ca
 }
 
 // embeddings returns the fingerprints of the textual inversion embeddings that
-// prompts name.
+// prompts name, those of prompts that are written in the file.
 func (e *Env) embeddings(inputs ...string) func(context.Context, *workflow.Call) (string, error) {
 	return func(ctx context.Context, c *workflow.Call) (string, error) {
 		var all strings.Builder
 		find := e.Folders.Embeddings()
 		var names []string
 		for _, input := range inputs {
-			names = append(names, tokenizer.Embeddings(c.String(input))...)
+			if c.Has(input) {
+				names = append(names, tokenizer.Embeddings(c.String(input))...)
+			}
 		}
 		for _, name := range names {
 			if err := ctx.Err(); err != nil {

@@ -81,6 +81,9 @@ func registerLoadImage(reg *workflow.Registry, env *Env) {
 		return err
 	}
 	changed := func(_ context.Context, c *workflow.Call) (string, error) {
+		if !c.Has("image") {
+			return "", nil
+		}
 		path, err := env.Folders.FindInput(c.String("image"))
 		if err != nil {
 			return "", err

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/model"
@@ -135,13 +134,8 @@ func doubt(path string, c model.Config) {
 	}
 }
 
-// told are the warnings that were given, so that a file that is opened again and
-// again has each once.
-var told sync.Map
-
-// warn gives a warning about a file, once.
+// warn gives a warning about a file. It is given whenever the file is opened: who
+// shows warnings leaves out what was shown.
 func warn(text, path string, attributes ...any) {
-	if _, before := told.LoadOrStore(fmt.Sprint(text, path, attributes), true); !before {
-		slog.Warn(text, append([]any{"file", filepath.Base(path)}, attributes...)...)
-	}
+	slog.Warn(text, append([]any{"file", filepath.Base(path)}, attributes...)...)
 }

@@ -120,7 +120,7 @@ func TestUnused(t *testing.T) {
 			t.Errorf("no warning has %s", want)
 		}
 	}
-	if lines := strings.Count(text, "\n"); lines != 4 || len(text) > 4000 || strings.Contains(text, "\x1b") {
+	if lines := strings.Count(text, "\n"); lines != 8 || len(text) > 8000 || strings.Contains(text, "\x1b") {
 		t.Errorf("%d warnings of %d bytes: %s", lines, len(text), text)
 	}
 }

@@ -2,7 +2,7 @@
 package tokenizer
 
 // A Tokenizer turns a text into tokens of a vocabulary. Implementations are safe
-// for concurrent use, and their time is that of sorting the text.
+// for concurrent use, and take time n log n in the length of the text.
 type Tokenizer interface {
 	// Encode returns the tokens of a text, without those that begin and end a
 	// prompt.

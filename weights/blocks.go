@@ -11,9 +11,25 @@ import (
 // row by row. It is a blockMaker.
 type rowMaker struct {
 	rowBytes int
-	// rows fills dst with n rows from one on, at most band of them.
-	rows func(ctx context.Context, dst []byte, from, n int) error
-	from []Ref // what it reads
+	rows     makeRows
+	from     []Ref // what it reads
+}
+
+// A makeRows fills dst with n rows from one on, at most band of them.
+type makeRows func(ctx context.Context, s *rowScratch, dst []byte, from, n int) error
+
+// A rowScratch is the memory that rows are made in, band after band.
+type rowScratch struct {
+	values, scales, tiles []byte
+	numbers               []float32
+}
+
+// grown returns n elements of memory, which is made anew if it is too small.
+func grown[T any](memory *[]T, n int) []T {
+	if cap(*memory) < n {
+		*memory = make([]T, n)
+	}
+	return (*memory)[:n]
 }
 
 // band is how many rows are made at a time. Those of a band that begins at a
@@ -41,17 +57,18 @@ func (m *rowMaker) scratch() int64 {
 }
 
 func (m *rowMaker) readAt(ctx context.Context, p []byte, off int64) error {
+	var s rowScratch
 	for len(p) > 0 {
 		row, within := int(off/int64(m.rowBytes)), int(off%int64(m.rowBytes))
 		if n := min(len(p)/m.rowBytes, band-row%band); within == 0 && n > 0 {
-			if err := m.rows(ctx, p[:n*m.rowBytes], row, n); err != nil {
+			if err := m.rows(ctx, &s, p[:n*m.rowBytes], row, n); err != nil {
 				return err
 			}
 			p, off = p[n*m.rowBytes:], off+int64(n*m.rowBytes)
 			continue
 		}
 		whole := make([]byte, m.rowBytes)
-		if err := m.rows(ctx, whole, row, 1); err != nil {
+		if err := m.rows(ctx, &s, whole, row, 1); err != nil {
 			return err
 		}
 		n := copy(p, whole[within:])
@@ -62,7 +79,7 @@ func (m *rowMaker) readAt(ctx context.Context, p []byte, off int64) error {
 
 // made makes a weight one that is made row by row. Its shape is set; the values
 // and scales lie in tensors.
-func (r *Ref) made(dt dtype.DType, rows func(ctx context.Context, dst []byte, from, n int) error, from ...Ref) {
+func (r *Ref) made(dt dtype.DType, rows makeRows, from ...Ref) {
 	r.DType = dt
 	r.Quant.blocks = &rowMaker{int(dt.Bytes(int64(r.Shape[1]))), rows, from}
 	r.Length = int64(r.Shape[0]) * dt.Bytes(int64(r.Shape[1]))
@@ -95,12 +112,12 @@ func (g *grid) bytes(rows int) int64 {
 }
 
 // read returns the scales of n rows of a band, a row after the other.
-func (g *grid) read(ctx context.Context, from, n int) ([]byte, error) {
-	scales := make([]byte, n*g.columns)
+func (g *grid) read(ctx context.Context, s *rowScratch, from, n int) ([]byte, error) {
+	scales := grown(&s.scales, n*g.columns)
 	if !g.cublas {
 		return scales, g.ReadAt(ctx, scales, int64(from)*int64(g.columns))
 	}
-	tiles := make([]byte, g.tiles()*tileBytes)
+	tiles := grown(&s.tiles, g.tiles()*tileBytes)
 	if err := g.ReadAt(ctx, tiles, int64(from/tileRows)*int64(len(tiles))); err != nil {
 		return nil, err
 	}
@@ -117,14 +134,14 @@ func (g *grid) read(ctx context.Context, from, n int) ([]byte, error) {
 // interleaved returns the function that makes rows of blocks, each a scale and
 // then values, for values of so many bytes a row. A scale of the grid is that of
 // one block or of several.
-func interleaved(values Ref, rowBytes int, scales grid, dt dtype.DType) func(ctx context.Context, dst []byte, from, n int) error {
+func interleaved(values Ref, rowBytes int, scales grid, dt dtype.DType) makeRows {
 	_, size := dt.Block()
-	return func(ctx context.Context, dst []byte, from, n int) error {
-		raw := make([]byte, n*rowBytes)
+	return func(ctx context.Context, s *rowScratch, dst []byte, from, n int) error {
+		raw := grown(&s.values, n*rowBytes)
 		if err := values.ReadAt(ctx, raw, int64(from)*int64(rowBytes)); err != nil {
 			return err
 		}
-		grid, err := scales.read(ctx, from, n)
+		grid, err := scales.read(ctx, s, from, n)
 		if err != nil {
 			return err
 		}
@@ -150,9 +167,9 @@ func (r Ref) cropped(shape []int) Ref {
 	whole := r
 	r.Quant, r.Shape = &q, slices.Clone(shape)
 	if columns := shape[1]; columns < whole.Shape[1] {
-		r.made(dtype.BF16, func(ctx context.Context, dst []byte, from, n int) error {
-			stored := make([]float32, n*whole.Shape[1])
-			raw := make([]byte, whole.DType.Bytes(int64(len(stored))))
+		r.made(dtype.BF16, func(ctx context.Context, s *rowScratch, dst []byte, from, n int) error {
+			stored := grown(&s.numbers, n*whole.Shape[1])
+			raw := grown(&s.values, int(whole.DType.Bytes(int64(len(stored)))))
 			if err := whole.Quant.blocks.readAt(ctx, raw, int64(from)*whole.DType.Bytes(int64(whole.Shape[1]))); err != nil {
 				return err
 			}

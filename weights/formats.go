@@ -210,17 +210,17 @@ func (l layer) levels(weight Ref, bits int) ([]float32, error) {
 
 // leveled returns the function that makes the integers of W4A8 with any table,
 // group or number of bits.
-func leveled(values Ref, rowBytes int, scales grid, group int, levels []float32) func(ctx context.Context, dst []byte, from, n int) error {
-	return func(ctx context.Context, dst []byte, from, n int) error {
-		raw := make([]byte, n*rowBytes)
+func leveled(values Ref, rowBytes int, scales grid, group int, levels []float32) makeRows {
+	return func(ctx context.Context, s *rowScratch, dst []byte, from, n int) error {
+		raw := grown(&s.values, n*rowBytes)
 		if err := values.ReadAt(ctx, raw, int64(from)*int64(rowBytes)); err != nil {
 			return err
 		}
-		stored, err := scales.read(ctx, from, n)
+		stored, err := scales.read(ctx, s, from, n)
 		if err != nil {
 			return err
 		}
-		by := make([]float32, len(stored))
+		by := grown(&s.numbers, len(stored))
 		dtype.ToF32(by, stored, dtype.F8E4M3)
 		columns := scales.columns * group
 		for i := range n {

@@ -12,10 +12,10 @@ import (
 	"math"
 	"math/bits"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/fault"
 )
 
 const (
@@ -189,7 +189,7 @@ func (e *entry) ref(name string) (Ref, error) {
 	if *e.DType == exponents {
 		*e.DType = dtype.U8.String()
 	}
-	dt, err := dtype.Parse(cut(*e.DType, maxDType))
+	dt, err := dtype.Parse(fault.Cut(*e.DType, maxDType))
 	if err != nil {
 		return Ref{}, err
 	}
@@ -290,17 +290,9 @@ func jsonError(err error) error {
 	}
 	const limit = 300 // a number of any length is part of the text
 	if len(err.Error()) > limit {
-		return errors.New(cut(err.Error(), limit))
+		return errors.New(fault.Cut(err.Error(), limit))
 	}
 	return err
-}
-
-// cut returns a text of at most limit bytes, and dots for the rest.
-func cut(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "") + "..."
 }
 
 // quote quotes a name, of which a file may choose any length, for an error.

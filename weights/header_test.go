@@ -56,7 +56,7 @@ var badFiles = []struct {
 	{"picture", []byte("\x89PNG\r\n\x1a\n\x00\x00\x00"), "this is a picture, not a model"},
 	{"packed dtype", raw(`{"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}`, 1), `tensor "a": it has the dtype F4, which NVFP4 or MXFP4 uses and which is not supported yet; use a file in F16, BF16, plain FP8 or GGUF`},
 	{"long dtype", raw(`{"a":{"dtype":"`+strings.Repeat("F", 1<<20)+`","shape":[2],"data_offsets":[0,1]}}`, 1), `tensor "a": unknown dtype "` + strings.Repeat("F", 40) + `": known are [F32 F16 BF16 F8_E4M3 F8_E5M2 I8 I16 I32 I64 U8 U16 U32 U64 F64 BOOL]`},
-	{"long number", raw(`{"a":{"dtype":"U8","shape":[`+strings.Repeat("9", 1<<20)+`],"data_offsets":[0,1]}}`, 1), `tensor "a": json: cannot unmarshal number ` + strings.Repeat("9", 270) + `...`},
+	{"long number", raw(`{"a":{"dtype":"U8","shape":[`+strings.Repeat("9", 1<<20)+`],"data_offsets":[0,1]}}`, 1), `tensor "a": json: cannot unmarshal number ` + strings.Repeat("9", 270) + `…`},
 	{"unknown dtype", raw(`{"a":{"dtype":"C64","shape":[2],"data_offsets":[0,1]}}`, 1), `tensor "a": unknown dtype "C64": known are [F32 F16 BF16 F8_E4M3 F8_E5M2 I8 I16 I32 I64 U8 U16 U32 U64 F64 BOOL]`},
 	{"negative dimension", raw(`{"a":{"dtype":"U8","shape":[-1,-1],"data_offsets":[0,1]}}`, 1), `tensor "a": shape [-1 -1]: dimension 0 is negative`},
 	{"fraction", raw(`{"a":{"dtype":"U8","shape":[1.5],"data_offsets":[0,1]}}`, 1), `tensor "a": json: cannot unmarshal number 1.5 into Go struct field entry.shape of type int`},

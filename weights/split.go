@@ -57,12 +57,12 @@ func (f *File) openParts(ctx context.Context) (parts []*File, err error) {
 		}
 		parts = append(parts, part)
 		if part.header.metadata[splitCountKey] != strconv.Itoa(count) {
-			return parts, fault.New(fault.Model, "%s: the file says %q parts, %s says %d: they belong to different models", part.path, cut(part.header.metadata[splitCountKey], 20), filepath.Base(f.path), count)
+			return parts, fault.New(fault.Model, "%s: the file says %q parts, %s says %d: they belong to different models", part.path, fault.Cut(part.header.metadata[splitCountKey], 20), filepath.Base(f.path), count)
 		}
 		tensors += len(part.Refs())
 	}
 	if want := parts[0].header.metadata[splitTensorsKey]; want != "" && want != strconv.Itoa(tensors) {
-		return parts, fault.New(fault.Model, "%s: the %d parts of the model have %d tensors together, expected %s: some are of another model", f.path, count, tensors, cut(want, 20))
+		return parts, fault.New(fault.Model, "%s: the %d parts of the model have %d tensors together, expected %s: some are of another model", f.path, count, tensors, fault.Cut(want, 20))
 	}
 	return parts, nil
 }

@@ -51,6 +51,10 @@ func TestUnpacked(t *testing.T) {
 		if weight.Quant == nil {
 			t.Fatalf("%s is not quantized", layer)
 		}
+		format, _, _ := strings.Cut(layer, "_")
+		if inPlace := slices.Contains([]string{"fp8", "int8", "old", "w4a4"}, format); weight.Mapped() != inPlace {
+			t.Errorf("%s is used where the file is mapped: %v, want %v", layer, weight.Mapped(), inPlace)
+		}
 		if weight.Quant.Padded {
 			s = s.Shaped(map[string][]int{layer + ".weight": values.Shape})
 			weight, _ = s.Lookup(layer + ".weight")

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/agnivade/levenshtein"
 
@@ -35,7 +33,7 @@ func (p Problem) String() string {
 		}
 		b.WriteString(": ")
 	}
-	b.WriteString(cut(p.Message, maxMessage))
+	b.WriteString(fault.Line(p.Message, maxMessage))
 	return b.String()
 }
 
@@ -90,41 +88,12 @@ func List(problems []Problem, omitted int) string {
 }
 
 // clip returns a name as messages show it.
-func clip(s string) string { return cut(s, maxName) }
-
-// cut shortens a text and escapes its control characters.
-func cut(s string, length int) string {
-	s = shorten(s, length)
-	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		quoted := strconv.QuoteRune(r)
-		b.WriteString(quoted[1 : len(quoted)-1])
-	}
-	return b.String()
-}
+func clip(s string) string { return fault.Line(s, maxName) }
 
 // quote quotes a string for a message and shortens a long one.
 func quote(s string) string {
 	const most = 60
-	return strconv.Quote(shorten(s, most))
-}
-
-// shorten cuts a text after so many characters.
-func shorten(s string, length int) string {
-	n := 0
-	for i := range s {
-		if n++; n > length {
-			return s[:i] + "…"
-		}
-	}
-	return s
+	return strconv.Quote(fault.Cut(s, most))
 }
 
 // NodeError is the error of a node that failed while it ran.
@@ -138,10 +107,10 @@ type NodeError struct {
 func (e *NodeError) Error() string {
 	lines := strings.Split(e.Err.Error(), "\n")
 	var b strings.Builder
-	fmt.Fprintf(&b, "node %s (%s): %s", clip(e.Node), clip(e.Class), cut(lines[0], maxMessage))
+	fmt.Fprintf(&b, "node %s (%s): %s", clip(e.Node), clip(e.Class), fault.Line(lines[0], maxMessage))
 	told := 1
 	for ; told < len(lines) && told < maxTold && b.Len() < maxScreen; told++ {
-		b.WriteString("\n" + cut(lines[told], maxMessage))
+		b.WriteString("\n" + fault.Line(lines[told], maxMessage))
 	}
 	if more := len(lines) - told; more > 0 {
 		fmt.Fprintf(&b, "\n  and %s more lines", fault.Count(more))

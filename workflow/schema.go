@@ -24,19 +24,22 @@ const (
 
 // The types of values that come from other nodes.
 const (
-	TypeModel        Type = "MODEL"
-	TypeClip         Type = "CLIP"
-	TypeVAE          Type = "VAE"
-	TypeConditioning Type = "CONDITIONING"
-	TypeLatent       Type = "LATENT"
-	TypeImage        Type = "IMAGE"
-	TypeMask         Type = "MASK"
-	TypeUpscaleModel Type = "UPSCALE_MODEL"
-	TypeNoise        Type = "NOISE"
-	TypeGuider       Type = "GUIDER"
-	TypeSampler      Type = "SAMPLER"
-	TypeSigmas       Type = "SIGMAS"
-	TypeAny          Type = "*"
+	TypeModel            Type = "MODEL"
+	TypeClip             Type = "CLIP"
+	TypeVAE              Type = "VAE"
+	TypeConditioning     Type = "CONDITIONING"
+	TypeLatent           Type = "LATENT"
+	TypeImage            Type = "IMAGE"
+	TypeMask             Type = "MASK"
+	TypeUpscaleModel     Type = "UPSCALE_MODEL"
+	TypeClipVision       Type = "CLIP_VISION"
+	TypeClipVisionOutput Type = "CLIP_VISION_OUTPUT"
+	TypeStyleModel       Type = "STYLE_MODEL"
+	TypeNoise            Type = "NOISE"
+	TypeGuider           Type = "GUIDER"
+	TypeSampler          Type = "SAMPLER"
+	TypeSigmas           Type = "SIGMAS"
+	TypeAny              Type = "*"
 )
 
 // Widget says whether a value of the type can be written in the file; all

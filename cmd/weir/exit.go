@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/weir-run/weir/fault"
 )
@@ -72,32 +71,5 @@ func stopped(err error) string {
 	return "stopped: " + printable(strings.TrimSuffix(strings.Split(text, "\n")[0], ": stopped"))
 }
 
-// printable returns a line that is cut to a length and whose control characters
-// are written out.
-func printable(line string) string {
-	if len(line) > maxLineBytes {
-		line = strings.ToValidUTF8(line[:maxLineBytes], "") + "…"
-	}
-	if !strings.ContainsFunc(line, unprintable) {
-		return line
-	}
-	var b strings.Builder
-	for i, r := range line {
-		if b.Len() > maxLineBytes {
-			fmt.Fprintf(&b, "… and %d bytes", len(line)-i)
-			break
-		}
-		if unprintable(r) {
-			quoted := fmt.Sprintf("%q", r)
-			b.WriteString(quoted[1 : len(quoted)-1])
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
-
-// unprintable reports whether a character is written out; tabs are not.
-func unprintable(r rune) bool {
-	return r != '\t' && (fault.Control(r) || r == unicode.ReplacementChar)
-}
+// printable returns a line for a terminal, cut to a length.
+func printable(line string) string { return fault.Line(line, maxLineBytes) }

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/folders"
@@ -107,7 +106,7 @@ func (o *ordeal) face(in hostile.Input, places []string, do func(context.Context
 
 // harmful returns the place of what changes a terminal, or -1.
 func harmful(text string) int {
-	return strings.IndexFunc(text, func(r rune) bool { return r != '\n' && r != unicode.ReplacementChar && unprintable(r) })
+	return strings.IndexFunc(text, func(r rune) bool { return r != '\n' && r != '\t' && fault.Control(r) })
 }
 
 // allocated returns how many bytes the program has allocated since it began.

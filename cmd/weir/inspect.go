@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/folders"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/node"
@@ -179,24 +180,12 @@ func (r report) write(w io.Writer) error {
 			fmt.Fprintf(t, "metadata\tand %d more, which --json tells\n", len(r.Metadata)-i)
 			break
 		}
-		fmt.Fprintf(t, "metadata\t%s = %q\n", printable(shorten(key, 100)), shorten(r.Metadata[key], 100))
+		fmt.Fprintf(t, "metadata\t%s = %q\n", printable(fault.Cut(key, 100)), fault.Cut(r.Metadata[key], 100))
 	}
 	for _, x := range r.Tensors {
 		fmt.Fprintf(t, "tensor\t%s\t%s\t%v\tat %d\n", printable(x.Name), x.DType, x.Shape, x.Offset)
 	}
 	return t.Flush()
-}
-
-// shorten returns at most n characters of a text, which may be megabytes.
-func shorten(text string, n int) string {
-	seen := 0
-	for i := range text {
-		if seen == n {
-			return text[:i] + "..."
-		}
-		seen++
-	}
-	return text
 }
 
 // size writes a number of bytes for people.

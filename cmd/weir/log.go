@@ -17,6 +17,9 @@ type logger struct {
 	out   *logOutput
 }
 
+// maxSaid is how many warnings are remembered at most, not to be written again.
+const maxSaid = 1000
+
 // A logOutput is shared by a logger and those made of it.
 type logOutput struct {
 	mu   sync.Mutex
@@ -56,6 +59,9 @@ func (l *logger) Handle(_ context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelWarn {
 		if l.out.said[text] {
 			return nil
+		}
+		if len(l.out.said) == maxSaid {
+			clear(l.out.said)
 		}
 		l.out.said[text] = true
 	}

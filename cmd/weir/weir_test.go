@@ -327,7 +327,7 @@ func TestInspectPNG(t *testing.T) {
 			t.Errorf("%q: %s, %s; want %s, %s", tt.prompt, r.Kind, r.What, tt.kind, tt.what)
 		}
 		table := must(t, "inspect", path)
-		if !strings.Contains(table, `Author = "`+strings.Repeat("e", 100)+`..."`) || strings.Contains(table, "\ntensors") {
+		if !strings.Contains(table, `Author = "`+strings.Repeat("e", 100)+`…"`) || strings.Contains(table, "\ntensors") {
 			t.Errorf("the table is\n%s", table)
 		}
 	}

@@ -64,6 +64,18 @@ func BenchmarkLinear(b *testing.B) {
 	}
 }
 
+// BenchmarkRotate is the input of a layer of 4096 features, and the layer.
+func BenchmarkRotate(b *testing.B) {
+	const m, n = 256, 4096
+	b.Run("rotate", func(b *testing.B) {
+		benchmark(b, ir.Op{Kind: ir.Rotate, Attrs: ir.Attrs{Dim: 256}}, 4*m*n*2, ir.Shape{m, n}, f32(m, n))
+	})
+	b.Run("linear", func(b *testing.B) {
+		w := device.Tensor{DType: dtype.I8, Shape: ir.Shape{n, n}}
+		benchmark(b, ir.Op{Kind: ir.Linear}, 2*m*n*n, ir.Shape{m, n}, f32(m, n), w)
+	})
+}
+
 func BenchmarkConv(b *testing.B) {
 	for _, s := range []struct{ in, out, size, window int }{{320, 320, 64, 3}, {1280, 1280, 16, 3}, {320, 320, 64, 1}} {
 		b.Run(fmt.Sprintf("%dto%d_%dx%d_%d", s.in, s.out, s.size, s.size, s.window), func(b *testing.B) {

@@ -107,6 +107,22 @@ func Safetensors(seed uint64) []Input {
 	} {
 		add(name, false, safetensors(header, 16))
 	}
+	for name, layers := range map[string]string{
+		"no JSON":              `layers`,
+		"brackets":             nested("[", 100_000),
+		"nested layers":        `{"layers":{"a":` + nested(`{"params":`, 5_000) + `1` + strings.Repeat("}", 5_000) + `}}`,
+		"layers of numbers":    `{"layers":{"a":5}}`,
+		"100,000 layers":       `{"layers":{` + many(`"l%d":{"format":"nvfp4"},`) + `}}`,
+		"20 MB":                `{"layers":{"a":{"format":"` + strings.Repeat(Long(), 4) + `"}}}`,
+		"unknown":              `{"layers":{"a":{"format":` + quote(Escapes) + `}}}`,
+		"no scale":             `{"layers":{"a":{"format":"int8_tensorwise"}}}`,
+		"blocks":               `{"layers":{"a":{"format":"nvfp4"}}}`,
+		"groups of 1e300":      `{"layers":{"a":{"format":"asym_w4a8_int8","group_size":1e300}}}`,
+		"groups of 2147483647": `{"layers":{"a":{"format":"asym_w4a8_int8","group_size":2147483647,"convrot_groupsize":2147483647}}}`,
+		"rotated by -4":        `{"layers":{"a":{"format":"convrot_w4a4","convrot_groupsize":-4}}}`,
+	} {
+		add("quantized: "+name, false, safetensors(`{"__metadata__":{"_quantization_metadata":`+quote(layers)+`},"a.weight":{"dtype":"I8","shape":[4,4],"data_offsets":[0,16]},"a.weight_s_rel":{"dtype":"F8_E4M3","shape":[4,1],"data_offsets":[16,20]}}`, 20))
+	}
 	whole := Input{"safetensors", "model.safetensors", safetensors(`{"__metadata__":{"format":"pt"},"a.weight":`+good+`,"a.bias":{"dtype":"F16","shape":[2],"data_offsets":[16,20]}}`, 20), false}
 	all = append(all, truncated(whole, 40)...)
 	all = append(all, flipped(r, whole, 40, len(whole.Data))...)

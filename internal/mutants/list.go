@@ -37,6 +37,8 @@ var mutants = []mutant{
 	{"a pass begins without room for a use", "pager/pass.go", "return all+largest <= t.Budget", "return all <= t.Budget", "pager"},
 	{"a younger pass keeps its pins", "pager/pass.go", "ps.partial = n; ps.outrankedLocked()", "ps.partial = n; false", "pager"},
 	{"an upload leaves its pages pinned", "pager/load.go", "defer p.unpinLocked(p.ram, e)", "", "pager"},
+	{"computing takes no memory", "pager/schedule.go", "p.ram.Claimed += most - p.scratch", "", "pager"},
+	{"a pass begins without room to compute", "pager/pass.go", "all += further", "", "pager"},
 	{"signatures are not looked at", "pager/space.go", "identity{e.Key, e.Signature, e.Bytes}", "identity{e.Key, 0, e.Bytes}", "pager"},
 	{"claims are not counted", "pager/tier.go", "t.Activations + t.Claimed }", "t.Activations }", "pager"},
 	{"another depth need not be worth it", "pager/forecast.go", "t < 0.99*fastest", "t < 0*fastest", "pager"},
@@ -129,4 +131,10 @@ var mutants = []mutant{
 	{"marks of today are moved", "tokenizer/nfc.go", "return unicode.Is(newMarks, r)", "return false", "tokenizer"},
 	{"embeddings are cut after any character", "tokenizer/embedding.go", "at > begin && isSpace(last)", "at > begin && (true || isSpace(last))", "tokenizer"},
 	{"escapes stay where weights are off", "tokenizer/format.go", "unescape(escape(prompt))", "prompt", "tokenizer"},
+
+	{"the rooms of goroutines are not counted", "merge/room.go", "return n + int64(w.workers())*w.roomBytes(w.largestBlock())", "return n", "merge"},
+	{"a pickle may call anything", "weights/torch.go", `strings.HasPrefix(g.module, "pytorch_lightning.")`, "g.module != name", "weights"},
+	{"the strides of tensors are not looked at", "weights/torch.go", "n > 1 && v.stride[i] != step {", "n > 1 && v.stride[i] < 0 {", "weights"},
+	{"rows of llama.cpp are taken for those of transformers", "model/llm/llm.go", "heads, c.Pairs)", "heads, false)", "model/llm"},
+	{"what could not be renamed stays closed", "atomicfile/file.go", "if err == nil || renamesOpen {", "if true {", "atomicfile"},
 }

@@ -71,14 +71,6 @@ func read(folder string) ([]*template, error) {
 	return all, nil
 }
 
-// says tells what a template lacks, or "".
-func (t *template) says() string {
-	if t.err != nil {
-		return t.err.Error()
-	}
-	return strings.Join(t.lacks, ", ")
-}
-
 // look finds the families of a template and the classes it lacks.
 func (t *template) look(reg *workflow.Registry) {
 	lacks, found := map[string]bool{}, map[string]bool{}

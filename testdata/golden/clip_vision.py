@@ -1,7 +1,7 @@
 """Tiny encoders of pictures with random weights, and what they are given of pictures.
 
     COMFYUI=/path/to/ComfyUI python testdata/golden/clip_vision.py
-    made: clip_vision.safetensors siglip.safetensors clip_vision_pictures.safetensors
+    made: clip_vision.safetensors siglip.safetensors clip_vision_pictures.safetensors redux.safetensors
 
 The classes and the preprocessing of ComfyUI 0.33 give the results. transformers'
 models have the same weights and must give the same.
@@ -15,6 +15,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, Siglip
 
 import comfyui
 from comfy.clip_model import CLIPVisionModelProjection, clip_preprocess
+from comfy.ldm.flux.redux import ReduxImageEncoder
 
 here = os.path.dirname(os.path.abspath(__file__))
 torch.set_num_threads(1)
@@ -65,6 +66,14 @@ def pictures():
     save_file({k: v.contiguous() for k, v in result.items()}, os.path.join(here, "clip_vision_pictures.safetensors"))
 
 
+@torch.no_grad()
+def redux():
+    net = comfyui.randomize(ReduxImageEncoder(64, 24, dtype=torch.float32), 8)
+    x = torch.randn(2, 9, 64, generator=torch.Generator().manual_seed(6))
+    save_file({"x": x, "y": net(x)} | {k: v.half() for k, v in net.state_dict().items()}, os.path.join(here, "redux.safetensors"))
+
+
 model("clip_vision", "clip_vision_model", "quick_gelu", CLIPVisionModelWithProjection, CLIPVisionConfig, projection_dim=24)
 model("siglip", "siglip_vision_model", "gelu_pytorch_tanh", SiglipVisionModel, SiglipVisionConfig)
 pictures()
+redux()
