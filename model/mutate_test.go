@@ -1,9 +1,7 @@
 package model_test
 
 import (
-	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -17,7 +15,6 @@ import (
 	"github.com/weir-run/weir/internal/eval"
 	"github.com/weir-run/weir/internal/golden"
 	"github.com/weir-run/weir/ir"
-	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/esrgan"
@@ -25,7 +22,6 @@ import (
 	"github.com/weir-run/weir/model/llm"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
-	"github.com/weir-run/weir/model/sd3"
 	"github.com/weir-run/weir/model/t5"
 	"github.com/weir-run/weir/plan"
 	"github.com/weir-run/weir/weights"
@@ -46,7 +42,7 @@ var models = []file{
 	{"clip_l", encoder("cond_stage_model.transformer.")}, {"open_clip", encoder("conditioner.embedders.1.model.")},
 	{"zimage", denoiser},
 	{"flux1", denoiser}, {"flux1_fill", denoiser}, {"flux2", denoiser}, {"flux2_klein", denoiser}, {"chroma", denoiser},
-	{"sd3", sd3s}, {"sd35", sd3s},
+	{"sd3", denoiser}, {"sd35", denoiser},
 	{"clip_vision", pictures}, {"siglip", pictures},
 	{"t5", t5Encoder}, {"t5_old", t5Encoder}, {"umt5", t5Encoder},
 	{"llm_qwen3", languageModel}, {"llm_qwen25", languageModel}, {"llm_llama", languageModel}, {"llm_gemma2", languageModel}, {"llm_gemma3", languageModel},
@@ -83,15 +79,6 @@ func denoiser(src nn.Tensors, metadata map[string]string) (*nn.Audit, error) {
 		return nil, err
 	}
 	shape := model.Shape{Shape: c.Latent().Of(1, 1, 9*c.Latent().Stride.Height, 7*c.Latent().Stride.Width), Tokens: 3}
-	return c.Check(src), compile(src, func(s nn.Scope) { c.Denoiser(s.Sub(model.DenoiserPrefix), shape) })
-}
-
-func sd3s(src nn.Tensors, _ map[string]string) (*nn.Audit, error) {
-	c, err := sd3.Detect(src)
-	if err != nil || c == nil {
-		return nil, cmp.Or(err, errors.New("another network"))
-	}
-	shape := model.Shape{Shape: latent.Picture(2, c.Channels, 9, 7), Tokens: 3}
 	return c.Check(src), compile(src, func(s nn.Scope) { c.Denoiser(s.Sub(model.DenoiserPrefix), shape) })
 }
 
@@ -311,7 +298,7 @@ func FuzzDetect(f *testing.F) {
 			w[name] = eval.Weight{DType: dt, Shape: x.Shape}
 		}
 		for _, detect := range []func(nn.Tensors, map[string]string) (*nn.Audit, error){
-			checkpoint, denoiser, sd3s, vae, upscaler, encoder(""), encoder(sd.ClipLSD1), encoder(sd.ClipLSDXL), encoder(sd.ClipG), encoder(sd.ClipGConverted),
+			checkpoint, denoiser, vae, upscaler, encoder(""), encoder(sd.ClipLSD1), encoder(sd.ClipLSDXL), encoder(sd.ClipG), encoder(sd.ClipGConverted),
 		} {
 			if _, err := detect(w, nil); err != nil && len(err.Error()) > 4000 {
 				t.Errorf("an error of %d bytes: %.300s", len(err.Error()), err.Error())

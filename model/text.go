@@ -30,6 +30,10 @@ const (
 	// First takes the states of the first encoder alone, and the pooled text of
 	// the last.
 	First
+	// Sequence puts the states of all but the last side by side, filled up with
+	// zeros to the features of the last, and the tokens of the last behind them. The
+	// pooled texts of all stand side by side.
+	Sequence
 )
 
 // A Slot is a text encoder of a Text, with what it is given and asked for.

@@ -26,6 +26,9 @@ func registerParts(reg *workflow.Registry, env *Env) {
 	registerCLIP(reg, env, "CLIPLoaderGGUF", "CLIPLoader (GGUF)", "bootleg", one, kinds(1))
 	registerCLIP(reg, env, "DualCLIPLoader", "DualCLIPLoader", "advanced/loaders", two, kinds(2), device)
 	registerCLIP(reg, env, "DualCLIPLoaderGGUF", "DualCLIPLoader (GGUF)", "bootleg", two, kinds(2))
+	three := []string{"clip_name1", "clip_name2", "clip_name3"}
+	registerCLIP(reg, env, "TripleCLIPLoader", "Load CLIP (Triple)", "advanced/loaders", three)
+	registerCLIP(reg, env, "TripleCLIPLoaderGGUF", "TripleCLIPLoader (GGUF)", "bootleg", three)
 }
 
 func registerUNet(reg *workflow.Registry, env *Env, class, name, category string, more ...workflow.Input) {
@@ -76,7 +79,11 @@ func registerCLIP(reg *workflow.Registry, env *Env, class, name, category string
 				}
 				paths = append(paths, path)
 			}
-			clip, err := env.Engine.CLIP(ctx, c.String("type"), paths...)
+			kind := "sd3" // of three encoders, which have no other type
+			if len(more) > 0 {
+				kind = c.String("type")
+			}
+			clip, err := env.Engine.CLIP(ctx, kind, paths...)
 			if err != nil {
 				return nil, err
 			}

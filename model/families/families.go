@@ -13,17 +13,18 @@ import (
 	"github.com/weir-run/weir/model/flux"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
+	"github.com/weir-run/weir/model/sd3"
 	"github.com/weir-run/weir/model/zimage"
 )
 
 // All are the families of denoisers.
-var All = []*model.Family{&sd.Family, &zimage.Family, &flux.Family}
+var All = []*model.Family{&sd.Family, &zimage.Family, &flux.Family, &sd3.Family}
 
 // Autoencoders are the families of autoencoders.
 var Autoencoders = []*model.AutoencoderFamily{&sd.AutoencoderFamily}
 
 // Texts are the ways of encoding prompts.
-var Texts = []*model.Text{&sd.TextSDXL, &sd.TextSD1, &zimage.Text, &flux.TextFlux1, &flux.TextChroma, &flux.TextFlux2, &flux.TextKlein}
+var Texts = []*model.Text{&sd.TextSDXL, &sd.TextSD1, &zimage.Text, &flux.TextFlux1, &flux.TextChroma, &flux.TextFlux2, &flux.TextKlein, &sd3.Text}
 
 // TextsOf returns the ways of encoding prompts that nodes call by a type.
 func TextsOf(kind string) (all []*model.Text) {
@@ -284,7 +285,6 @@ var others = []struct{ prefix, what string }{
 	{"conditioner.embedders.0.model.", "the refiner of SDXL, which is not supported yet: use the base checkpoint"},
 	{"edm_mean", "a checkpoint of Playground 2.5 (EDM), which is not supported yet"},
 	{"edm_vpred.", "a checkpoint of SDXL for EDM's velocities (edm_vpred), which is not supported yet"},
-	{"joint_blocks.", "a model of Stable Diffusion 3, which is not supported yet"},
 	{"blocks.0.self_attn.", "a model of Wan, which is not supported yet"},
 	{"control_model.", "a ControlNet, which is not supported yet"},
 	{"input_hint_block.", "a ControlNet, which is not supported yet"},

@@ -15,11 +15,11 @@ import (
 // CLIP-L.
 var TextFlux1 = model.Text{
 	Name: "FLUX.1", Types: []string{"flux"}, Join: model.First,
-	Slots: []model.Slot{t5Slot(256), clipSlot()},
+	Slots: []model.Slot{t5.Slot(256), clipSlot()},
 }
 
 // TextChroma is T5 alone, whose texts are not filled up.
-var TextChroma = model.Text{Name: "Chroma", Types: []string{"chroma"}, Slots: []model.Slot{t5Slot(1)}}
+var TextChroma = model.Text{Name: "Chroma", Types: []string{"chroma"}, Slots: []model.Slot{t5.Slot(1)}}
 
 // TextFlux2 is Mistral Small 3, of which three states stand side by side.
 var TextFlux2 = model.Text{
@@ -63,27 +63,9 @@ func (c *Config) Text() []*model.Text {
 	return []*model.Text{&TextKlein}
 }
 
-func t5Slot(least int) model.Slot {
-	return model.Slot{
-		Name: "T5-XXL", Key: "t5xxl", Names: &t5.Names, Prefixes: []string{"text_encoders.t5xxl.transformer."}, LoRA: loraNames("t5xxl"),
-		Match: func(src nn.Tensors, prefix string, _ map[string]string) (model.Encoder, error) {
-			c, err := t5.Detect(src, prefix)
-			if err == nil && c.Each {
-				err = fmt.Errorf("this is UMT5, which models of Wan read, expected T5-XXL")
-			}
-			return t5.Encoder{Config: c}, err
-		},
-		Prompt: model.Prompt{Tokenizer: "t5", Format: tokenizer.Format{Embeddings: true, End: []int32{tokenizer.T5End}, MinLength: least}},
-		States: model.States{Layers: []int{-1}, Norm: true},
-	}
-}
-
-// clipSlot is CLIP-L as in Stable Diffusion 1.x, without the projection that some
-// files have.
+// clipSlot is CLIP-L, of which the pooled text counts alone.
 func clipSlot() model.Slot {
-	slot := sd.TextSD1.Slots[0]
-	slot.Prefixes = []string{"text_encoders.clip_l.transformer."}
-	slot.States.Unprojected = true
+	slot, _ := sd.SlotsLater()
 	return slot
 }
 

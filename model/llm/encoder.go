@@ -46,10 +46,14 @@ func (e Encoder) Build(s nn.Scope, in model.TextShape) { Text(s, e.Config, in) }
 func (e Encoder) Tables(in model.TextShape) map[string]any { return e.Config.Tables(in.Tokens) }
 
 // Layers yields the layers of the model. LoRA files have them by the names of
-// transformers, which the weights have too.
+// transformers, which the weights have too. Rows of queries and keys that are in
+// another order fit no LoRA.
 func (e Encoder) Layers(yield func(model.Layer) bool) {
 	for i := range e.Config.Layers {
 		for _, name := range []string{"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"} {
+			if e.Pairs && (name == "self_attn.q_proj" || name == "self_attn.k_proj") {
+				continue
+			}
 			own := e.prefix + layerName(i) + name
 			elsewhere := "model." + layerName(i) + name
 			if !yield(model.Layer{Weight: own + ".weight", Own: own, Elsewhere: []string{elsewhere}, Side: true}) {

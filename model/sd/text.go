@@ -69,6 +69,15 @@ var TextSDXL = model.Text{
 	},
 }
 
+// SlotsLater are the two encoders in later models, which read what CLIP-L knows
+// of the whole text without a projection.
+func SlotsLater() (l, g model.Slot) {
+	l, g = TextSDXL.Slots[0], TextSDXL.Slots[1]
+	l.Prefixes, g.Prefixes = []string{"text_encoders.clip_l.transformer."}, []string{"text_encoders.clip_g.transformer."}
+	l.States.Unprojected = true
+	return l, g
+}
+
 func match(src nn.Tensors, prefix string, metadata map[string]string) (clip.Encoder, error) {
 	c, err := clip.Detect(src, prefix, metadata)
 	if err == nil && c.Length != chunk {
