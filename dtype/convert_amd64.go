@@ -7,6 +7,11 @@ package dtype
 //go:noescape
 func widenF16C(dst *float32, src *byte, groups int64)
 
+// widenBF16 converts groups of 16 numbers BF16, which are the upper halves of float32. It needs AVX2 and groups > 0.
+//
+//go:noescape
+func widenBF16(dst *float32, src *byte, groups int64)
+
 // widenI8 converts groups of 16 signed bytes. It needs AVX2 and groups > 0.
 //
 //go:noescape

@@ -19,6 +19,27 @@ group:
 	VZEROUPPER
 	RET
 
+// func widenBF16(dst *float32, src *byte, groups int64)
+// Requires: AVX, AVX2
+TEXT ·widenBF16(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ groups+16(FP), DX
+
+group:
+	VPMOVZXWD (CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 16(CX), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VMOVUPS   Y0, (AX)
+	VMOVUPS   Y1, 32(AX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x40, AX
+	DECQ      DX
+	JNZ       group
+	VZEROUPPER
+	RET
+
 // func widenI8(dst *float32, src *byte, groups int64)
 // Requires: AVX, AVX2
 TEXT ·widenI8(SB), NOSPLIT, $0-24

@@ -17,7 +17,7 @@ var wideners = func() (all [count]widener) {
 		all[F16] = widener{8, 16, widenF16C}
 	}
 	if cpuid.CPU.Supports(cpuid.AVX2) {
-		all[I8] = widener{16, 16, widenI8}
+		all[BF16], all[I8] = widener{16, 32, widenBF16}, widener{16, 16, widenI8}
 	}
 	if cpuid.CPU.Supports(cpuid.AVX2, cpuid.F16C) {
 		all[F8E4M3], all[F8E5M2] = widener{16, 16, widenF8E4M3}, widener{16, 16, widenF8E5M2}

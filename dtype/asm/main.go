@@ -11,6 +11,12 @@ func main() {
 	widen("widenF16C", "halves. It needs AVX and F16C", 8, 16, func(src Mem, dst []VecVirtual) {
 		VCVTPH2PS(src, dst[0])
 	})
+	widen("widenBF16", "numbers BF16, which are the upper halves of float32. It needs AVX2", 16, 32, func(src Mem, dst []VecVirtual) {
+		for i, v := range dst {
+			VPMOVZXWD(src.Offset(16*i), v)
+			VPSLLD(Imm(16), v, v)
+		}
+	})
 	widen("widenI8", "signed bytes. It needs AVX2", 16, 16, func(src Mem, dst []VecVirtual) {
 		for i, v := range dst {
 			VPMOVSXBD(src.Offset(8*i), v)

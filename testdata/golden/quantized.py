@@ -9,10 +9,14 @@ the checkpoint's.
     pip install --no-deps comfy_kitchen
     python testdata/golden/quantized.py
     made: quantized.safetensors
+
+With COMFYUI=/path/to/ComfyUI it prints how far that program's own layers are from NAME.y, with inputs as they are and rounded
+as on a card that multiplies the format. Its inputs of integer formats are always rounded.
 """
 
 import json
 import os
+import sys
 
 import torch
 from comfy_kitchen.tensor import (
@@ -122,3 +126,31 @@ with torch.no_grad():
     out |= {"emoji/x": x, "emoji/t": t, "emoji/context": context, "emoji/y": unet(x, t, context).sample}
 
 save_file({k: v.contiguous().clone() for k, v in out.items()}, os.path.join(ldm.here, "quantized.safetensors"))
+
+
+def compare(comfyui):
+    sys.path.insert(0, comfyui)
+    sys.argv = [sys.argv[0], "--cpu"]
+    import comfy.options
+
+    comfy.options.enable_args_parsing()
+    import comfy.ops
+    import comfy.utils
+
+    old, _ = comfy.utils.convert_old_quants({k: v for k, v in out.items() if k.startswith("old.")}, "old.", {})
+    layers = {k: v for k, v in out.items() if not k.startswith(("old.", "emoji"))} | old
+    for name in sorted(k.removesuffix(".values") for k in layers if k.endswith(".values")):
+        x, y = layers[name + ".x"], layers[name + ".y"]
+        for full in (True, False):
+            linear = comfy.ops.mixed_precision_ops({}, torch.float32, full_precision_mm=full).Linear(x.shape[1], y.shape[1], bias=False)
+            linear.load_state_dict({k.removeprefix(name + "."): v.clone() for k, v in layers.items() if k.startswith(name + ".")}, strict=False)
+            try:
+                with torch.no_grad():
+                    error = float((linear(x) - y).norm() / y.norm())
+            except ValueError as e:  # products of blocks that processors have not
+                error = e
+            print(name, "as they are" if full else "rounded", error)
+
+
+if "COMFYUI" in os.environ:
+    compare(os.environ["COMFYUI"])
