@@ -49,6 +49,13 @@ var tinyFamilies = []tinyFamily{
 	"m": {"class_type": "UNETLoader", "inputs": {"unet_name": "flux2.safetensors", "weight_dtype": "default"}},
 	"c": {"class_type": "CLIPLoader", "inputs": {"clip_name": "flux2 mistral3_24b.safetensors", "type": "flux2", "device": "default"}},`, flux2Sampling + `
 	"g": {"class_type": "BasicGuider", "inputs": {"model": ["m", 0], "conditioning": ["p", 0]}},`},
+	{"flux1", "vae_flux1", `
+	"m": {"class_type": "UNETLoader", "inputs": {"unet_name": "flux1.safetensors", "weight_dtype": "default"}},
+	"c": {"class_type": "DualCLIPLoader", "inputs": {"clip_name1": "flux1 clip_l.safetensors", "clip_name2": "flux1 t5xxl.safetensors", "type": "flux", "device": "default"}},`, `
+	"l": {"class_type": "EmptySD3LatentImage", "inputs": {"width": WIDTH, "height": HEIGHT, "batch_size": 1}},
+	"g": {"class_type": "FluxGuidance", "inputs": {"conditioning": ["p", 0], "guidance": 2.0}},
+	"s": {"class_type": "KSampler", "inputs": {"model": ["m", 0], "positive": ["g", 0], "negative": ["n", 0], "latent_image": ["l", 0],
+		"seed": 7, "steps": 4, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1}},`},
 }
 
 // workflow returns the workflow of a picture, which ends in the nodes TakeLatent
