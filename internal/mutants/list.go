@@ -107,6 +107,19 @@ var mutants = []mutant{
 	{"metadata come after marks", "weights/unpack.go", "	for name, c := range all.Layers {\n		u.layers[name] = c", "	for name, c := range all.Layers {\n		if _, ok := u.layers[name]; ok {\n			continue\n		}\n		u.layers[name] = c", "weights"},
 	{"merging forgets the scale", "merge/block.go", "return w.base.Decode(ctx, b.values, b.from, b.n)", "return nil", "pipeline"},
 
+	{"language models see what follows", "model/llm/llm.go", "Causal: true, Mask", "Mask", "model/llm"},
+	{"language models see padding", "model/llm/llm.go", "if in.Masked {\n\t\ta.global.mask =", "if in.Masked {\n\t\t_ =", "model/llm"},
+	{"queries and keys are not normalized", "model/llm/llm.go", "if c.QKNorm {\n\t\t\tshape", "if false {\n\t\t\tshape", "model/llm"},
+	{"states are those of the layer before", "model/llm/llm.go", "parts[i] = states[n]", "parts[i] = states[max(n-1, 0)]", "model/llm"},
+	{"layers behind the last state are read", "model/llm/llm.go", "range slices.Max(wanted)", "range max(slices.Max(wanted), c.Layers)", "model/llm"},
+	{"windows are a token longer", "model/llm/tables.go", "range i - c.Window + 1", "range i - c.Window", "model/llm"},
+	{"all layers of UMT5 have one table", "model/t5/t5.go", "if i == 0 || c.Each {", "if i == 0 {", "model/t5"},
+	{"T5's scores are scaled", "model/t5/t5.go", "Scale: 1, Mask: bias", "Mask: bias", "model/t5"},
+	{"distances are told apart up to the double", "model/t5/t5.go", "if distance < exact {", "if distance < 2*exact {", "model/t5"},
+	{"the penultimate state is the last", "model/clip/vision.go", "penultimate, x = x, b.build(s, c.layer(i), x)", "x = b.build(s, c.layer(i), x)\n\t\tpenultimate = x", "model/clip"},
+	{"pictures of encoders are cut at the top", "pipeline/vision.go", "top, left := (h-size)/2", "top, left := 0*(h-size)/2", "pipeline"},
+	{"FLUX.2's short texts are filled up at the end", "model/flux/config.go", "append(make([]float32, (in.Tokens-c.Tokens)*c.Width), c.Embed...)", "append(c.Embed[:len(c.Embed):len(c.Embed)], make([]float32, (in.Tokens-c.Tokens)*c.Width)...)", "model/flux"},
+
 	{"DoRA without its scale", "merge/dora.go", "d[j] = v[j] + c.Scale*d[j]", "d[j] = v[j] + d[j]", "merge"},
 	{"merged without strength", "merge/merge.go", "values[j] += c.Strength * c.Scale * v", "values[j] += c.Scale * v", "merge"},
 
@@ -130,6 +143,8 @@ var mutants = []mutant{
 	{"pairs are joined one by one in tekken", "tokenizer/tekken.go", "digits: 3, together: true", "digits: 3, together: false", "tokenizer"},
 	{"marks of today are moved", "tokenizer/nfc.go", "return unicode.Is(newMarks, r)", "return false", "tokenizer"},
 	{"embeddings are cut after any character", "tokenizer/embedding.go", "at > begin && isSpace(last)", "at > begin && (true || isSpace(last))", "tokenizer"},
+	{"shorter prompts are not followed by empty ones", "pipeline/clip.go", "p.Chunk > 0 && len(chunks[i]) < longest", "p.Chunk > 0 && len(chunks[i]) < 1", "node"},
+	{"of no prompt the empty one is encoded", "pipeline/clip.go", "if each[e.slot.Key] == nil {", "if false {", "node"},
 	{"escapes stay where weights are off", "tokenizer/format.go", "unescape(escape(prompt))", "prompt", "tokenizer"},
 
 	{"the rooms of goroutines are not counted", "merge/room.go", "return n + int64(w.workers())*w.roomBytes(w.largestBlock())", "return n", "merge"},
