@@ -80,6 +80,19 @@ func stream(path string) bool {
 // Write adds bytes to the file.
 func (f *File) Write(p []byte) (int, error) { return f.file.Write(p) }
 
+// Skip leaves out n bytes, which are zeros that take no place on file systems with
+// holes.
+func (f *File) Skip(n int64) error {
+	if n <= 0 {
+		return nil
+	}
+	if _, err := f.file.Seek(n-1, io.SeekCurrent); err != nil {
+		return err
+	}
+	_, err := f.file.Write([]byte{0}) // so that the file ends behind it
+	return err
+}
+
 // Claim gives the file a name in its folder. When the name is taken, the error
 // is [fs.ErrExist], what is there stays as it is, and another name can be
 // tried.

@@ -18,6 +18,8 @@ type encoding struct {
 	texts  map[string]string
 	inputs []workflow.Input // after the encoders
 	extras func(c *workflow.Call) map[string][]float32
+	// omits says that the encoders of empty texts are told nothing.
+	omits func(c *workflow.Call) bool
 }
 
 // encodings are the nodes with a prompt for each text encoder.
@@ -42,6 +44,16 @@ func encodings() []encoding {
 			},
 		},
 		{
+			class: "CLIPTextEncodeSDXLRefiner", name: "CLIP Text Encode (SDXL Refiner)", category: "model/conditioning/stable diffusion",
+			about:  "Encodes a prompt for the refiner of SDXL, with the score and the size of the picture that it is told of.",
+			texts:  map[string]string{"clip_g": "text"},
+			inputs: []workflow.Input{workflow.Float("ascore", 6, 0, 1000, 0.01), size("width", 1024), size("height", 1024), text("text")},
+			extras: func(c *workflow.Call) map[string][]float32 {
+				h, w := float32(c.Int("height")), float32(c.Int("width"))
+				return map[string][]float32{model.Sizes: {h, w, 0, 0, h, w}, model.Score: {float32(c.Float("ascore"))}}
+			},
+		},
+		{
 			class: "CLIPTextEncodeFlux", category: "model/conditioning/flux",
 			about:  "Encodes a prompt for each text encoder of FLUX.1, with the strength of guidance that the model is told.",
 			texts:  map[string]string{"clip_l": "clip_l", "t5xxl": "t5xxl"},
@@ -49,6 +61,15 @@ func encodings() []encoding {
 			extras: func(c *workflow.Call) map[string][]float32 {
 				return map[string][]float32{model.Guidance: {float32(c.Float("guidance"))}}
 			},
+		},
+		{
+			class: "CLIPTextEncodeSD3", name: "CLIP Text Encode (SD3)", category: "model/conditioning/stable diffusion",
+			about: "Encodes a prompt for each text encoder of Stable Diffusion 3. Of empty ones, nothing is encoded or the empty prompt.",
+			texts: map[string]string{"clip_l": "clip_l", "clip_g": "clip_g", "t5xxl": "t5xxl"},
+			inputs: []workflow.Input{
+				text("clip_l"), text("clip_g"), text("t5xxl"), workflow.Combo("empty_padding", "none", "empty_prompt"),
+			},
+			omits: func(c *workflow.Call) bool { return c.String("empty_padding") == "none" },
 		},
 	}
 }
@@ -103,10 +124,14 @@ func (e encoding) schema(env *Env) workflow.Schema {
 				return nil, err
 			}
 			c.Finishing()
-			prompts, texts := map[string]string{}, []string{}
+			prompts, texts := map[string]*string{}, []string{}
 			for key, name := range e.texts {
-				prompts[key] = c.String(name)
-				texts = append(texts, c.String(name))
+				text := c.String(name)
+				prompts[key] = &text
+				if text == "" && e.omits != nil && e.omits(c) {
+					prompts[key] = nil
+				}
+				texts = append(texts, text)
 			}
 			if err := need(ctx, c, clip, texts...); err != nil {
 				return nil, err
@@ -116,7 +141,9 @@ func (e encoding) schema(env *Env) workflow.Schema {
 				return nil, err
 			}
 			out := NewCond(text.Embed, text.Tokens, text.Width, text.Pooled)
-			out.Numbers = e.extras(c)
+			if e.extras != nil {
+				out.Numbers = e.extras(c)
+			}
 			return []any{Conditioning{out}}, nil
 		},
 	}

@@ -80,6 +80,7 @@ func encodingBench(t *testing.T) func(loader, class, inputs string) (Cond, error
 const (
 	loadSDXL = `"DualCLIPLoader", "inputs": {"clip_name1": "l.safetensors", "clip_name2": "g.safetensors", "type": "sdxl"}`
 	loadFlux = `"DualCLIPLoader", "inputs": {"clip_name1": "l.safetensors", "clip_name2": "t5.safetensors", "type": "flux"}`
+	loadSD3  = `"TripleCLIPLoader", "inputs": {"clip_name1": "l.safetensors", "clip_name2": "g.safetensors", "clip_name3": "t5.safetensors"}`
 	loadSD   = `"CLIPLoader", "inputs": {"clip_name": "l.safetensors", "type": "stable_diffusion"}`
 )
 
@@ -128,6 +129,21 @@ func TestTextsForEachEncoder(t *testing.T) {
 	}
 	if want := (map[string][]float32{model.Guidance: {2.5}}); !maps.EqualFunc(both.Numbers, want, slices.Equal) {
 		t.Errorf("FLUX.1: got %v, want %v", both.Numbers, want)
+	}
+
+	t5, apple := must(loadFlux, "CLIPTextEncode", `"text": "red apple"`), must(loadSD3, "CLIPTextEncode", `"text": "red apple"`)
+	nothing := must(loadSD3, "CLIPTextEncodeSD3", `"clip_l": "", "clip_g": "", "t5xxl": "red apple", "empty_padding": "none"`)
+	if nothing.Tokens != 77 || nothing.Width != 112 || len(nothing.Pooled) != 102 || slices.ContainsFunc(nothing.Pooled, func(v float32) bool { return v != 0 }) ||
+		!slices.Equal(nothing.Embed, apple.Embed[77*112:]) || t5.Tokens != 256 {
+		t.Errorf("SD3: %d tokens of %d features, pooled %d, of a text for T5 alone", nothing.Tokens, nothing.Width, len(nothing.Pooled))
+	}
+	nothing = must(loadSD3, "CLIPTextEncodeSD3", `"clip_l": "red apple", "clip_g": "", "t5xxl": "", "empty_padding": "none"`)
+	if nothing.Tokens != 78 || !slices.Equal(columns(nothing, 0, 96)[:77*96], columns(apple, 0, 96)[:77*96]) {
+		t.Errorf("SD3: %d tokens of a text for CLIP-L alone", nothing.Tokens)
+	}
+	both = must(loadSD3, "CLIPTextEncodeSD3", `"clip_l": "red apple", "clip_g": "red apple", "t5xxl": "red apple", "empty_padding": "empty_prompt"`)
+	if !slices.Equal(both.Embed, apple.Embed) || !slices.Equal(both.Pooled, apple.Pooled) {
+		t.Error("SD3: three equal texts are not those of CLIPTextEncode")
 	}
 
 	lumina := must(loadSD, "CLIPTextEncodeLumina2", `"system_prompt": "alignment", "user_prompt": "red apple"`)

@@ -81,6 +81,34 @@ func registerLatentShapes(register func(class, name, category, about string, inp
 			*size = min(*size-index, amount)
 			return s, func(at place) place { *at.along(c.String("dim")) += index; return at }, nil
 		})
+	register("LatentCutToBatch", "", "/advanced", "Cuts latents into slices along one dimension, which become a batch. What is left at the end is dropped.",
+		[]workflow.Input{samples, workflow.Combo("dim", "t", "x", "y"), workflow.Int("slice_size", 1, 1, maxResolution)},
+		func(ctx context.Context, c *workflow.Call) (*Latent, error) {
+			in, err := Input[*Latent](c, "samples")
+			if err != nil {
+				return nil, err
+			}
+			s, dim := in.Shape, c.String("dim")
+			size := dimension(&s, dim)
+			slice := min(*size, c.Int("slice_size"))
+			n := *size / slice
+			*size, s.Batch = slice, in.Batch*n
+			if s.Batch > maxBatch {
+				return nil, fmt.Errorf("a batch of %d latents: expected at most %d", s.Batch, maxBatch)
+			}
+			if err := in.needs(ctx, c, s); err != nil {
+				return nil, err
+			}
+			out := in.made(s, func(out latent.Tensor) {
+				for i := range out.Batch {
+					move(in.At(i/n), out.At(i), func(at place) place { *at.along(dim) += i % n * slice; return at })
+				}
+			})
+			if n > 1 {
+				out.BatchIndex = nil // of the whole latents
+			}
+			return out, nil
+		})
 	register("LatentConcat", "", "/advanced", "Puts latents beside others.", []workflow.Input{first, second, workflow.Combo("dim", "x", "-x", "y", "-y", "t", "-t")},
 		func(ctx context.Context, c *workflow.Call) (*Latent, error) {
 			a, b, err := twoLatents(ctx, env, c, "samples1", "samples2")

@@ -34,8 +34,7 @@ type CLIP struct {
 func (c *CLIP) of(tokens int) Text {
 	texts := make([]Text, len(c.encoders))
 	for i, e := range c.encoders {
-		width := e.features()
-		texts[i] = Text{Tokens: tokens, Width: width, Embed: make([]float32, tokens*width), Pooled: make([]float32, e.Summary(e.slot.States))}
+		texts[i] = e.of(tokens)
 	}
 	return join(texts, c.text.Join)
 }
@@ -79,8 +78,10 @@ func (c *CLIP) Encode(ctx context.Context, prompt string, find Embeddings) (Text
 
 // EncodeEach is Encode with a prompt for each encoder, by the key of its slot.
 // Where encoders read chunks, all of them read as many: shorter prompts are
-// followed by empty ones.
-func (c *CLIP) EncodeEach(ctx context.Context, each map[string]string, find Embeddings) (Text, error) {
+// followed by empty ones. If none of those has a prompt, which is nil, their states
+// are left out and what they pool is zeros; another encoder then reads what ends a
+// prompt.
+func (c *CLIP) EncodeEach(ctx context.Context, each map[string]*string, find Embeddings) (Text, error) {
 	prompts := make([]string, len(c.encoders))
 	for i, e := range c.encoders {
 		prompt, ok := each[e.slot.Key]
@@ -88,7 +89,9 @@ func (c *CLIP) EncodeEach(ctx context.Context, each map[string]string, find Embe
 			return Text{}, fault.New(fault.Workflow, "there are prompts for %s, and the text encoders of %s read %s: use CLIPTextEncode, or load the text encoders that the node is for",
 				fault.List(slices.Sorted(maps.Keys(each)), 5), c.text.Name, strings.Join(c.keys(), ", "))
 		}
-		prompts[i] = prompt
+		if prompt != nil {
+			prompts[i] = *prompt
+		}
 	}
 	chunks, err := c.tokens(ctx, prompts, find)
 	if err != nil {
@@ -96,12 +99,19 @@ func (c *CLIP) EncodeEach(ctx context.Context, each map[string]string, find Embe
 	}
 	longest := 0
 	for i, e := range c.encoders {
+		if each[e.slot.Key] == nil {
+			chunks[i] = nil
+		}
 		if e.slot.Prompt.Chunk > 0 {
 			longest = max(longest, len(chunks[i]))
 		}
 	}
 	for i, e := range c.encoders {
-		for p := e.slot.Prompt; p.Chunk > 0 && len(chunks[i]) < longest; {
+		p := e.slot.Prompt
+		if p.Chunk == 0 && chunks[i] == nil {
+			chunks[i] = append(chunks[i], p.Empty(0))
+		}
+		for p.Chunk > 0 && len(chunks[i]) < longest {
 			chunks[i] = append(chunks[i], p.Empty(p.Chunk))
 		}
 	}
@@ -138,12 +148,17 @@ func (c *CLIP) tokens(ctx context.Context, prompts []string, find Embeddings) ([
 	return all, nil
 }
 
-// encode runs the encoders. All have their tokens before the first one runs.
+// encode runs the encoders that have chunks. All have their tokens before the first
+// one runs.
 func (c *CLIP) encode(ctx context.Context, prompts [][][]tokenizer.Token) (Text, error) {
 	texts := make([]Text, len(c.encoders))
 	for i, e := range c.encoders {
-		if i+1 < len(c.encoders) {
+		if i+1 < len(c.encoders) && len(prompts[i+1]) > 0 {
 			c.encoders[i+1].prefetch(len(prompts[i+1]), len(prompts[i+1][0]), c.layer)
+		}
+		if len(prompts[i]) == 0 {
+			texts[i] = e.of(0)
+			continue
 		}
 		text, err := e.encode(ctx, prompts[i], c.layer)
 		if err != nil {

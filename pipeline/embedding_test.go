@@ -128,7 +128,7 @@ func TestEmbeddingErrors(t *testing.T) {
 		kind fault.Kind
 		says string
 	}{
-		"embedding:old.pt": {fault.Model, `the embedding "old.pt": ` + filepath.Join(dir, "old.pt") + ": this is a PyTorch checkpoint"},
+		"embedding:old.pt": {fault.Model, `the embedding "old.pt": ` + filepath.Join(dir, "old.pt") + ": the file begins as a zip archive"},
 		"embedding:broken": {fault.Model, filepath.Join(dir, "broken")},
 		"embedding:cube":   {fault.Model, `cube: tensor "emb_params", F32 [2 2 2]: expected an embedding`},
 		"embedding:empty":  {fault.Model, "expected an embedding"},

@@ -84,6 +84,12 @@ func (e *encoder) length(ctx context.Context, prompt string) (n int, err error) 
 // features returns the number of features of a token in the encoded text.
 func (e *encoder) features() int { return e.Features() * max(1, len(e.slot.States.Layers)) }
 
+// of returns what a prompt of so many tokens becomes, zeros.
+func (e *encoder) of(tokens int) Text {
+	width := e.features()
+	return Text{Tokens: tokens, Width: width, Embed: make([]float32, tokens*width), Pooled: make([]float32, e.Summary(e.slot.States))}
+}
+
 // encode runs the encoder on all chunks of a prompt at once, which have one
 // length.
 func (e *encoder) encode(ctx context.Context, chunks [][]tokenizer.Token, layer int) (Text, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -50,6 +51,9 @@ type machine struct {
 	marks []int // lengths of the stack
 	memo  map[uint64]any
 }
+
+// maxAttributes is more than modules have.
+const maxAttributes = 100
 
 // opcodesAtOnce is how many opcodes are run between two looks at the context.
 const opcodesAtOnce = 1 << 16
@@ -299,6 +303,21 @@ func (m *machine) fill(op byte) error {
 	return m.push(to)
 }
 
+// built returns a value with a state. Of states only the parameters of a module are needed, which a dictionary stands for.
+func built(value, state any) any {
+	to, ok := value.(*dict)
+	attributes, also := state.(*dict)
+	if !ok || !also || len(attributes.keys) > maxAttributes {
+		return value
+	}
+	if v, ok := attributes.get("_parameters"); ok {
+		if parameters, ok := v.(*dict); ok && len(to.keys) == 0 {
+			to.keys, to.values = slices.Clip(parameters.keys), slices.Clip(parameters.values)
+		}
+	}
+	return value
+}
+
 // remember puts the last value under a number, or pushes the one that is there.
 func (m *machine) remember(op byte) error {
 	if op == 0x94 {
@@ -351,7 +370,7 @@ func (m *machine) object(op byte) error {
 	}
 	switch op {
 	case 'b':
-		return m.push(first)
+		return m.push(built(first, last))
 	case 0x93:
 		module, ok := first.(string)
 		name, also := last.(string)

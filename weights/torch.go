@@ -24,7 +24,8 @@ const (
 	maxDirectory = 32 << 20
 	// maxDepth and maxValues bound how deep and how many values are looked through for tensors.
 	maxDepth  = 16
-	maxValues = 1 << 20
+	maxValues = 1 << 17
+	maxName   = 1000 // bytes of the name of a tensor, with those of the dictionaries around it
 )
 
 // A torchReader reads the archive of a checkpoint.
@@ -169,7 +170,7 @@ func (t *torchReader) storage(id any) (any, error) {
 // call makes what a pickle of tensors makes, and refuses everything else by its name.
 func (t *torchReader) call(g global, args tuple) (any, error) {
 	switch name := g.String(); {
-	case name == "collections.OrderedDict" && len(args) == 0:
+	case (name == "collections.OrderedDict" || name == "torch.nn.modules.container.ParameterDict") && len(args) == 0:
 		return &dict{}, nil
 	case name == "torch._utils._rebuild_tensor", name == "torch._utils._rebuild_tensor_v2":
 		return rebuild(args, nil)
@@ -186,7 +187,7 @@ func (t *torchReader) call(g global, args tuple) (any, error) {
 		return t.call(f, inner)
 	case name == "torch.Size" && len(args) == 1:
 		return args[0], nil
-	case name == "_codecs.encode", name == "torch.device", name == "numpy.dtype", name == "numpy.core.multiarray.scalar", name == "numpy._core.multiarray.scalar",
+	case name == "_codecs.encode", name == "__builtin__.set", name == "builtins.set", name == "torch.device", name == "numpy.dtype", name == "numpy.core.multiarray.scalar", name == "numpy._core.multiarray.scalar",
 		strings.HasPrefix(g.module, "pytorch_lightning."): // what training leaves beside the weights
 		return inert{}, nil
 	}
@@ -294,7 +295,15 @@ func (t *torchReader) collect(h *header, d *dict, prefix string, depth int, left
 		default:
 			continue
 		}
+		switch d.values[i].(type) {
+		case tensor, *dict:
+		default:
+			continue
+		}
 		name := prefix + fmt.Sprint(key)
+		if len(name) > maxName {
+			return fmt.Errorf("tensor %s: a name of %d bytes, expected at most %d", quote(name), len(name), maxName)
+		}
 		switch v := d.values[i].(type) {
 		case tensor:
 			if _, twice := h.byName[name]; twice {

@@ -56,7 +56,7 @@ func TestTorch(t *testing.T) {
 	if err := json.Unmarshal(files["want.json"], &want); err != nil {
 		t.Fatal(err)
 	}
-	if len(want) != 10 {
+	if len(want) != 12 {
 		t.Fatalf("%d checkpoints", len(want))
 	}
 	for name, tensors := range want {

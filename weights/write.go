@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -26,6 +27,8 @@ type Tensor struct {
 	Shape []int
 	// Write writes the tensor's elements in row-major order, little endian: exactly as many bytes as they take.
 	Write func(w io.Writer) error
+	// Zeros says that all elements are zeros, which take no place on file systems with holes. Write is not called.
+	Zeros bool
 }
 
 // Bytes returns a function for [Tensor.Write] that writes p.
@@ -72,12 +75,18 @@ func Write(ctx context.Context, path string, metadata map[string]string, tensors
 	return nil
 }
 
-func writeAll(ctx context.Context, f io.Writer, head []byte, tensors []Tensor, lengths []int64) error {
+func writeAll(ctx context.Context, f *atomicfile.File, head []byte, tensors []Tensor, lengths []int64) error {
 	w := bufio.NewWriterSize(f, 1<<20)
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
 	for i, t := range tensors {
+		if t.Zeros {
+			if err := errors.Join(w.Flush(), f.Skip(lengths[i])); err != nil {
+				return fmt.Errorf("tensor %s: %w", quote(t.Name), err)
+			}
+			continue
+		}
 		tw := &tensorWriter{ctx: ctx, w: w, left: lengths[i]}
 		if err := t.Write(tw); err != nil {
 			return fmt.Errorf("tensor %s: %w", quote(t.Name), err)

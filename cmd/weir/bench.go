@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,13 +38,29 @@ func newBench() *cobra.Command {
 func newSynth() *cobra.Command {
 	var out, dt string
 	var seed uint64
-	var force bool
+	var force, sparse bool
+	names := []string{"sd15", "sdxl", "openclip"}
+	for _, s := range synth.Sets {
+		names = append(names, s.Name)
+	}
 	cmd := &cobra.Command{
-		Use:       "synth sd15|sdxl|openclip",
-		Short:     "Write a checkpoint of full size with random weights",
+		Use:   "synth " + strings.Join(names, "|"),
+		Short: "Write models of full size with random weights",
+		Long: `Write models of full size with random weights: sd15, sdxl and openclip are one
+file, the others a folder whose models have the names of the published files.
+With --sparse the large matrices of a folder are zeros that take no place on the disk.`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"sd15", "sdxl", "openclip"},
+		ValidArgs: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if i := slices.IndexFunc(synth.Sets, func(s synth.Set) bool { return s.Name == args[0] }); i >= 0 {
+				if cmd.Flags().Changed("dtype") {
+					return fault.New(fault.Usage, "--dtype: the files of %s have formats of their own", args[0])
+				}
+				return writeSet(cmd, synth.Sets[i], cmp.Or(out, args[0]+"-synth"), seed, sparse, force)
+			}
+			if sparse {
+				return fault.New(fault.Usage, "--sparse is for models that are a folder: %s", strings.Join(names[3:], ", "))
+			}
 			tensors := map[string]func() []synth.Tensor{"sd15": synth.SD15, "sdxl": synth.SDXL, "openclip": synth.OpenCLIP}[args[0]]()
 			d, err := dtype.Parse(strings.ToUpper(dt))
 			if err != nil {
@@ -74,11 +92,38 @@ func newSynth() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&out, "out", "o", "", "the file to write (default: NAME-synth.safetensors)")
+	f.StringVarP(&out, "out", "o", "", "the file or folder to write (default: NAME-synth.safetensors, NAME-synth)")
 	f.StringVar(&dt, "dtype", "F16", "number format of the weights: F32, F16, BF16")
 	f.Uint64Var(&seed, "seed", 1, "seed of the random weights")
-	f.BoolVar(&force, "force", false, "overwrite the file")
+	f.BoolVar(&force, "force", false, "overwrite the files")
+	f.BoolVar(&sparse, "sparse", false, "large matrices are zeros that take no place on the disk")
 	return cmd
+}
+
+// writeSet writes the files of a model below a folder.
+func writeSet(cmd *cobra.Command, set synth.Set, out string, seed uint64, sparse, force bool) error {
+	folder := filepath.Join(out, "models")
+	for _, f := range set.Files {
+		path := filepath.Join(folder, filepath.FromSlash(f.Path))
+		if _, err := os.Stat(path); err == nil && !force {
+			return fault.New(fault.Usage, "%s exists: name another folder with --out, or overwrite it with --force", path)
+		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	for _, f := range set.Files {
+		start := time.Now()
+		path, tensors, err := f.Write(cmd.Context(), folder, seed, sparse)
+		if err != nil {
+			return err
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d tensors, %s in %.1f s\n", path, tensors, size(info.Size()), time.Since(start).Seconds())
+	}
+	return nil
 }
 
 // A stepBench times steps of a denoiser.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/folders"
+	"github.com/weir-run/weir/model/families"
 	"github.com/weir-run/weir/pipeline"
 	"github.com/weir-run/weir/workflow"
 )
@@ -24,15 +26,21 @@ import (
 // A request is what a picture is made from without a workflow file.
 type request struct {
 	checkpoint, vae, upscale string
-	prompt, negative         string
-	loras                    []string
-	width, height, batch     int
-	steps                    int
-	cfg                      float64
-	sampler, scheduler       string
-	seed                     uint64
-	clipSkip                 int
-	prefix                   string
+	// model, texts and kind are a denoiser and text encoders that are files of their
+	// own, in the place of a checkpoint, and the type of the latter.
+	model string
+	texts []string
+	kind  string
+
+	prompt, negative     string
+	loras                []string
+	width, height, batch int
+	steps                int
+	cfg                  float64
+	sampler, scheduler   string
+	seed                 uint64
+	clipSkip             int
+	prefix               string
 }
 
 // newGenerate returns the command that makes a picture from a prompt.
@@ -40,16 +48,18 @@ func newGenerate() *cobra.Command {
 	var s setup
 	var r request
 	cmd := &cobra.Command{
-		Use:   "generate --checkpoint FILE --prompt TEXT",
+		Use:   "generate --checkpoint FILE|--model FILE --prompt TEXT",
 		Short: "Make a picture from a prompt",
 		Long: `Make a picture from a prompt. The PNG carries the workflow that made it, so
 "weir run" makes it again. A model that lies in no folder of models stands in
 that workflow by its path: the picture is made again where the file is there.`,
-		Example: "  weir generate --checkpoint emoji.safetensors --width 64 --height 64 --prompt \"red apple\"",
-		Args:    cobra.NoArgs,
+		Example: "  weir generate --checkpoint emoji.safetensors --width 64 --height 64 --prompt \"red apple\"\n" +
+			"  weir generate --model z_image_turbo_bf16.safetensors --text-encoder qwen_3_4b.safetensors --text-type lumina2 --vae ae.safetensors \\\n" +
+			"    --cfg 1 --steps 9 --scheduler simple --width 1024 --height 1024 --prompt \"a red apple\"",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if r.checkpoint == "" || r.prompt == "" {
-				return fault.New(fault.Usage, "generate needs --checkpoint and --prompt; see weir generate --help")
+			if err := r.check(); err != nil {
+				return err
 			}
 			if r.clipSkip < 0 {
 				return fault.New(fault.Usage, "--clip-skip: expected 1 for all layers or more, found %d", r.clipSkip)
@@ -65,6 +75,9 @@ that workflow by its path: the picture is made again where the file is there.`,
 	s.outputs(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&r.checkpoint, "checkpoint", "c", "", "a checkpoint: its name in models/checkpoints, or a path")
+	f.StringVarP(&r.model, "model", "m", "", "a denoiser that is a file of its own, in the place of a checkpoint: a name in models/diffusion_models, or a path")
+	f.StringArrayVar(&r.texts, "text-encoder", nil, "a text encoder for --model: a name in models/text_encoders, or a path (two are given one after the other)")
+	f.StringVar(&r.kind, "text-type", "", "what the text encoders are for: "+strings.Join(families.Types(0), ", "))
 	f.StringVarP(&r.prompt, "prompt", "p", "", "what the picture is to show; (word:1.2) weighs a word")
 	f.StringVarP(&r.negative, "negative", "n", "", "what it is not to show")
 	f.StringVar(&r.vae, "vae", "", "an autoencoder other than the checkpoint's: a name in models/vae, or a path")
@@ -81,6 +94,21 @@ that workflow by its path: the picture is made again where the file is there.`,
 	f.IntVar(&r.clipSkip, "clip-skip", 0, "leave out so many of the last layers of the text encoder, counted from 1 for none, as other programs do")
 	f.StringVar(&r.prefix, "name", "weir", "what the files' names begin with")
 	return cmd
+}
+
+// check reports flags that are missing or do not belong together.
+func (r *request) check() error {
+	switch {
+	case r.checkpoint == "" && r.model == "" || r.prompt == "":
+		return fault.New(fault.Usage, "generate needs --checkpoint, or --model, and --prompt; see weir generate --help")
+	case r.checkpoint != "" && (r.model != "" || len(r.texts) > 0 || r.kind != ""):
+		return fault.New(fault.Usage, "--checkpoint has a denoiser and text encoders: give it without --model, --text-encoder and --text-type")
+	case r.model != "" && (len(r.texts) == 0 || r.kind == "" || r.vae == ""):
+		return fault.New(fault.Usage, "--model needs --text-encoder, --text-type and --vae")
+	case r.model != "" && (len(r.texts) > 2 || !slices.Contains(families.Types(len(r.texts)), r.kind)):
+		return fault.New(fault.Usage, "--text-type: %q has no %d text encoders; those that have are %s", r.kind, len(r.texts), strings.Join(families.Types(len(r.texts)), ", "))
+	}
+	return nil
 }
 
 func (s *setup) generate(cmd *cobra.Command, r *request) error {
@@ -139,8 +167,22 @@ func (r *request) graph(file func(category, name string) string) *workflow.Graph
 	link := func(id string, output int) workflow.Reference { return workflow.Reference{Node: id, Output: output} }
 	number := func(v any) json.Number { return json.Number(fmt.Sprint(v)) }
 
-	checkpoint := add("CheckpointLoaderSimple", workflow.Arg{Name: "ckpt_name", Value: file("checkpoints", r.checkpoint)})
-	model, clip, vae := link(checkpoint, 0), link(checkpoint, 1), link(checkpoint, 2)
+	var model, clip, vae workflow.Reference
+	if r.model == "" {
+		checkpoint := add("CheckpointLoaderSimple", workflow.Arg{Name: "ckpt_name", Value: file("checkpoints", r.checkpoint)})
+		model, clip, vae = link(checkpoint, 0), link(checkpoint, 1), link(checkpoint, 2)
+	} else {
+		model = link(add("UNETLoader", workflow.Arg{Name: "unet_name", Value: file("diffusion_models", r.model)}, workflow.Arg{Name: "weight_dtype", Value: "default"}), 0)
+		texts := []workflow.Arg{{Name: "type", Value: r.kind}}
+		for i, text := range r.texts {
+			name := "clip_name"
+			if len(r.texts) > 1 {
+				name += strconv.Itoa(i + 1)
+			}
+			texts = append(texts, workflow.Arg{Name: name, Value: file("text_encoders", text)})
+		}
+		clip = link(add([]string{"CLIPLoader", "DualCLIPLoader"}[len(r.texts)-1], texts...), 0)
+	}
 	for _, lora := range r.loras {
 		name, strength := splitStrength(lora)
 		id := add("LoraLoader", workflow.Arg{Name: "model", Value: model}, workflow.Arg{Name: "clip", Value: clip},

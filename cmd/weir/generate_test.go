@@ -129,3 +129,45 @@ func TestPictureLeadsBack(t *testing.T) {
 		t.Errorf("a model that is not there: %v", err)
 	}
 }
+
+// TestGenerateFromParts has a denoiser and text encoders that are files of their
+// own, and flags that are missing or do not belong together.
+func TestGenerateFromParts(t *testing.T) {
+	same := func(_, name string) string { return name }
+	for _, texts := range [][]string{{"q"}, {"l", "t"}} {
+		r := request{prompt: "x", model: "m", texts: texts, kind: map[int]string{1: "lumina2", 2: "flux"}[len(texts)], vae: "v"}
+		if err := r.check(); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, n := range r.graph(same).Nodes[:3] {
+			text := n.Class
+			for _, a := range n.Args {
+				if s, ok := a.Value.(string); ok {
+					text += " " + a.Name + "=" + s
+				}
+			}
+			got = append(got, text)
+		}
+		want := []string{"UNETLoader unet_name=m weight_dtype=default", "CLIPLoader type=lumina2 clip_name=q", "VAELoader vae_name=v"}
+		if len(texts) == 2 {
+			want[1] = "DualCLIPLoader type=flux clip_name1=l clip_name2=t"
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	for want, r := range map[string]request{
+		"needs --checkpoint, or --model":                {prompt: "x"},
+		"needs --checkpoint, or --model, and --prompt":  {model: "m"},
+		"give it without --model":                       {prompt: "x", checkpoint: "c", model: "m"},
+		"without --model, --text-encoder":               {prompt: "x", checkpoint: "c", kind: "flux"},
+		"--model needs --text-encoder":                  {prompt: "x", model: "m", texts: []string{"t"}, kind: "flux2"},
+		"--text-type: \"flux\" has no 1 text encoders":  {prompt: "x", model: "m", texts: []string{"t"}, kind: "flux", vae: "v"},
+		"--text-type: \"flux2\" has no 3 text encoders": {prompt: "x", model: "m", texts: []string{"t", "t", "t"}, kind: "flux2", vae: "v"},
+	} {
+		if err := r.check(); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want an error with %q", err, want)
+		}
+	}
+}

@@ -54,7 +54,7 @@ func (t Tensor) write(w io.Writer, dt dtype.DType, seed uint64) error {
 		switch {
 		case len(t.Shape) == 0: // the only scalar, logit_scale
 			value = float32(math.Log(100))
-		case strings.HasSuffix(t.Name, ".weight"):
+		case strings.HasSuffix(t.Name, ".weight"), strings.HasSuffix(t.Name, ".running_var"):
 			value = 1
 		}
 		for i := range table {
@@ -68,6 +68,29 @@ func (t Tensor) write(w io.Writer, dt dtype.DType, seed uint64) error {
 	}
 	stored := make([]byte, quantiles*dt.Size())
 	dtype.FromF32(stored, table, dt)
+	return t.fill(w, stored, dt, seed)
+}
+
+// writeNumbers writes normally distributed numbers of a standard deviation, in F8
+// or as whole numbers.
+func (t Tensor) writeNumbers(w io.Writer, dt dtype.DType, deviation float64, seed uint64) error {
+	table := make([]float32, quantiles)
+	for i, q := range normal() {
+		table[i] = float32(deviation) * q
+	}
+	stored := make([]byte, quantiles*dt.Size())
+	if dt == dtype.I8 {
+		for i, v := range table {
+			stored[i] = byte(int8(max(-127, min(127, math.Round(float64(v))))))
+		}
+	} else {
+		dtype.FromF32(stored, table, dt)
+	}
+	return t.fill(w, stored, dt, seed)
+}
+
+// fill writes random elements of a table.
+func (t Tensor) fill(w io.Writer, stored []byte, dt dtype.DType, seed uint64) error {
 	h := fnv.New64a()
 	io.WriteString(h, t.Name)
 	r := random(seed ^ h.Sum64())

@@ -16,6 +16,7 @@ import (
 	"github.com/weir-run/weir/model"
 	"github.com/weir-run/weir/model/llm"
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/plan"
 )
 
 // The goldens have two texts of 13 tokens, the first padded with 4.
@@ -274,5 +275,29 @@ func TestPublished(t *testing.T) {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+// TestMemory plans FLUX.2's text encoder at full size: of the 40 layers only 30 are
+// read, and the scores of attention are never all there.
+func TestMemory(t *testing.T) {
+	w := published.Tensors(t, "mistral3-24b", "")
+	c, err := llm.Detect(w, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		tokens         int
+		weights, arena int64
+	}{{166, 34687508480, 57199616}, {2048, 34687508480, 705691648}} {
+		g := ir.New("model")
+		llm.Text(nn.NewScope(g, w), c, model.TextShape{Batch: 1, Tokens: tt.tokens, States: model.States{Layers: []int{10, 20, 30}}})
+		p, err := plan.Compile(g, plan.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.WeightBytes() != tt.weights || p.Arena != tt.arena {
+			t.Errorf("%d tokens: weights of %d bytes and an arena of %d, want %d and %d", tt.tokens, p.WeightBytes(), p.Arena, tt.weights, tt.arena)
+		}
 	}
 }

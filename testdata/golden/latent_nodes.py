@@ -76,6 +76,8 @@ for rotation in ("none", "90 degrees", "180 degrees", "270 degrees"):
     case(f"LatentRotate.{rotation}", "LatentRotate", samples="@a", rotation=rotation)
 for dim, index, amount in (("x", 2, 3), ("y", -3, 9), ("x", -99, 4), ("y", 99, 4), ("t", 1, 1), ("t", -2, 2)):
     case(f"LatentCut.{dim}.{index}.{amount}", "LatentCut", samples="@video" if dim == "t" else "@a", dim=dim, index=index, amount=amount)
+for x, dim, size in (("video", "t", 1), ("video", "t", 2), ("video", "t", 9), ("a", "t", 1), ("a", "x", 5), ("video", "y", 4)):
+    case(f"LatentCutToBatch.{x}.{dim}.{size}", "LatentCutToBatch", samples="@" + x, dim=dim, slice_size=size)
 for dim in ("x", "-x", "y", "-y"):
     case(f"LatentConcat.{dim}", "LatentConcat", samples1="@a", samples2="@one", dim=dim)
 for dim in ("t", "-t", "x"):

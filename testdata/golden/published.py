@@ -3,7 +3,7 @@
 A line is a name and a shape; {n} in a name stands for 0 to n-1. A model begins with its name, its tensors and its parameters.
 
     COMFYUI=/path/to/ComfyUI python testdata/golden/published.py
-    made: published.txt
+    made: ../../internal/synth/published.txt
 """
 
 import os
@@ -120,7 +120,7 @@ def main():
                 lines.append(f"{name} {shape}\n")
             elif number == 0:
                 lines.append(f"{block[0]}{{{len(numbers)}}}{block[1]} {shape}\n")
-    with open(os.path.join(ldm.here, "published.txt"), "w") as f:
+    with open(os.path.join(ldm.here, "..", "..", "internal", "synth", "published.txt"), "w") as f:
         f.write("".join(lines).lstrip())
 
 

@@ -9,9 +9,12 @@ import io
 import json
 import os
 import pickle
+import sys
+import types
 import zipfile
 from collections import OrderedDict
 
+import numpy as np
 import torch
 
 folder = os.path.dirname(os.path.abspath(__file__))
@@ -21,6 +24,19 @@ torch.manual_seed(1)
 class Evil:
     def __reduce__(self):
         return os.system, ("echo hello",)
+
+
+lightning = types.ModuleType("pytorch_lightning.callbacks")
+sys.modules |= {"pytorch_lightning": types.ModuleType("pytorch_lightning"), "pytorch_lightning.callbacks": lightning}
+
+
+class ModelCheckpoint(dict):
+    pass
+
+
+ModelCheckpoint.__module__ = "pytorch_lightning.callbacks"
+ModelCheckpoint.__qualname__ = "ModelCheckpoint"
+lightning.ModelCheckpoint = ModelCheckpoint
 
 
 class Layers(torch.nn.Module):
@@ -46,6 +62,17 @@ good = {
     "esrgan": {"params": OrderedDict(a=torch.zeros(2)), "params_ema": values},
     "nested": {"encoder": {"a": torch.randn(2)}, "decoder": {"b": torch.randn(3), 7: torch.randn(1)}},
     "embedding": {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": {"*": torch.randn(2, 8)}, "name": "thing", "step": 100, "sd_checkpoint": None},
+    "parameter dictionary": {"string_to_token": {"*": 265}, "string_to_param": torch.nn.ParameterDict({"*": torch.randn(2, 8)})},
+    "lightning": {
+        "state_dict": values,
+        "callbacks": {ModelCheckpoint: {"best_model_score": torch.tensor(1.0), "path": "x"}},
+        "hyper_parameters": ModelCheckpoint(rate=np.float64(1.5)),
+        "big": 2**70,
+        "shape": torch.Size([2, 3]),
+        "type": torch.float16,
+        "device": torch.device("cpu"),
+        "bytes": b"\xff\x00",
+    },
     "one key": {"weights": values},
 }
 bad = {
@@ -71,7 +98,7 @@ def flat(value, prefix=""):
     return out
 
 
-inner = {"module": None, "state_dict": "state_dict", "esrgan": "params_ema", "embedding": "string_to_param", "one key": "weights"}
+inner = {"module": None, "state_dict": "state_dict", "esrgan": "params_ema", "embedding": "string_to_param", "parameter dictionary": "string_to_param", "lightning": "state_dict", "one key": "weights"}
 want = {}
 with zipfile.ZipFile(os.path.join(folder, "torch_files.zip"), "w", zipfile.ZIP_DEFLATED) as z:
 
@@ -83,7 +110,7 @@ with zipfile.ZipFile(os.path.join(folder, "torch_files.zip"), "w", zipfile.ZIP_D
         torch.save(value, b)
         put(name + ".pt", b.getvalue())
         if name in good:
-            back = torch.load(io.BytesIO(b.getvalue()), weights_only=True)
+            back = torch.load(io.BytesIO(b.getvalue()), weights_only=name not in ["parameter dictionary", "lightning"])
             want[name] = flat(back[inner[name]] if inner.get(name) else back)
     b = io.BytesIO()
     torch.save(values, b, _use_new_zipfile_serialization=False)
