@@ -102,7 +102,6 @@ func TestPartErrors(t *testing.T) {
 	l, g := encoderFiles(t)
 	vae := filepath.Join(golden.Dir(), "vae.safetensors")
 	for want, open := range map[string]func() error{
-		"this is a text encoder of OpenCLIP, expected CLIP-L":     func() error { _, err := e.CLIP(t.Context(), "stable_diffusion", g); return err },
 		"are text encoders of the same size, 64 features":         func() error { _, err := e.CLIP(t.Context(), "sdxl", l, l); return err },
 		"has 2 text encoders, found 1 files":                      func() error { _, err := e.CLIP(t.Context(), "sdxl", l); return err },
 		"vae.safetensors: not a text encoder of Stable Diffusion": func() error { _, err := e.CLIP(t.Context(), "stable_diffusion", vae); return err },
@@ -112,6 +111,9 @@ func TestPartErrors(t *testing.T) {
 		if err := open(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error with %q", err, want)
 		}
+	}
+	if c, err := e.CLIP(t.Context(), "stable_diffusion", g); err != nil || c.text.Name != sd.Refiner {
+		t.Errorf("OpenCLIP-G alone is not the refiner's: %v", err)
 	}
 }
 
