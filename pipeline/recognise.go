@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -39,7 +40,25 @@ func Recognise(set *weights.Set) (kind, what string) {
 	if err != nil {
 		return "unknown", err.Error()
 	}
-	return kind, what
+	return kind, what + quantized(set)
+}
+
+// quantized tells how many layers are quantized in which formats.
+func quantized(set *weights.Set) string {
+	layers := map[string]int{}
+	for _, name := range set.Names() {
+		if ref, _ := set.Lookup(name); ref.Quant != nil {
+			layers[ref.Quant.Format]++
+		}
+	}
+	var formats []string
+	for _, format := range slices.Sorted(maps.Keys(layers)) {
+		formats = append(formats, fmt.Sprintf("%d %s", layers[format], format))
+	}
+	if formats == nil {
+		return ""
+	}
+	return "; quantized layers: " + strings.Join(formats, ", ")
 }
 
 // sees recognises what conditions on pictures: an encoder of pictures without one

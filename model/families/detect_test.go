@@ -214,6 +214,8 @@ func TestDetectRefuses(t *testing.T) {
 		{"SD 2", marks(first, "cond_stage_model.model.positional_embedding"), "Stable Diffusion 2.x"},
 		{"half of Flux", marks(sd.UNetPrefix + "double_blocks.0.img_attn.qkv.weight"), "not a denoiser that is known"},
 		{"SD 3", marks(sd.UNetPrefix + "joint_blocks.0.x_block.attn.qkv.weight"), "Stable Diffusion 3"},
+		{"diffusers' FLUX", marks("transformer_blocks.0.attn.to_q.weight", "single_transformer_blocks.0.attn.to_q.weight"), "as diffusers has it"},
+		{"diffusers' Z-Image", marks("all_x_embedder.2-1.weight", "cap_embedder.0.weight"), "Z-Image as diffusers has it"},
 		{"Wan", marks("blocks.0.self_attn.q.weight"), "Wan"},
 		{"Wan with a prefix", marks(sd.UNetPrefix + "blocks.0.self_attn.q.weight"), "Wan"},
 		{"VAE alone", marks("decoder.conv_in.weight"), "an autoencoder alone"},

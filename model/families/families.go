@@ -284,6 +284,8 @@ var others = []struct{ prefix, what string }{
 	{"cond_stage_model.model.", "a checkpoint of Stable Diffusion 2.x, which is not supported yet: only 1.x and SDXL are"},
 	{"edm_mean", "a checkpoint of Playground 2.5 (EDM), which is not supported yet"},
 	{"edm_vpred.", "a checkpoint of SDXL for EDM's velocities (edm_vpred), which is not supported yet"},
+	{"transformer_blocks.0.attn.", "a diffusion transformer as diffusers has it, which is not supported yet: use the file in the original names, as ComfyUI has it"},
+	{"all_x_embedder.", "Z-Image as diffusers has it, which is not supported yet: use the file in the original names, as ComfyUI has it"},
 	{"blocks.0.self_attn.", "a model of Wan, which is not supported yet"},
 	{"control_model.", "a ControlNet, which is not supported yet"},
 	{"input_hint_block.", "a ControlNet, which is not supported yet"},
