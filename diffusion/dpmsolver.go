@@ -170,7 +170,7 @@ func (o *Adaptive) factor(errors *[3]float64) float64 {
 	if o.Eta > 0 {
 		order = 1.5
 	}
-	if o.Order == 3 && o.Eta == 0 && o.Proportional == 0 && o.Derivative == 0 && o.Integral == 1 {
+	if *o == defaults().Adaptive { // the same, but for rounding
 		return math.Cbrt(errors[0])
 	}
 	return math.Pow(errors[0], (o.Proportional+o.Integral+o.Derivative)/order) *

@@ -17,9 +17,11 @@ type Options struct {
 	Middle float64
 	// Order bounds the steps that a sampler takes into account; 0 is its own.
 	Order int
-	// Line has a second evaluation stand for the end of a line and not for the
-	// whole step, and Heun that of dpmpp_2m_sde for a mean.
-	Line, Heun bool
+	// Line, of seeds_2, takes what is denoised in a step for a line that ends at the
+	// second evaluation. Without it the second evaluation stands for the whole step.
+	Line bool
+	// Heun, of dpmpp_2m_sde, is its other form.
+	Heun bool
 	// Scale is how the noise of er_sde grows with sigma/alpha.
 	Scale NoiseScale
 	// Adaptive is how dpm_adaptive chooses its steps.

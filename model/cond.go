@@ -26,6 +26,10 @@ const (
 	// Sizes are six sizes in pixels: height, width, crop top, crop left, target
 	// height, target width.
 	Sizes = "sizes"
+	// Score says how pleasing the picture is to be, from 1 to 10.
+	Score = "aesthetic_score"
+	// Negative marks what a picture is not to show, with 1.
+	Negative = "negative"
 	// ReferenceMethod says where reference pictures are: 0 beside each other
 	// (offset), 1 one behind another (index), 2 beyond the corner (uxo), 3 one
 	// behind another and without noise (index_timestep_zero). Without one it is the

@@ -44,6 +44,16 @@ func encodings() []encoding {
 			},
 		},
 		{
+			class: "CLIPTextEncodeSDXLRefiner", name: "CLIP Text Encode (SDXL Refiner)", category: "model/conditioning/stable diffusion",
+			about:  "Encodes a prompt for the refiner of SDXL, with the score and the size of the picture that it is told of.",
+			texts:  map[string]string{"clip_g": "text"},
+			inputs: []workflow.Input{workflow.Float("ascore", 6, 0, 1000, 0.01), size("width", 1024), size("height", 1024), text("text")},
+			extras: func(c *workflow.Call) map[string][]float32 {
+				h, w := float32(c.Int("height")), float32(c.Int("width"))
+				return map[string][]float32{model.Sizes: {h, w, 0, 0, h, w}, model.Score: {float32(c.Float("ascore"))}}
+			},
+		},
+		{
 			class: "CLIPTextEncodeFlux", category: "model/conditioning/flux",
 			about:  "Encodes a prompt for each text encoder of FLUX.1, with the strength of guidance that the model is told.",
 			texts:  map[string]string{"clip_l": "clip_l", "t5xxl": "t5xxl"},

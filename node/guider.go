@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/weir-run/weir/diffusion"
 	"github.com/weir-run/weir/latent"
@@ -119,6 +120,13 @@ func (g *Guider) at(ctx context.Context, l *Latent) (diffusion.Guider, error) {
 			told, err := part.told(ctx, g.Model.Format(), l)
 			if err != nil {
 				return nil, fmt.Errorf("input %s: %w", p.Name, err)
+			}
+			if p.Name == "negative" {
+				told.Numbers = maps.Clone(told.Numbers)
+				if told.Numbers == nil {
+					told.Numbers = map[string][]float32{}
+				}
+				told.Numbers[model.Negative] = []float32{1}
 			}
 			conds = append(conds, diffusion.Cond{Payload: told, Strength: float32(part.Strength), Mask: mask, Start: part.Start, End: part.End})
 		}

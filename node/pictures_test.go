@@ -56,6 +56,12 @@ var tinyFamilies = []tinyFamily{
 	"g": {"class_type": "FluxGuidance", "inputs": {"conditioning": ["p", 0], "guidance": 2.0}},
 	"s": {"class_type": "KSampler", "inputs": {"model": ["m", 0], "positive": ["g", 0], "negative": ["n", 0], "latent_image": ["l", 0],
 		"seed": 7, "steps": 4, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1}},`},
+	{"chroma", "vae_flux1", `
+	"m": {"class_type": "UNETLoader", "inputs": {"unet_name": "chroma.safetensors", "weight_dtype": "default"}},
+	"c": {"class_type": "CLIPLoader", "inputs": {"clip_name": "chroma t5xxl.safetensors", "type": "chroma", "device": "default"}},`, `
+	"l": {"class_type": "EmptySD3LatentImage", "inputs": {"width": WIDTH, "height": HEIGHT, "batch_size": 1}},
+	"s": {"class_type": "KSampler", "inputs": {"model": ["m", 0], "positive": ["p", 0], "negative": ["n", 0], "latent_image": ["l", 0],
+		"seed": 7, "steps": 4, "cfg": 2.5, "sampler_name": "euler", "scheduler": "simple", "denoise": 1}},`},
 }
 
 // workflow returns the workflow of a picture, which ends in the nodes TakeLatent
@@ -152,6 +158,55 @@ func TestPicturesEqualComfyUI(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWholeCheckpoint has the parts of Z-Image in one file, under the prefixes that
+// ComfyUI saves checkpoints with: the picture is the same.
+func TestWholeCheckpoint(t *testing.T) {
+	g := golden.Open(t, "pictures")
+	folder := t.TempDir()
+	familyFiles(t, g, filepath.Join(folder, "models"))
+	var tensors []weights.Tensor
+	for file, prefix := range map[string]string{
+		"diffusion_models/z_image": "", "text_encoders/z_image qwen3_4b": "text_encoders.qwen3_4b.transformer.", "vae/vae_flux1": "vae.",
+	} {
+		set, err := weights.OpenSet(t.Context(), filepath.Join(folder, "models", filepath.FromSlash(file)+".safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer set.Close()
+		for _, name := range set.Names() {
+			ref, _ := set.Lookup(name)
+			raw := make([]byte, ref.Length)
+			if err := ref.ReadAt(t.Context(), raw, 0); err != nil {
+				t.Fatal(err)
+			}
+			tensors = append(tensors, weights.Tensor{Name: prefix + strings.TrimPrefix(name, "first_stage_model."), DType: ref.DType, Shape: ref.Shape, Write: weights.Bytes(raw)})
+		}
+	}
+	path := filepath.Join(folder, "models", "checkpoints", "whole.safetensors")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := weights.Write(t.Context(), path, nil, tensors); err != nil {
+		t.Fatal(err)
+	}
+	whole := tinyFamilies[0]
+	whole.loaders = `
+	"all": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "whole.safetensors"}},`
+	text := whole.workflow(g.Metadata()["positive"], g.Metadata()["negative"], 96, 64)
+	text = strings.NewReplacer(`["m", 0]`, `["all", 0]`, `["c", 0]`, `["all", 1]`, `["v", 0]`, `["all", 2]`, "EmptySD3LatentImage", "EmptyLatentImage").Replace(text)
+	b := newBench(t, pipeline.Options{})
+	b.addRoot(folder)
+	var latents *Latent
+	var picture *media.Image
+	b.reg.Register(workflow.Schema{Class: "TakeLatent", Inputs: []workflow.Input{workflow.Link("l", workflow.TypeLatent)}, Output: true, Run: take(&latents)})
+	b.reg.Register(workflow.Schema{Class: "TakeImage", Inputs: []workflow.Input{workflow.Link("i", workflow.TypeImage)}, Output: true, Run: take(&picture)})
+	if _, _, err := b.try(b.parse(text)); err != nil {
+		t.Fatal(err)
+	}
+	golden.Check(t, "latents", latents.Data, g.F32("z_image.96x64.samples"), 1e-3)
+	samePicture(t, "picture", picture, g.Shape("z_image.96x64"), g.F32("z_image.96x64"))
 }
 
 // samePicture compares a picture with values [1, channels, height, width] from 0

@@ -164,6 +164,10 @@ func TestQuantizedUNet(t *testing.T) {
 // and one with what they stand for.
 func TestQuantizedPicture(t *testing.T) {
 	quantized, plain := emojiQuantized(t)
+	const formats = "; quantized layers: 1 asym_w4a8_int8, 1 convrot_w4a4, 1 float8_e4m3fn, 5 int8_tensorwise, 1 mxfp8, 1 nvfp4"
+	if kind, what := Recognise(openSet(t, quantized)); kind != "checkpoint" || !strings.HasSuffix(what, formats) {
+		t.Errorf("recognised as %s: %s, want%s", kind, what, formats[1:])
+	}
 	want := everything(t, open(t, newEngine(t, Options{}), plain))
 	got := everything(t, open(t, newEngine(t, Options{}), quantized))
 	for name := range want {

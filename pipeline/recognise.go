@@ -3,21 +3,24 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/model"
+	"github.com/weir-run/weir/model/clip"
 	"github.com/weir-run/weir/model/esrgan"
 	"github.com/weir-run/weir/model/families"
 	"github.com/weir-run/weir/model/lora"
+	"github.com/weir-run/weir/model/redux"
 	"github.com/weir-run/weir/weights"
 )
 
 // Recognise tells the kind of a model file, which is checkpoint, unet, vae, text
-// encoder, upscaler or lora, and describes it. Of others the kind is unknown and what
-// says why: what is missing, or the format that is not supported. It reads
-// headers alone, and as the engine does when it opens the file.
+// encoder, clip vision, style model, upscaler or lora, and describes it. Of others
+// the kind is unknown and what says why: what is missing, or the format that is not
+// supported. It reads headers alone, and as the engine does when it opens the file.
 func Recognise(set *weights.Set) (kind, what string) {
 	if what := lora.Describe(loraTensors{set}); what != "" {
 		return "lora", what
@@ -30,11 +33,46 @@ func Recognise(set *weights.Set) (kind, what string) {
 	if c, err := esrgan.Detect(source{part{set: set}}); err == nil {
 		return "upscaler", c.Describe()
 	}
+	if kind, what = sees(set); kind != "" {
+		return kind, what
+	}
 	kind, what, err = recognise(set)
 	if err != nil {
 		return "unknown", err.Error()
 	}
-	return kind, what
+	return kind, what + quantized(set)
+}
+
+// quantized tells how many layers are quantized in which formats.
+func quantized(set *weights.Set) string {
+	layers := map[string]int{}
+	for _, name := range set.Names() {
+		if ref, _ := set.Lookup(name); ref.Quant != nil {
+			layers[ref.Quant.Format]++
+		}
+	}
+	var formats []string
+	for _, format := range slices.Sorted(maps.Keys(layers)) {
+		formats = append(formats, fmt.Sprintf("%d %s", layers[format], format))
+	}
+	if formats == nil {
+		return ""
+	}
+	return "; quantized layers: " + strings.Join(formats, ", ")
+}
+
+// sees recognises what conditions on pictures: an encoder of pictures without one
+// of texts, or a style model.
+func sees(set *weights.Set) (kind, what string) {
+	src := source{part{set: set}}
+	if c, err := redux.Detect(src); err == nil {
+		return "style model", c.Describe()
+	}
+	c, err := clip.DetectVision(src, "")
+	if err != nil || slices.ContainsFunc(otherHalf, set.HasPrefix) {
+		return "", ""
+	}
+	return "clip vision", c.Describe()
 }
 
 func recognise(set *weights.Set) (kind, what string, err error) {

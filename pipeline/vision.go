@@ -9,8 +9,8 @@ import (
 	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/media"
 	"github.com/weir-run/weir/model/clip"
-	"github.com/weir-run/weir/model/flux"
 	"github.com/weir-run/weir/model/nn"
+	"github.com/weir-run/weir/model/redux"
 	"github.com/weir-run/weir/resample"
 	"github.com/weir-run/weir/run"
 )
@@ -32,8 +32,9 @@ type Sight struct {
 // Size returns the bytes of memory that it holds.
 func (s *Sight) Size() int64 { return 4 * int64(len(s.Last)+len(s.Penultimate)+len(s.Embeds)) }
 
-// otherHalf begins names of the text encoder in files of whole CLIP models.
-var otherHalf = []string{"text_model.", "text_projection", "transformer.", "token_embedding.", "positional_embedding", "ln_final."}
+// otherHalf begins names of the text encoder in files of whole CLIP models and of
+// language models that see.
+var otherHalf = []string{"model.", "text_model.", "text_projection", "transformer.", "token_embedding.", "positional_embedding", "ln_final."}
 
 // Vision opens an encoder of pictures. It reads the header of the file alone.
 func (e *Engine) Vision(ctx context.Context, path string) (*Vision, error) {
@@ -130,7 +131,7 @@ func (v *Vision) pixels(ctx context.Context, m *media.Image, i int, crop bool) (
 // as FLUX.1 Redux. It is immutable and safe for concurrent use.
 type Style struct {
 	part
-	config flux.ReduxConfig
+	config redux.Config
 }
 
 // Style opens a style model. It reads the header of the file alone.
@@ -144,7 +145,7 @@ func (e *Engine) Style(ctx context.Context, path string) (*Style, error) {
 	}
 	s := &Style{}
 	src := source{part{set: set}}
-	if s.config, err = flux.DetectRedux(src); err != nil {
+	if s.config, err = redux.Detect(src); err != nil {
 		return nil, inFile(path, err)
 	}
 	set = accounted(path, set, []*nn.Audit{s.config.Check(src)})
@@ -158,7 +159,7 @@ func (s *Style) Text(ctx context.Context, in *Sight) (Text, error) {
 		return Text{}, fault.New(fault.Workflow, "%s reads pictures of %d features, and they were encoded with %d: load the encoder of pictures that belongs to it (SigLIP for FLUX.1 Redux)", s.name, s.config.Seen, in.Width)
 	}
 	tokens := in.Batch * in.Tokens
-	key, b := fmt.Sprint("redux ", tokens), func(scope nn.Scope) { flux.Redux(scope, s.config, tokens) }
+	key, b := fmt.Sprint("redux ", tokens), func(scope nn.Scope) { redux.Text(scope, s.config, tokens) }
 	out := Text{Tokens: tokens, Width: s.config.Width}
 	if s.engine.Planning() {
 		out.Embed = make([]float32, tokens*out.Width)

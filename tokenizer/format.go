@@ -26,6 +26,8 @@ type Format struct {
 	MinLength int
 	Pad       int32
 	Left      bool
+	// AgainstPads weighs words against Pad alone, without the End of an empty text.
+	AgainstPads bool
 }
 
 // Tokens encodes a prompt as ComfyUI does. Segments of different weight are
@@ -62,6 +64,9 @@ func (f Format) Tokens(ctx context.Context, t Tokenizer, prompt string, find Fin
 // ComfyUI weighs words against it.
 func (f Format) Empty(length int) []Token {
 	tokens := append(weighted(f.Start, 1), weighted(f.End, 1)...)
+	if f.AgainstPads && length > 0 {
+		tokens = nil
+	}
 	for len(tokens) < length {
 		tokens = append(tokens, Token{ID: f.Pad, Weight: 1})
 	}

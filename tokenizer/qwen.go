@@ -17,9 +17,6 @@ var qwenMerges []byte
 // QwenPad is the token that fills prompts up, <|endoftext|>.
 const QwenPad int32 = 151643
 
-// QwenImagePad is the token that stands for a picture, <|image_pad|>.
-const QwenImagePad int32 = 151655
-
 // qwenSpecial are the special tokens from QwenPad on. A tokenizer finds them
 // anywhere in a text.
 var qwenSpecial = []string{

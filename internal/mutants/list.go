@@ -143,6 +143,8 @@ var mutants = []mutant{
 	{"pairs are joined one by one in tekken", "tokenizer/tekken.go", "digits: 3, together: true", "digits: 3, together: false", "tokenizer"},
 	{"marks of today are moved", "tokenizer/nfc.go", "return unicode.Is(newMarks, r)", "return false", "tokenizer"},
 	{"embeddings are cut after any character", "tokenizer/embedding.go", "at > begin && isSpace(last)", "at > begin && (true || isSpace(last))", "tokenizer"},
+	{"shorter prompts are not followed by empty ones", "pipeline/clip.go", "p.Chunk > 0 && len(chunks[i]) < longest", "p.Chunk > 0 && len(chunks[i]) < 1", "node"},
+	{"of no prompt the empty one is encoded", "pipeline/clip.go", "if each[e.slot.Key] == nil {", "if false {", "node"},
 	{"escapes stay where weights are off", "tokenizer/format.go", "unescape(escape(prompt))", "prompt", "tokenizer"},
 
 	{"the rooms of goroutines are not counted", "merge/room.go", "return n + int64(w.workers())*w.roomBytes(w.largestBlock())", "return n", "merge"},

@@ -45,6 +45,18 @@ func SDXL() []Tensor {
 	return l
 }
 
+// SDXLRefiner returns the tensors of a checkpoint of SDXL's refiner: UNet,
+// autoencoder and OpenCLIP ViT-bigG.
+func SDXLRefiner() []Tensor {
+	var l list
+	l.unet("model.diffusion_model.", unet{
+		channels: 384, mult: []int{1, 2, 4, 4}, depth: []int{0, 4, 4, 0}, middle: 4, context: 1280, vector: 1280 + 5*256,
+	})
+	l.vae("first_stage_model.")
+	l.openCLIP("conditioner.embedders.0.model.")
+	return l
+}
+
 // OpenCLIP returns the tensors of OpenCLIP's ViT-bigG text encoder alone.
 func OpenCLIP() []Tensor {
 	var l list

@@ -57,6 +57,10 @@ func TestFullSize(t *testing.T) {
 				sd.ClipG:     {Layers: 32, Width: 1280, Heads: 20, Length: 77, Vocab: 49408, Projected: 1280},
 			},
 		},
+		{synth.SDXLRefiner(), sd.Refiner, 0.13025, sd.UNetConfig{In: 4, Out: 4, Channels: 384, Context: 1280, Vector: 2560, Middle: 4, HeadDim: 64},
+			"Stable Diffusion XL Refiner, epsilon prediction, UNet of 384 channels at 4 resolutions, text of 1280 features, latents of 4 channels at 1/8",
+			map[string]clip.Config{sd.ClipGRefiner: {Layers: 32, Width: 1280, Heads: 20, Length: 77, Vocab: 49408, Projected: 1280}},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.family, func(t *testing.T) {
@@ -92,6 +96,7 @@ func TestFullSize(t *testing.T) {
 				use(t, w, unused, func(s nn.Scope) { clip.Text(s.Sub(prefix), got, 1, clip.Output{Layer: -1, Norm: true}) })
 			}
 			delete(unused, sd.ClipG+"logit_scale") // of CLIP's training alone
+			delete(unused, sd.ClipGRefiner+"logit_scale")
 			for name := range unused {
 				t.Errorf("no network uses %s", name)
 			}
@@ -207,9 +212,10 @@ func TestDetectRefuses(t *testing.T) {
 		want string
 	}{
 		{"SD 2", marks(first, "cond_stage_model.model.positional_embedding"), "Stable Diffusion 2.x"},
-		{"SDXL refiner", marks(first, "conditioner.embedders.0.model.positional_embedding"), "refiner of SDXL"},
 		{"half of Flux", marks(sd.UNetPrefix + "double_blocks.0.img_attn.qkv.weight"), "not a denoiser that is known"},
 		{"SD 3", marks(sd.UNetPrefix + "joint_blocks.0.x_block.attn.qkv.weight"), "Stable Diffusion 3"},
+		{"diffusers' FLUX", marks("transformer_blocks.0.attn.to_q.weight", "single_transformer_blocks.0.attn.to_q.weight"), "as diffusers has it"},
+		{"diffusers' Z-Image", marks("all_x_embedder.2-1.weight", "cap_embedder.0.weight"), "Z-Image as diffusers has it"},
 		{"Wan", marks("blocks.0.self_attn.q.weight"), "Wan"},
 		{"Wan with a prefix", marks(sd.UNetPrefix + "blocks.0.self_attn.q.weight"), "Wan"},
 		{"VAE alone", marks("decoder.conv_in.weight"), "an autoencoder alone"},

@@ -24,7 +24,7 @@ var All = []*model.Family{&sd.Family, &zimage.Family, &flux.Family, &sd3.Family}
 var Autoencoders = []*model.AutoencoderFamily{&sd.AutoencoderFamily}
 
 // Texts are the ways of encoding prompts.
-var Texts = []*model.Text{&sd.TextSDXL, &sd.TextSD1, &zimage.Text, &flux.TextFlux1, &flux.TextChroma, &flux.TextFlux2, &flux.TextKlein, &sd3.Text}
+var Texts = []*model.Text{&sd.TextSDXL, &sd.TextSD1, &zimage.Text, &flux.TextFlux1, &flux.TextChroma, &flux.TextFlux2, &flux.TextKlein, &sd3.Text, &sd.TextRefiner}
 
 // TextsOf returns the ways of encoding prompts that nodes call by a type.
 func TextsOf(kind string) (all []*model.Text) {
@@ -282,9 +282,10 @@ func unknown(names nn.Names) error {
 // tensor that each has, which may have the prefix of a checkpoint's denoiser.
 var others = []struct{ prefix, what string }{
 	{"cond_stage_model.model.", "a checkpoint of Stable Diffusion 2.x, which is not supported yet: only 1.x and SDXL are"},
-	{"conditioner.embedders.0.model.", "the refiner of SDXL, which is not supported yet: use the base checkpoint"},
 	{"edm_mean", "a checkpoint of Playground 2.5 (EDM), which is not supported yet"},
 	{"edm_vpred.", "a checkpoint of SDXL for EDM's velocities (edm_vpred), which is not supported yet"},
+	{"transformer_blocks.0.attn.", "a diffusion transformer as diffusers has it, which is not supported yet: use the file in the original names, as ComfyUI has it"},
+	{"all_x_embedder.", "Z-Image as diffusers has it, which is not supported yet: use the file in the original names, as ComfyUI has it"},
 	{"blocks.0.self_attn.", "a model of Wan, which is not supported yet"},
 	{"control_model.", "a ControlNet, which is not supported yet"},
 	{"input_hint_block.", "a ControlNet, which is not supported yet"},

@@ -19,7 +19,14 @@ var TextFlux1 = model.Text{
 }
 
 // TextChroma is T5 alone, whose texts are not filled up.
-var TextChroma = model.Text{Name: "Chroma", Types: []string{"chroma"}, Slots: []model.Slot{t5.Slot(1)}}
+var TextChroma = model.Text{Name: "Chroma", Types: []string{"chroma"}, Slots: []model.Slot{chromaSlot()}}
+
+// chromaSlot weighs words as PixArt's text encoder does in ComfyUI.
+func chromaSlot() model.Slot {
+	slot := t5.Slot(1)
+	slot.Prompt.AgainstPads = true
+	return slot
+}
 
 // TextFlux2 is Mistral Small 3, of which three states stand side by side.
 var TextFlux2 = model.Text{

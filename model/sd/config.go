@@ -2,6 +2,7 @@ package sd
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/weir-run/weir/latent"
 	"github.com/weir-run/weir/model"
@@ -13,6 +14,8 @@ import (
 const (
 	SD1  = "Stable Diffusion 1.x"
 	SDXL = "Stable Diffusion XL"
+	// Refiner samples the last steps of SDXL's pictures.
+	Refiner = "Stable Diffusion XL Refiner"
 )
 
 // Family is Stable Diffusion 1.x and SDXL, whose denoisers are of one kind.
@@ -60,7 +63,10 @@ func (c *Config) xl() bool { return c.UNet.Vector > 0 }
 
 // Family returns the name of the family.
 func (c *Config) Family() string {
-	if c.xl() {
+	switch {
+	case c.UNet.Refiner():
+		return Refiner
+	case c.xl():
 		return SDXL
 	}
 	return SD1
@@ -94,7 +100,10 @@ func (c *Config) Process() process.Process {
 
 // Text returns the family's text encoders.
 func (c *Config) Text() []*model.Text {
-	if c.xl() {
+	switch {
+	case c.UNet.Refiner():
+		return []*model.Text{&TextRefiner}
+	case c.xl():
 		return []*model.Text{&TextSDXL}
 	}
 	return []*model.Text{&TextSD1}
@@ -125,14 +134,28 @@ func (c *Config) Inputs(in model.Shape) []model.Input {
 		return all
 	}
 	height, width := float32(in.Height*c.Factor), float32(in.Width*c.Factor)
+	refiner := c.UNet.Refiner()
 	return append(all,
 		model.Input{Name: "pooled", Of: func(c *model.Cond) []float32 { return c.Pooled }},
 		model.Input{Name: "sizes", Of: func(c *model.Cond) []float32 {
-			if sizes := c.Numbers[model.Sizes]; len(sizes) == 6 {
-				return sizes
+			sizes := c.Numbers[model.Sizes]
+			if len(sizes) != 6 {
+				sizes = []float32{height, width, 0, 0, height, width}
 			}
-			return []float32{height, width, 0, 0, height, width}
+			if refiner {
+				return append(slices.Clone(sizes[:4]), score(c))
+			}
+			return sizes
 		}})
+}
+
+// score returns how pleasing a picture is to be, which the refiner is told: much,
+// and little of what it is not to show (Podell et al. 2023).
+func score(c *model.Cond) float32 {
+	if c.Number(model.Negative, 0) != 0 {
+		return c.Number(model.Score, 2.5)
+	}
+	return c.Number(model.Score, 6)
 }
 
 // Check compares the weights of the UNet with those of a source.

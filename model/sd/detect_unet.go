@@ -30,12 +30,12 @@ func detectUNet(s source) (UNetConfig, error) {
 	}
 	if s.names.Has(UNetPrefix + "label_emb.") {
 		c.Vector = nn.Agreed(s, UNetPrefix, nn.Axis{Name: "label_emb.0.0.weight", I: 1})
-		if c.Pooled() <= 0 {
-			return c, fmt.Errorf("the UNet is conditioned on a vector of %d features (%slabel_emb.0.0.weight), expected more than the %d of six sizes", c.Vector, UNetPrefix, 6*sizeDim)
-		}
 	}
 	if err := c.attention(s); err != nil {
 		return c, err
+	}
+	if s.names.Has(UNetPrefix+"label_emb.") && c.Pooled() <= 0 {
+		return c, fmt.Errorf("the UNet is conditioned on a vector of %d features (%slabel_emb.0.0.weight), expected more than the %d of six sizes", c.Vector, UNetPrefix, 6*sizeDim)
 	}
 	return c, c.Check(s.Source).Err()
 }
@@ -155,11 +155,8 @@ func (c *UNetConfig) attention(s source) error {
 	if c.Context = nn.Agreed(s, UNetPrefix, text...); c.Context == 0 {
 		return errors.New("the UNet has no transformer that attends to text (attn2.to_k.weight)")
 	}
-	switch {
-	case c.Vector == 0 && c.Context == contextSD2:
+	if c.Vector == 0 && c.Context == contextSD2 {
 		return fmt.Errorf("this is a UNet of Stable Diffusion 2.x, which is not supported yet: it reads text of %d features (attn2.to_k.weight)", c.Context)
-	case c.Vector > 0 && c.Context == contextRefiner:
-		return fmt.Errorf("this is the UNet of SDXL's refiner, which is not supported yet: it reads text of %d features (attn2.to_k.weight)", c.Context)
 	}
 	// Converters to GGUF may store the convolutions of 1.x as matrices.
 	if nn.Agreed(s, UNetPrefix, kernels...) > 0 || c.Vector == 0 && c.Context == contextSD1 {
@@ -183,8 +180,8 @@ func (c *UNetConfig) attention(s source) error {
 	return err
 }
 
-// The numbers of features of the text that 1.x, 2.x and SDXL's refiner read.
-const contextSD1, contextSD2, contextRefiner = 768, 1024, 1280
+// The numbers of features of the text that 1.x and 2.x read.
+const contextSD1, contextSD2 = 768, 1024
 
 // each calls f with every block that may have a transformer and its prefix.
 func (c *UNetConfig) each(f func(prefix string, b Block)) {

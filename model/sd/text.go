@@ -16,6 +16,8 @@ const (
 	ClipLSD1  = "cond_stage_model.transformer."
 	ClipLSDXL = "conditioner.embedders.0.transformer."
 	ClipG     = "conditioner.embedders.1.model."
+	// ClipGRefiner is the text encoder of SDXL's refiner.
+	ClipGRefiner = "conditioner.embedders.0.model."
 	// ClipGConverted is SDXL's second text encoder in files of stable-diffusion.cpp, which names it as transformers does
 	// and calls the first one as in Stable Diffusion 1.x.
 	ClipGConverted = "cond_stage_model.1.transformer."
@@ -67,6 +69,16 @@ var TextSDXL = model.Text{
 			States: model.States{Layers: []int{-2}, Pooled: true},
 		},
 	},
+}
+
+// TextRefiner is OpenCLIP-G alone, read as SDXL's.
+var TextRefiner = model.Text{
+	Name: Refiner, Types: []string{"stable_diffusion"},
+	Slots: []model.Slot{{
+		Name: "CLIP-G", Key: "clip_g", Names: &clip.Names, Prefixes: []string{ClipGRefiner}, LoRA: loraG, Match: matchG,
+		Prompt: model.Prompt{Tokenizer: "clip", Chunk: chunk, Format: format(0)},
+		States: model.States{Layers: []int{-2}, Pooled: true},
+	}},
 }
 
 // SlotsLater are the two encoders in later models, which read what CLIP-L knows

@@ -16,7 +16,8 @@ type UNetConfig struct {
 	Channels int // at the highest resolution
 	Context  int // features of the text
 	// Vector is the number of features of the vector that SDXL is conditioned
-	// on besides the text: the pooled text and six embedded sizes. 0 without.
+	// on besides the text: the pooled text and six embedded sizes, of its refiner
+	// four and a score. 0 without.
 	Vector int
 	// Input and Output are the blocks on the way down and up; Middle is the
 	// depth of the transformer between them, 0 without one.
@@ -37,11 +38,23 @@ type Block struct {
 	Resize bool
 }
 
-// sizeDim is the number of features each of SDXL's six sizes is embedded in.
+// sizeDim is the number of features each of SDXL's sizes is embedded in.
 const sizeDim = 256
 
+// Refiner reports whether the UNet is SDXL's refiner: it reads the states of one
+// text encoder, which are as wide as the pooled text.
+func (c UNetConfig) Refiner() bool { return c.Vector > 0 && c.Vector-5*sizeDim == c.Context }
+
+// sizes returns how many sizes the UNet is told, the refiner's score among them.
+func (c UNetConfig) sizes() int {
+	if c.Refiner() {
+		return 5
+	}
+	return 6
+}
+
 // Pooled returns the number of features of the pooled text in Vector.
-func (c UNetConfig) Pooled() int { return c.Vector - 6*sizeDim }
+func (c UNetConfig) Pooled() int { return c.Vector - c.sizes()*sizeDim }
 
 // heads returns the number of attention heads that n features have.
 func (c UNetConfig) heads(n int) int {
@@ -66,7 +79,7 @@ func (c UNetConfig) Scale() int {
 // UNet builds the denoiser from the weights at "model.diffusion_model.". Its
 // inputs are the latent x[batch,In,height,width], the timestep t[batch], the
 // text context[batch,tokens,Context] and, if there is a Vector, the pooled
-// text pooled[batch,Pooled] and sizes[batch,6]: height, width, crop top, crop
+// text pooled[batch,Pooled] and sizes[batch,sizes]: height, width, crop top, crop
 // left, target height, target width, in pixels. Its output is
 // y[batch,Out,height,width].
 func UNet(s nn.Scope, c UNetConfig, batch, height, width, tokens int) {
@@ -155,8 +168,9 @@ func (u unet) embedding(t ir.Value, batch int) ir.Value {
 	emb = s.Linear("time_embed.2", g.SiLU(s.Linear("time_embed.0", emb, n)), n)
 	if u.c.Vector > 0 {
 		pooled := g.Input("pooled", dtype.F32, batch, u.c.Pooled())
-		sizes := g.Reshape(g.Input("sizes", dtype.F32, batch, 6), batch*6)
-		vector := g.Concat(1, pooled, g.Reshape(g.Sinusoid(sizes, sizeDim, 10000), batch, 6*sizeDim))
+		told := u.c.sizes()
+		sizes := g.Reshape(g.Input("sizes", dtype.F32, batch, told), batch*told)
+		vector := g.Concat(1, pooled, g.Reshape(g.Sinusoid(sizes, sizeDim, 10000), batch, told*sizeDim))
 		emb = g.Add(emb, s.Linear("label_emb.0.2", g.SiLU(s.Linear("label_emb.0.0", vector, n)), n))
 	}
 	return g.SiLU(emb)

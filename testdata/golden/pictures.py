@@ -20,6 +20,7 @@ import comfy.sample
 import comfy.samplers
 import comfy.supported_models
 import comfy.text_encoders.flux as flux
+import comfy.text_encoders.pixart_t5 as pixart
 import comfy.text_encoders.z_image as z_image
 from comfy.ldm.models import autoencoder
 from comfy.ldm.modules.diffusionmodules.mmdit import TimestepEmbedder
@@ -94,6 +95,12 @@ def flux1_model():
         patch_size=2, qkv_bias=True, guidance_embed=True, txt_ids_dims=[])
 
 
+def chroma_model():
+    return denoiser(
+        comfy.supported_models.Chroma, image_model="chroma", **FLUX | dict(in_channels=64, out_channels=64), context_in_dim=48, vec_in_dim=None, mlp_ratio=2.0, axes_dim=[4, 14, 14], theta=10000,
+        patch_size=2, qkv_bias=True, txt_ids_dims=[], in_dim=64, out_dim=64, hidden_dim=48, n_layers=2)
+
+
 def flux2_model(guidance):
     return denoiser(
         comfy.supported_models.Flux2, image_model="flux2", **FLUX, vec_in_dim=None, context_in_dim=96, mlp_ratio=1.5, axes_dim=[8] * 4, theta=2000,
@@ -110,6 +117,7 @@ FAMILIES = {
     "klein": (lambda: (flux.KleinTokenizer(), qwen3(flux.klein_te(torch.float32))), lambda: flux2_model(False), "vae_flux2"),
     "flux2": (lambda: (flux.Flux2Tokenizer(tokenizer_data={"tekken_model": tekken()}), fill(flux.flux2_te(torch.float32, pruned=True)(model_options=options))), lambda: flux2_model(True), "vae_flux2"),
     "flux1": (lambda: (flux.FluxTokenizer(), fill(flux.flux_clip(torch.float32)(dtype=torch.float32, model_options=options))), flux1_model, "vae_flux1"),
+    "chroma": (lambda: (pixart.PixArtTokenizer(), fill(pixart.pixart_te(torch.float32)(model_options=options))), chroma_model, "vae_flux1"),
 }
 
 
@@ -119,7 +127,7 @@ def sample(family, patcher, positive, negative, width, height):
     latent = torch.zeros(1, 16, height // stride, width // stride)
     noise = comfy.sample.prepare_noise(latent, 7, None)
     if stride == 8:
-        cfg = 2.5 if family == "z_image" else 1.0
+        cfg = 1.0 if family == "flux1" else 2.5
         return comfy.sample.sample(
             patcher, noise, steps=4, cfg=cfg, sampler_name="euler", scheduler="simple", positive=positive, negative=negative, latent_image=latent, denoise=1.0, seed=7, disable_pbar=True)
     sigmas = Flux2Scheduler.execute(4, width, height)[0]

@@ -1,4 +1,6 @@
-package flux
+// Package redux builds FLUX.1 Redux, a style model: it makes text of what an encoder
+// of pictures sees.
+package redux
 
 import (
 	"errors"
@@ -8,16 +10,16 @@ import (
 	"github.com/weir-run/weir/model/nn"
 )
 
-// A ReduxConfig is FLUX.1 Redux, which makes text of the states of SigLIP.
-type ReduxConfig struct {
+// A Config is the network, which reads the states of SigLIP.
+type Config struct {
 	Seen  int // features of the states
 	Width int // features of the text
 }
 
-// DetectRedux reads the configuration and checks every weight.
-func DetectRedux(src nn.Tensors) (ReduxConfig, error) {
+// Detect reads the configuration and checks every weight.
+func Detect(src nn.Tensors) (Config, error) {
 	names := nn.Names(src.Names())
-	var c ReduxConfig
+	var c Config
 	switch {
 	case names.Has("style_embedding"):
 		return c, errors.New("this is a style model of T2I-Adapter for Stable Diffusion 1.x, which is not supported: expected FLUX.1 Redux")
@@ -29,14 +31,19 @@ func DetectRedux(src nn.Tensors) (ReduxConfig, error) {
 	return c, c.Check(src).Err()
 }
 
-// Check compares the weights with those of a source.
-func (c ReduxConfig) Check(src nn.Source) *nn.Audit {
-	return nn.Check(src, func(s nn.Scope) { Redux(s, c, 1) })
+// Describe returns the sizes, for people.
+func (c Config) Describe() string {
+	return fmt.Sprintf("FLUX.1 Redux, makes text of %d features of pictures of %d", c.Width, c.Seen)
 }
 
-// Redux builds the network: its input is the states x[1, tokens, Seen], its output
+// Check compares the weights with those of a source.
+func (c Config) Check(src nn.Source) *nn.Audit {
+	return nn.Check(src, func(s nn.Scope) { Text(s, c, 1) })
+}
+
+// Text builds the network: its input is the states x[1, tokens, Seen], its output
 // the text y[1, tokens, Width].
-func Redux(s nn.Scope, c ReduxConfig, tokens int) {
+func Text(s nn.Scope, c Config, tokens int) {
 	g := s.Graph()
 	h := g.SiLU(s.Linear("redux_up", g.Input("x", dtype.F32, 1, tokens, c.Seen), 3*c.Width))
 	g.Output("y", s.Linear("redux_down", h, c.Width))
