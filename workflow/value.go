@@ -191,12 +191,12 @@ func (e *unavailable) Error() string {
 // linked checks a value that came over a link into an input that could also be
 // written in the file.
 func (in *Input) linked(v any) (any, error) {
-	switch v.(type) {
+	switch given := v.(type) {
 	case int64, uint64, float64:
-		v = json.Number(fmt.Sprint(v))
+		v = json.Number(fmt.Sprint(given))
 	case string, bool:
 	case error: // why there is no value
-		return nil, v.(error)
+		return nil, given
 	default:
 		return nil, fmt.Errorf("expected a value of type %s, the linked node gave %T", in.Type, v)
 	}

@@ -78,13 +78,16 @@ var recipes = []recipe{
 	{"CheckpointLoaderSimple", regexp.MustCompile(`(?i)sd_xl`), (*zoo).sdxl},
 	{"CheckpointLoaderSimple", regexp.MustCompile(`(?i)flux1.*schnell`), fluxCheckpoint(unguided)},
 	{"CheckpointLoaderSimple", regexp.MustCompile(`(?i)flux1`), fluxCheckpoint(nil)},
+	{"CLIPVisionLoader", regexp.MustCompile(`(?i)sigclip`), copied("siglip")},
+	{"CLIPVisionLoader", regexp.MustCompile(`(?i)clip_vision`), copied("clip_vision")},
+	{"StyleModelLoader", regexp.MustCompile(`(?i)redux`), (*zoo).redux},
 	{"UpscaleModelLoader", regexp.MustCompile(`(?i)x4`), copied("realesrgan_x4")},
 }
 
 // folders of the loaders' files below models.
 var modelFolders = map[string]string{
 	"UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders", "DualCLIPLoader": "text_encoders", "VAELoader": "vae",
-	"CheckpointLoaderSimple": "checkpoints", "UpscaleModelLoader": "upscale_models", "LoraLoaderModelOnly": "loras", "LoraLoader": "loras",
+	"CheckpointLoaderSimple": "checkpoints", "UpscaleModelLoader": "upscale_models", "CLIPVisionLoader": "clip_vision", "StyleModelLoader": "style_models", "LoraLoaderModelOnly": "loras", "LoraLoader": "loras",
 }
 
 // model writes the small model that a loader names, once. An unknown name is an
@@ -166,6 +169,12 @@ func encoder(name string) func(*zoo, context.Context, string, string) error {
 func (z *zoo) mistral(ctx context.Context, path, _ string) error {
 	return write(ctx, path, z.families["flux2 mistral3_24b"], "mistral3_24b.transformer.",
 		weights.Tensor{Name: "tekken_model", DType: dtype.U8, Shape: []int{len(z.tekken)}, Write: weights.Bytes(z.tekken)})
+}
+
+// redux makes text of what the small SigLIP sees.
+func (z *zoo) redux(ctx context.Context, path, _ string) error {
+	width, seen := z.families["flux1"]["model.diffusion_model.txt_in.weight"][1], 64
+	return write(ctx, path, shapes{"redux_up.weight": {3 * width, seen}, "redux_up.bias": {3 * width}, "redux_down.weight": {width, 3 * width}, "redux_down.bias": {width}}, "")
 }
 
 // copied copies a golden.

@@ -25,6 +25,23 @@ import (
 // maxTime is how long one template may run.
 const maxTime = 5 * time.Minute
 
+// heading is above the table.
+const heading = `# ComfyUI's templates
+
+Which of the official workflow templates run, and what the others lack. The models are small ones with the files' names and the
+networks of their families; sizes and steps are cut, and FluxKontextImageScale, whose pictures have a megapixel, is passed by. So
+the table says that a workflow is read, checked and run to its pictures, not what they look like. Written by
+
+` + "```" + `
+go run ./internal/templates -families %s FOLDER > docs/templates.md
+` + "```" + `
+
+with the folder templates of the package comfyui-workflow-templates-json of PyPI.
+
+| template | families | result |
+|---|---|---|
+`
+
 // runAll runs the templates of the families that are asked for and prints a table.
 func runAll(ctx context.Context, w io.Writer, all []*template, wanted []string, only string) error {
 	root, err := os.MkdirTemp("", "templates")
@@ -36,7 +53,7 @@ func runAll(ctx context.Context, w io.Writer, all []*template, wanted []string, 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(w, "| template | families | result |\n|---|---|---|")
+	fmt.Fprintf(w, heading, strings.Join(wanted, ","))
 	ran, of := 0, 0
 	for _, t := range all {
 		if !slices.ContainsFunc(t.families, func(f string) bool { return slices.Contains(wanted, f) }) || !strings.Contains(t.name, only) {
