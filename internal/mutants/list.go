@@ -88,7 +88,7 @@ var mutants = []mutant{
 	{"Chroma's last layer has those of the first", "model/flux/modulation.go", "d.rows(modulations-2, 2)", "d.rows(0, 2)", "model/flux"},
 	{"references without noise have that of the picture", "model/flux/modulation.go", "d.share(d.embedded(d.g.Affine(t, 0, 0), in))", "d.share(d.embedded(t, in))", "model/flux"},
 	{"FLUX.2's text has no places", "model/flux/reference.go", "dit.Line(dit.Position{}, 3, in.Tokens)", "dit.Line(dit.Position{}, 3, in.Tokens); clear(at)", "model/flux"},
-	{"references lie on the wrong side", "model/flux/reference.go", "if r[1]+height > r[2]+width {", "if r[1]+height < r[2]+width {", "model/flux"},
+	{"references lie on the wrong side", "model/flux/reference.go", "if r.Height+height > r.Width+width {", "if r.Height+height < r.Width+width {", "model/flux"},
 	{"LoRA's values are the keys", "model/dit/layers.go", "a.Part(own, i*n, n, name)", "a.Part(own, 0*i*n, n, name)", "model/lora"},
 	{"packed latents have the sides exchanged", "model/sd/vae.go", "g.Permute(x, 0, 1, 4, 2, 5, 3)", "g.Permute(x, 0, 1, 4, 3, 5, 2)", "model/sd"},
 	{"packed latents are divided by the variance", "model/sd/vae.go", "g.Unary(ir.Sqrt, g.Affine(of(\"running_var\"), 1, packedEps))", "g.Affine(of(\"running_var\"), 1, packedEps)", "model/sd"},
