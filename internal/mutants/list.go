@@ -129,7 +129,10 @@ var mutants = []mutant{
 	{"tiles have the sides exchanged", "tile/tile.go", "cut(in, y, x, min(g.Height", "cut(in, x, y, min(g.Height", "tile"},
 
 	{"muted nodes run", "workflow/convert.go", "runs := n.mode != modeMuted &&", "runs := true &&", "workflow"},
-	{"results that are needed are dropped", "workflow/execute.go", "last >= i {", "last > i+1 {", "workflow node"},
+	{"results that are needed are dropped", "workflow/execute.go", "last >= r.reached {", "last > r.reached+1 {", "workflow node"},
+	{"what a switch may choose late is dropped", "workflow/want.go", "until[ref.Node] = max(until[ref.Node], i, last)", "until[ref.Node] = 0", "workflow"},
+	{"both sides of a switch run", "workflow/want.go", "\t\t\tif in.Lazy {\n", "\t\t\tif false {\n", "workflow"},
+	{"what the file decides is not looked at", "workflow/constant.go", "if s.Lazy == nil {", "if true {", "workflow"},
 	{"nothing is kept from run to run", "workflow/execute.go", "e, cached := x.cache[r.signatures[s.node.ID]]", "e, cached := x.cache[\"\"]", "workflow"},
 
 	{"unknown neighbours are not one token", "tokenizer/t5.go", "|| !unknown {", "|| !unknown || true {", "tokenizer"},
