@@ -7,10 +7,14 @@ import (
 	"github.com/weir-run/weir/ir"
 )
 
+// maxTiles bounds the operations of a program whose weights are cut into tiles.
+// A program of more would take the memory that it is to spare.
+const maxTiles = 1 << 17
+
 // cutRows cuts the weights that are larger than maxExtent into tiles of rows,
 // and the operations that use them into one for each tile. It returns the rows
 // of a tile of each such weight. It fails if a weight is used in a way that
-// needs all of it at once.
+// needs all of it at once, or if there would be too many operations.
 func cutRows(s *draft, maxExtent int64) (map[ir.Value]int, error) {
 	tiles := map[ir.Value]int{}
 	units := map[ir.Value]int{} // rows that must stay together
@@ -40,10 +44,25 @@ func cutRows(s *draft, maxExtent int64) (map[ir.Value]int, error) {
 	if len(tiles) == 0 {
 		return nil, nil
 	}
+	tile := func(op *operation) int { // the rows of a tile, 0 for an operation that is not cut
+		if len(op.args) < 2 {
+			return 0
+		}
+		return tiles[op.args[1].of]
+	}
+	total := 0
+	for _, op := range s.ops {
+		if rows := tile(op); rows > 0 {
+			total += ceilDiv(op.args[1].shape[0], rows)
+		}
+	}
+	if total > maxTiles {
+		return nil, fault.New(fault.Memory, "the weights would be used in %d tiles of at most %d bytes, expected at most %d tiles; plan with larger extents", total, maxExtent, maxTiles)
+	}
 	var ops []*operation
 	for _, op := range s.ops {
-		if len(op.args) > 1 && tiles[op.args[1].of] > 0 {
-			ops = append(ops, s.cut(op, tiles[op.args[1].of])...)
+		if rows := tile(op); rows > 0 {
+			ops = append(ops, s.cut(op, rows)...)
 		} else {
 			ops = append(ops, op)
 		}

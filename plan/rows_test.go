@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/weir-run/weir/dtype"
+	"github.com/weir-run/weir/fault"
 	"github.com/weir-run/weir/ir"
 )
 
@@ -57,5 +58,17 @@ func TestCutRows(t *testing.T) {
 	g.Output("y", g.Add(g.Input("x", dtype.F32, 32, 16), g.Weight("table", dtype.F32, 32, 16)))
 	if _, err := Compile(g, Options{MaxExtent: 1024}); err == nil || !strings.Contains(err.Error(), "cannot plan whole: weight table (F32 [32 16], 2048 bytes) is larger than an extent of 1024 bytes") {
 		t.Errorf("got the error %v", err)
+	}
+	// So does a model in tiles without number, before they are made.
+	g = ir.New("huge")
+	g.Output("y", g.Linear(g.Input("x", dtype.F32, 1, 4096), g.Weight("w", dtype.F16, 1<<20, 4096), ir.None))
+	for max, want := range map[int64]string{64 << 10: "", 32 << 10: "262144 tiles of at most 32768 bytes"} {
+		p, err := Compile(g, Options{MaxExtent: max})
+		switch {
+		case want == "" && (err != nil || len(p.Ops) != maxTiles):
+			t.Errorf("extents of %d bytes: %v", max, err)
+		case want != "" && (fault.Of(err) != fault.Memory || !strings.Contains(err.Error(), want)):
+			t.Errorf("got the error %v, want %s", err, want)
+		}
 	}
 }

@@ -308,7 +308,7 @@ func (d *diagnosis) advise() {
 		case f.Problem != "" && f.Problem != missing:
 			say("%s (%s) cannot be read: %s", f.Path, f.Category, f.Problem)
 		case f.Models == 0 && f.Entries > 0 && modelCategories[f.Category]:
-			say("%s (%s) has %d files or folders, but none is a safetensors or GGUF file", f.Path, f.Category, f.Entries)
+			say("%s (%s) has %d files or folders, but none is a safetensors, GGUF or PyTorch file", f.Path, f.Category, f.Entries)
 		}
 	}
 	if models == 0 {

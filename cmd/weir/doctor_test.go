@@ -41,7 +41,7 @@ func TestDoctorFolders(t *testing.T) {
 		}
 	}
 	for name, text := range map[string]string{
-		"models/vae/old.ckpt":           "x",
+		"models/vae/notes.txt":          "x",
 		"shared/styles/a.safetensors":   "not looked into",
 		"shared/file":                   "x",
 		"shared/styles/b\x1b.gguf":      "x",
@@ -60,7 +60,7 @@ func TestDoctorFolders(t *testing.T) {
 		"clip_vision: unreadable (",
 		"upscale_models: unreadable (",
 		"extra_model_paths.yaml names " + filepath.Join(dir, "shared", "gone") + " for checkpoints, which does not exist",
-		"1 files or folders, but none is a safetensors or GGUF file",
+		"1 files or folders, but none is a safetensors, GGUF or PyTorch file",
 		"\nno folders ",
 	} {
 		if !strings.Contains(out, want) {

@@ -220,9 +220,9 @@ func TestGenerate(t *testing.T) {
 		t.Errorf("the second large picture has %d values", n)
 	}
 	for want, args := range map[string][]string{
-		"needs --checkpoint and --prompt": {"generate"},
-		"nothing.safetensors":             {"generate", "-c", "nothing.safetensors", "-p", "x", "--root", dir},
-		"--sampler: \"eular\"":            args("--sampler", "eular"),
+		"needs --checkpoint, or --model, and --prompt": {"generate"},
+		"nothing.safetensors":                          {"generate", "-c", "nothing.safetensors", "-p", "x", "--root", dir},
+		"--sampler: \"eular\"":                         args("--sampler", "eular"),
 	} {
 		if _, _, err := weir(t.Context(), args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("weir %s: %v, want %q", strings.Join(args, " "), err, want)

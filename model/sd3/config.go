@@ -37,7 +37,7 @@ func (c *Config) heads() int { return c.Width / c.HeadDim }
 func (c *Config) Family() string {
 	switch {
 	case !c.Norm:
-		return "Stable Diffusion 3"
+		return name
 	case c.Dual > 0:
 		return "Stable Diffusion 3.5 Medium"
 	}

@@ -38,7 +38,7 @@ func Detect(src nn.Tensors) (*Config, error) {
 		err = c.Check(src).Err()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Stable Diffusion 3: %w", err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return c, nil
 }

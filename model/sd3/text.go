@@ -7,9 +7,12 @@ import (
 	"github.com/weir-run/weir/model/t5"
 )
 
+// name is the family's, and that of its first version.
+const name = "Stable Diffusion 3"
+
 // Family is Stable Diffusion 3 and 3.5.
 var Family = model.Family{
-	Name: "Stable Diffusion 3",
+	Name: name,
 	Names: model.Names{
 		What: "denoiser", Marks: []string{"joint_blocks."}, Not: []string{"control_model."},
 		Modules: []string{"joint_blocks", "pos_embed", "x_embedder", "t_embedder", "y_embedder", "context_embedder", "context_processor", "register", "final_layer"},
@@ -28,7 +31,7 @@ var Text = text()
 
 func text() model.Text {
 	l, g := sd.SlotsLater()
-	return model.Text{Name: "Stable Diffusion 3", Types: []string{"sd3"}, Join: model.Sequence, Slots: []model.Slot{l, g, t5.Slot(77)}}
+	return model.Text{Name: name, Types: []string{"sd3"}, Join: model.Sequence, Slots: []model.Slot{l, g, t5.Slot(77)}}
 }
 
 // Text returns the family's text encoders.
