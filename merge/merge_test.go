@@ -604,7 +604,7 @@ func TestRotationStops(t *testing.T) {
 	defer cancel()
 	start := time.Now()
 	err := New(ref, []Change{c}, 0, plenty).ReadAt(ctx, make([]byte, 8), 0)
-	if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 5*time.Second {
+	if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 20*time.Second {
 		t.Errorf("%v after %v", err, took)
 	}
 }
