@@ -53,12 +53,6 @@ func F32ToBF16(f float32) uint16 {
 	return uint16((b + 0x7fff + b>>16&1) >> 16)
 }
 
-// F8E4M3ToF32 widens an 8-bit float of 4 exponent and 3 mantissa bits, bias 7, no infinities, NaN 0x7f and 0xff.
-func F8E4M3ToF32(v uint8) float32 { return f8e4m3[v] }
-
-// F8E5M2ToF32 widens an 8-bit float of 5 exponent and 2 mantissa bits, which is the upper half of an IEEE 754 half.
-func F8E5M2ToF32(v uint8) float32 { return f8e5m2[v] }
-
 // F32ToF8E4M3 rounds to nearest, ties to even. The format has no infinity: what is larger than its largest value, 448,
 // becomes 448. A NaN stays one.
 func F32ToF8E4M3(f float32) uint8 {

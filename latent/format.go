@@ -22,6 +22,12 @@ func Square(name string, channels, stride int, scale, shift float32) Format {
 	return Format{Name: name, Channels: channels, Stride: Stride{1, stride, stride}, Scale: []float32{scale}, Shift: []float32{shift}}
 }
 
+// WithChannels returns the format with another number of channels.
+func (f Format) WithChannels(n int) Format {
+	f.Channels = n
+	return f
+}
+
 // The formats that several families share.
 var (
 	// SD3 is that of Stable Diffusion 3 and 3.5.

@@ -30,6 +30,22 @@ type Family struct {
 	Match func(src nn.Tensors, metadata map[string]string) (Config, error)
 }
 
+// Matches returns the Match of a family whose denoiser is told from its tensors
+// alone, by a function that returns the zero value for another family's.
+func Matches[C interface {
+	comparable
+	Config
+}](detect func(nn.Tensors) (C, error)) func(nn.Tensors, map[string]string) (Config, error) {
+	return func(src nn.Tensors, _ map[string]string) (Config, error) {
+		var other C
+		c, err := detect(src)
+		if c == other || err != nil {
+			return nil, err
+		}
+		return c, nil
+	}
+}
+
 // A Config is a denoiser that was recognised, with what belongs to it.
 type Config interface {
 	// Family returns the name of the family or of its variant, for people.
@@ -62,6 +78,13 @@ type Config interface {
 	Check(src nn.Source) *nn.Audit
 	// Layers yields every layer that may have weights.
 	Layers(yield func(Layer) bool)
+}
+
+// CheckDenoiser compares the weights that a denoiser's builder reads with those of
+// a source, in which they are under DenoiserPrefix: for one latent of a shape and
+// one token.
+func CheckDenoiser(src nn.Source, x latent.Shape, build func(nn.Scope, Shape)) *nn.Audit {
+	return nn.Check(src, func(s nn.Scope) { build(s.Sub(DenoiserPrefix), Shape{Shape: x, Tokens: 1}) })
 }
 
 // A Shape is what the graph of a denoiser depends on. Latents of one shape and

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 
+	"github.com/weir-run/weir/ir"
 	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/tokenizer"
 )
@@ -104,6 +105,20 @@ func (s States) Numbers(depth int) ([]int, error) {
 		numbers[i] = n
 	}
 	return numbers, nil
+}
+
+// Output makes those of an encoder's states[batch, tokens, features] whose numbers
+// are wanted the output hidden, side by side and each with the norm if it is asked
+// for.
+func (s States) Output(g *ir.Graph, states []ir.Value, wanted []int, norm func(ir.Value) ir.Value) {
+	parts := make([]ir.Value, len(wanted))
+	for i, n := range wanted {
+		parts[i] = states[n]
+		if s.Norm {
+			parts[i] = norm(parts[i])
+		}
+	}
+	g.Output("hidden", g.Concat(2, parts...))
 }
 
 // An Encoder is a text encoder that was recognised.

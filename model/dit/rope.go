@@ -44,11 +44,21 @@ func Grid(start Position, rows, columns int) []Position {
 // pairs of features are rotated, computed in float64. Pair i of an axis with d
 // features has the angle position·theta^(-2i/d) (Su et al., RoFormer).
 func (a Axes) Tables(at []Position) (cos, sin []float32) {
+	var periods []float64 // of the pairs of all axes
+	for _, d := range a.Dims {
+		for i := range d / 2 {
+			periods = append(periods, math.Pow(a.Theta, float64(2*i)/float64(d)))
+		}
+	}
+	n := len(at) * len(periods)
+	cos, sin = make([]float32, 0, n), make([]float32, 0, n)
 	for _, p := range at {
+		pair := 0
 		for axis, d := range a.Dims {
-			for i := range d / 2 {
-				s, c := math.Sincos(p[axis] / math.Pow(a.Theta, float64(2*i)/float64(d)))
+			for range d / 2 {
+				s, c := math.Sincos(p[axis] / periods[pair])
 				cos, sin = append(cos, float32(c)), append(sin, float32(s))
+				pair++
 			}
 		}
 	}

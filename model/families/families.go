@@ -89,7 +89,7 @@ func (c *Checkpoint) consistent() error {
 		return nil
 	}
 	if c.Text != nil && !slices.Contains(c.Denoiser.Text(), c.Text) {
-		return fmt.Errorf("%s: the %s and the text encoders, which are those of %s, do not belong together", c.Denoiser.Family(), "denoiser", c.Text.Name)
+		return fmt.Errorf("%s: the denoiser and the text encoders, which are those of %s, do not belong together", c.Denoiser.Family(), c.Text.Name)
 	}
 	if c.Autoencoder == nil {
 		return nil
@@ -280,26 +280,19 @@ func unknown(names nn.Names) error {
 
 // others are models that are not supported, by the beginning of the name of a
 // tensor that each has, which may have the prefix of a checkpoint's denoiser.
-var others = []struct{ prefix, what string }{
-	{"cond_stage_model.model.", "a checkpoint of Stable Diffusion 2.x, which is not supported yet: only 1.x and SDXL are"},
-	{"edm_mean", "a checkpoint of Playground 2.5 (EDM), which is not supported yet"},
-	{"edm_vpred.", "a checkpoint of SDXL for EDM's velocities (edm_vpred), which is not supported yet"},
-	{"transformer_blocks.0.attn.", "a diffusion transformer as diffusers has it, which is not supported yet: use the file in the original names, as ComfyUI has it"},
-	{"all_x_embedder.", "Z-Image as diffusers has it, which is not supported yet: use the file in the original names, as ComfyUI has it"},
-	{"blocks.0.self_attn.", "a model of Wan, which is not supported yet"},
-	{"control_model.", "a ControlNet, which is not supported yet"},
-	{"input_hint_block.", "a ControlNet, which is not supported yet"},
-	{"controlnet_cond_embedding.", "a ControlNet, which is not supported yet"},
+var others = []model.Relative{
+	{Name: "cond_stage_model.model.", What: "a checkpoint of Stable Diffusion 2.x, which is not supported yet: only 1.x and SDXL are"},
+	{Name: "edm_mean", What: "a checkpoint of Playground 2.5 (EDM), which is not supported yet"},
+	{Name: "edm_vpred.", What: "a checkpoint of SDXL for EDM's velocities (edm_vpred), which is not supported yet"},
+	{Name: "transformer_blocks.0.attn.", What: "a diffusion transformer as diffusers has it, which is not supported yet: use the file in the original names, as ComfyUI has it"},
+	{Name: "all_x_embedder.", What: "Z-Image as diffusers has it, which is not supported yet: use the file in the original names, as ComfyUI has it"},
+	{Name: "blocks.0.self_attn.", What: "a model of Wan, which is not supported yet"},
+	{Name: "control_model.", What: "a ControlNet, which is not supported yet"},
+	{Name: "input_hint_block.", What: "a ControlNet, which is not supported yet"},
+	{Name: "controlnet_cond_embedding.", What: "a ControlNet, which is not supported yet"},
 }
 
 // other recognises models that are not supported.
 func other(names nn.Names) error {
-	for _, o := range others {
-		for _, prefix := range []string{o.prefix, model.DenoiserPrefix + o.prefix} {
-			if under := names.Under(prefix); len(under) > 0 {
-				return fmt.Errorf("this is %s (it has the tensor %s)", o.what, fault.Name(under[0]))
-			}
-		}
-	}
-	return nil
+	return model.Refuse(names, others, "", model.DenoiserPrefix)
 }

@@ -21,13 +21,7 @@ var Family = model.Family{
 			"double_stream_modulation_img", "double_stream_modulation_txt", "single_stream_modulation", "distilled_guidance_layer",
 			"nerf_blocks", "txt_norm", "controlnet_blocks", "controlnet_x_embedder", "pos_embed_input"},
 	},
-	Match: func(src nn.Tensors, _ map[string]string) (model.Config, error) {
-		c, err := Detect(src)
-		if c == nil || err != nil {
-			return nil, err
-		}
-		return c, nil
-	},
+	Match: model.Matches(Detect),
 }
 
 // A Kind is one of the architectures.
@@ -125,11 +119,9 @@ func (c *Config) Doubts() []string { return nil }
 // Latent returns the format of the latents.
 func (c *Config) Latent() latent.Format {
 	if c.Kind == Flux2 { // the autoencoder normalizes them
-		f := latent.Flux2
-		f.Channels = c.Channels
-		return f
+		return latent.Flux2.WithChannels(c.Channels)
 	}
-	return dit.Flux16(c.Channels)
+	return latent.Flux.WithChannels(c.Channels)
 }
 
 // Process returns the noise that the denoiser is sampled with, as ComfyUI does
@@ -259,7 +251,5 @@ func (c *Config) concat(in model.Shape, cond *model.Cond) []float32 {
 // Check compares the weights of the denoiser with those of a source.
 func (c *Config) Check(src nn.Source) *nn.Audit {
 	n := c.patch().Size
-	return nn.Check(src, func(s nn.Scope) {
-		c.Denoiser(s.Sub(model.DenoiserPrefix), model.Shape{Shape: latent.Picture(1, c.Channels, n, n), Tokens: 1})
-	})
+	return model.CheckDenoiser(src, latent.Picture(1, c.Channels, n, n), c.Denoiser)
 }

@@ -14,14 +14,14 @@ const prefix = model.DenoiserPrefix
 
 // others are relatives of the denoisers that are not supported, by the beginning
 // of the name of a tensor that each has.
-var others = []struct{ name, what string }{
-	{"txt_in.individual_token_refiner.", "HunyuanVideo, which is not supported yet"},
-	{"nerf_blocks.", "Chroma Radiance, which makes pixels instead of latents; it is not supported yet: use Chroma1"},
-	{"double_blocks.0.img_mlp.gate_proj.", "Ovis-Image, which is not supported yet"},
-	{"txt_norm.", "a relative of FLUX.1 that normalizes its text, which is not supported yet"},
-	{"controlnet_blocks.", "a ControlNet for FLUX.1, which is not supported yet"},
-	{"controlnet_x_embedder.", "a ControlNet for FLUX.1, which is not supported yet"},
-	{"pos_embed_input.", "a ControlNet for FLUX.1, which is not supported yet"},
+var others = []model.Relative{
+	{Name: "txt_in.individual_token_refiner.", What: "HunyuanVideo, which is not supported yet"},
+	{Name: "nerf_blocks.", What: "Chroma Radiance, which makes pixels instead of latents; it is not supported yet: use Chroma1"},
+	{Name: "double_blocks.0.img_mlp.gate_proj.", What: "Ovis-Image, which is not supported yet"},
+	{Name: "txt_norm.", What: "a relative of FLUX.1 that normalizes its text, which is not supported yet"},
+	{Name: "controlnet_blocks.", What: "a ControlNet for FLUX.1, which is not supported yet"},
+	{Name: "controlnet_x_embedder.", What: "a ControlNet for FLUX.1, which is not supported yet"},
+	{Name: "pos_embed_input.", What: "a ControlNet for FLUX.1, which is not supported yet"},
 }
 
 // longCat is the number of features of the text that LongCat-Image reads; its
@@ -36,10 +36,8 @@ func Detect(src nn.Tensors) (*Config, error) {
 	if !names.Has(prefix+"double_blocks.") || !names.Has(prefix+"single_blocks.") {
 		return nil, nil
 	}
-	for _, o := range others {
-		if under := names.Under(prefix + o.name); len(under) > 0 {
-			return nil, fault.New(fault.Model, "this is %s (it has the tensor %s)", o.what, fault.Name(under[0]))
-		}
+	if err := model.Refuse(names, others, prefix); err != nil {
+		return nil, err
 	}
 	c := &Config{Kind: Flux1}
 	switch {

@@ -51,14 +51,7 @@ func Text(s nn.Scope, c Config, in model.TextShape) {
 	for i := range slices.Max(wanted) {
 		states = append(states, m.layer(i, states[i]))
 	}
-	parts := make([]ir.Value, len(wanted))
-	for i, n := range wanted {
-		parts[i] = states[n]
-		if in.States.Norm {
-			parts[i] = m.norm("norm", parts[i])
-		}
-	}
-	g.Output("hidden", g.Concat(2, parts...))
+	in.States.Output(g, states, wanted, func(x ir.Value) ir.Value { return m.norm("norm", x) })
 }
 
 // A network is a model that is being built.

@@ -53,11 +53,7 @@ func (c *Config) Describe() string {
 func (c *Config) Doubts() []string { return nil }
 
 // Latent returns the format of the latents.
-func (c *Config) Latent() latent.Format {
-	f := latent.SD3
-	f.Channels = c.Channels
-	return f
-}
+func (c *Config) Latent() latent.Format { return latent.SD3.WithChannels(c.Channels) }
 
 // Process returns the noise that the denoiser was trained with.
 func (c *Config) Process() process.Process { return process.Rectified(3, 1000) }
@@ -103,9 +99,7 @@ func (c *Config) Inputs(in model.Shape) []model.Input {
 
 // Check compares the weights of the denoiser with those of a source.
 func (c *Config) Check(src nn.Source) *nn.Audit {
-	return nn.Check(src, func(s nn.Scope) {
-		c.Denoiser(s.Sub(model.DenoiserPrefix), model.Shape{Shape: latent.Picture(1, c.Channels, patch.Size, patch.Size), Tokens: 1})
-	})
+	return model.CheckDenoiser(src, latent.Picture(1, c.Channels, patch.Size, patch.Size), c.Denoiser)
 }
 
 // Layers yields the layers of the denoiser with their names in diffusers, which

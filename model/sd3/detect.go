@@ -13,10 +13,10 @@ const prefix = model.DenoiserPrefix
 
 // others are relatives of the denoisers that are not supported, by the beginning
 // of the name of a tensor that each has.
-var others = []struct{ name, what string }{
-	{"context_processor.", "a Stable Diffusion 3 that processes its text in layers of its own, which is not supported yet"},
-	{"register", "a Stable Diffusion 3 with registers, which is not supported yet"},
-	{"controlnet_blocks.", "a ControlNet for Stable Diffusion 3, which is not supported yet"},
+var others = []model.Relative{
+	{Name: "context_processor.", What: "a Stable Diffusion 3 that processes its text in layers of its own, which is not supported yet"},
+	{Name: "register", What: "a Stable Diffusion 3 with registers, which is not supported yet"},
+	{Name: "controlnet_blocks.", What: "a ControlNet for Stable Diffusion 3, which is not supported yet"},
 }
 
 // Detect reads the configuration of the denoiser under model.DenoiserPrefix, and
@@ -27,10 +27,8 @@ func Detect(src nn.Tensors) (*Config, error) {
 	if !names.Has(prefix + "joint_blocks.") {
 		return nil, nil
 	}
-	for _, o := range others {
-		if under := names.Under(prefix + o.name); len(under) > 0 {
-			return nil, fault.New(fault.Model, "this is %s (it has the tensor %s)", o.what, fault.Name(under[0]))
-		}
+	if err := model.Refuse(names, others, prefix); err != nil {
+		return nil, err
 	}
 	c := &Config{}
 	err := c.read(src, names)

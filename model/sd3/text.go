@@ -2,7 +2,6 @@ package sd3
 
 import (
 	"github.com/weir-run/weir/model"
-	"github.com/weir-run/weir/model/nn"
 	"github.com/weir-run/weir/model/sd"
 	"github.com/weir-run/weir/model/t5"
 )
@@ -17,13 +16,7 @@ var Family = model.Family{
 		What: "denoiser", Marks: []string{"joint_blocks."}, Not: []string{"control_model."},
 		Modules: []string{"joint_blocks", "pos_embed", "x_embedder", "t_embedder", "y_embedder", "context_embedder", "context_processor", "register", "final_layer"},
 	},
-	Match: func(src nn.Tensors, _ map[string]string) (model.Config, error) {
-		c, err := Detect(src)
-		if c == nil {
-			return nil, err
-		}
-		return c, err
-	},
+	Match: model.Matches(Detect),
 }
 
 // Text is CLIP-L and CLIP-G side by side and the tokens of T5 behind them.

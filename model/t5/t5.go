@@ -60,14 +60,7 @@ func Text(s nn.Scope, c Config, in model.TextShape) {
 		}
 		states = append(states, n.block(blockName(i), states[i], bias))
 	}
-	parts := make([]ir.Value, len(wanted))
-	for i, w := range wanted {
-		parts[i] = states[w]
-		if in.States.Norm {
-			parts[i] = s.RMSNorm(finalNorm, parts[i], eps)
-		}
-	}
-	g.Output("hidden", g.Concat(2, parts...))
+	in.States.Output(g, states, wanted, func(x ir.Value) ir.Value { return s.RMSNorm(finalNorm, x, eps) })
 }
 
 // A network is an encoder that is being built.

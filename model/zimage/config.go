@@ -20,13 +20,7 @@ var Family = model.Family{
 		Modules: []string{"x_embedder", "cap_embedder", "t_embedder", "noise_refiner", "context_refiner", "layers", "final_layer", "norm_final",
 			"x_pad_token", "cap_pad_token", "siglip_embedder", "dec_net", "clip_text_pooled_proj"},
 	},
-	Match: func(src nn.Tensors, _ map[string]string) (model.Config, error) {
-		c, err := Detect(src)
-		if c == nil || err != nil {
-			return nil, err
-		}
-		return c, nil
-	},
+	Match: model.Matches(Detect),
 }
 
 // A Config is a denoiser. Everything comes from the names and shapes of its
@@ -57,7 +51,7 @@ func (c *Config) Describe() string {
 func (c *Config) Doubts() []string { return nil }
 
 // Latent returns the format of the latents, which are those of FLUX.1.
-func (c *Config) Latent() latent.Format { return dit.Flux16(c.Channels) }
+func (c *Config) Latent() latent.Format { return latent.Flux.WithChannels(c.Channels) }
 
 // Process returns the noise that the denoiser was trained with.
 func (c *Config) Process() process.Process { return process.Rectified(3, 1) }
@@ -85,9 +79,7 @@ func (c *Config) Inputs(in model.Shape) []model.Input {
 
 // Check compares the weights of the denoiser with those of a source.
 func (c *Config) Check(src nn.Source) *nn.Audit {
-	return nn.Check(src, func(s nn.Scope) {
-		c.Denoiser(s.Sub(model.DenoiserPrefix), model.Shape{Shape: latent.Picture(1, c.Channels, patch.Size, patch.Size), Tokens: 1})
-	})
+	return model.CheckDenoiser(src, latent.Picture(1, c.Channels, patch.Size, patch.Size), c.Denoiser)
 }
 
 // Layers yields the layers of the denoiser with their names in diffusers, which

@@ -12,11 +12,11 @@ const prefix = model.DenoiserPrefix
 
 // others are relatives of the denoiser that are not supported, by a tensor that
 // each has.
-var others = []struct{ name, what string }{
-	{"siglip_embedder.", "Z-Image Omni, which reads pictures besides the text; it is not supported yet: use Z-Image or Z-Image Turbo"},
-	{"dec_net.", "a Z-Image that makes pixels instead of latents, which is not supported yet"},
-	{"clip_text_pooled_proj.", "NewBie, a model of Lumina 2's kind, which is not supported yet"},
-	{"layers.0.adaLN_modulation.1.", "Lumina Image 2, which is not supported yet"},
+var others = []model.Relative{
+	{Name: "siglip_embedder.", What: "Z-Image Omni, which reads pictures besides the text; it is not supported yet: use Z-Image or Z-Image Turbo"},
+	{Name: "dec_net.", What: "a Z-Image that makes pixels instead of latents, which is not supported yet"},
+	{Name: "clip_text_pooled_proj.", What: "NewBie, a model of Lumina 2's kind, which is not supported yet"},
+	{Name: "layers.0.adaLN_modulation.1.", What: "Lumina Image 2, which is not supported yet"},
 }
 
 // Detect reads the configuration of the denoiser under model.DenoiserPrefix, and
@@ -27,10 +27,8 @@ func Detect(src nn.Tensors) (*Config, error) {
 	if !names.Has(prefix+"cap_embedder.") || !names.Has(prefix+"noise_refiner.") {
 		return nil, nil
 	}
-	for _, o := range others {
-		if under := names.Under(prefix + o.name); len(under) > 0 {
-			return nil, fault.New(fault.Model, "this is %s (it has the tensor %s)", o.what, fault.Name(under[0]))
-		}
+	if err := model.Refuse(names, others, prefix); err != nil {
+		return nil, err
 	}
 	c, err := read(src, names)
 	if err == nil {
